@@ -1,0 +1,133 @@
+//! The serial port, a 16550A, of which the UART itself is `vm-superio`'s.
+//!
+//! Enters: register accesses from the guest, typed bytes from the host. Leaves: printed bytes to a
+//! writer, edges on an interrupt line (COM1's pin is edge-triggered). Input longer than the UART's FIFO
+//! waits here and follows as the guest reads.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::Arc;
+
+use vm_superio::{Serial, Trigger, serial::NoEvents};
+
+use crate::{BusDevice, IrqLine};
+
+struct EdgeLine(Arc<dyn IrqLine>);
+
+impl Trigger for EdgeLine {
+    type E = Infallible;
+
+    fn trigger(&self) -> Result<(), Infallible> {
+        self.0.pulse();
+        Ok(())
+    }
+}
+
+/// COM1.
+pub struct SerialPort<W: Write + Send> {
+    uart: Serial<EdgeLine, NoEvents, W>,
+    input: VecDeque<u8>,
+}
+
+/// Most bytes of typed input that wait for the guest; more is refused.
+pub const MAX_PENDING_INPUT: usize = 1 << 20;
+
+impl<W: Write + Send> SerialPort<W> {
+    /// Bytes of register space.
+    pub const SIZE: u64 = 8;
+
+    /// A port that prints to `out`.
+    pub fn new(line: Arc<dyn IrqLine>, out: W) -> Self {
+        Self {
+            uart: Serial::new(EdgeLine(line), out),
+            input: VecDeque::new(),
+        }
+    }
+
+    /// Types bytes; returns how many were taken (all, unless the guest leaves a megabyte unread).
+    pub fn type_bytes(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(MAX_PENDING_INPUT - self.input.len());
+        self.input.extend(&bytes[..taken]);
+        self.feed();
+        taken
+    }
+
+    fn feed(&mut self) {
+        let room = self.uart.fifo_capacity().min(self.input.len());
+        if room > 0 {
+            let chunk: Vec<u8> = self.input.iter().take(room).copied().collect();
+            // In loopback mode the UART takes nothing; the bytes stay and follow later.
+            if let Ok(taken) = self.uart.enqueue_raw_bytes(&chunk) {
+                self.input.drain(..taken);
+            }
+        }
+    }
+}
+
+impl<W: Write + Send> BusDevice for SerialPort<W> {
+    fn read(&mut self, offset: u64, data: &mut [u8]) {
+        data.fill(0);
+        data[0] = self.uart.read(offset as u8);
+        if offset == 0 {
+            self.feed();
+        }
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        if let Err(error) = self.uart.write(offset as u8, data[0]) {
+            tracing::debug!(%error, "serial write");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::irq::FakeLine;
+
+    #[test]
+    fn printed_bytes_come_out_and_the_transmitter_interrupts() {
+        let line = Arc::new(FakeLine::default());
+        let mut port = SerialPort::new(line.clone(), Vec::new());
+        port.write(1, &[0x02]); // THR-empty interrupt on
+        for (sent, byte) in b"hello".iter().enumerate() {
+            assert_eq!(
+                line.rises(),
+                sent + 1,
+                "user space's first write to the console never ends without it"
+            );
+            port.read(2, &mut [0]); // the driver identifies the interrupt
+            port.write(0, &[*byte]);
+        }
+        assert_eq!(port.uart.writer(), b"hello");
+    }
+
+    #[test]
+    fn input_longer_than_the_fifo_arrives_whole_and_in_order() {
+        let mut port = SerialPort::new(Arc::new(FakeLine::default()), Vec::new());
+        port.write(1, &[0x01]);
+        let text: Vec<u8> = (0..1000u32).map(|i| i as u8).collect();
+        assert_eq!(port.type_bytes(&text), text.len());
+        let mut got = Vec::new();
+        let mut byte = [0];
+        loop {
+            port.read(5, &mut byte);
+            if byte[0] & 1 == 0 {
+                break;
+            }
+            port.read(0, &mut byte);
+            got.push(byte[0]);
+        }
+        assert_eq!(got, text);
+    }
+
+    #[test]
+    fn unread_input_is_bounded() {
+        let mut port = SerialPort::new(Arc::new(FakeLine::default()), Vec::new());
+        let flood = vec![b'x'; 2 * MAX_PENDING_INPUT];
+        let taken = port.type_bytes(&flood);
+        assert!(taken < flood.len());
+        assert!(port.type_bytes(&flood) <= 64);
+    }
+}

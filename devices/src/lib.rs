@@ -1,0 +1,23 @@
+//! Emulated devices: what the guest's drivers talk to.
+//!
+//! Enters: register reads and writes, guest memory, calls of the host's side. Leaves: answers, guest
+//! memory changed, interrupt lines raised and lowered, [`PowerEvent`]s. Absent on purpose: KVM. An
+//! interrupt is a call of [`IrqLine`], so every device runs in a test against a fake driver.
+//!
+//! ```text
+//! bus       address ranges → devices
+//! legacy    serial port, power and reset registers, panic notification, an empty PCI bus
+//! virtio    the MMIO transport, and behind it rng and vsock
+//! ```
+
+pub mod bus;
+pub mod irq;
+pub mod legacy;
+pub mod virtio;
+
+pub use bus::{Bus, BusDevice};
+pub use irq::IrqLine;
+pub use legacy::power::PowerEvent;
+
+/// The guest's memory, with a bitmap of the pages that devices (not vCPUs) have written.
+pub type GuestRam = vm_memory::GuestMemoryMmap<vm_memory::bitmap::AtomicBitmap>;

@@ -1,0 +1,192 @@
+//! A driver without a guest: sets a device up through its registers and plays the driver's side of its
+//! queues in plain memory. For the tests of this crate and of the monitor.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use vm_memory::{Bytes, GuestAddress};
+
+use super::mmio::{MmioTransport, reg, status};
+use crate::{BusDevice, GuestRam};
+
+/// 4 MiB of RAM at address 0; queue `n`'s rings are at `n << 14`, buffers from [`BUFFERS`] on.
+pub fn ram() -> GuestRam {
+    GuestRam::from_ranges(&[(GuestAddress(0), 4 << 20)]).expect("4 MiB of memory")
+}
+
+/// Where the buffers of all queues start.
+pub const BUFFERS: u64 = 0x10_0000;
+/// Bytes of each buffer; a queue's descriptor `i` always has its own.
+pub const BUFFER_SIZE: u32 = 4096;
+
+const DESC_F_NEXT: u16 = 1;
+const DESC_F_WRITE: u16 = 2;
+
+/// The driver's side of one device.
+pub struct FakeDriver {
+    transport: Arc<Mutex<MmioTransport>>,
+    ram: GuestRam,
+    sizes: Vec<u16>,
+    used: HashMap<u16, u16>,
+}
+
+impl FakeDriver {
+    /// Drives `transport`, which must have been made with [`ram`].
+    pub fn new(transport: MmioTransport) -> Self {
+        let ram = transport_ram(&transport);
+        Self {
+            transport: Arc::new(Mutex::new(transport)),
+            ram,
+            sizes: Vec::new(),
+            used: HashMap::new(),
+        }
+    }
+
+    /// The registers, for accesses no good driver makes.
+    pub fn transport(&self) -> std::sync::MutexGuard<'_, MmioTransport> {
+        self.transport.lock().unwrap()
+    }
+
+    /// The guest's memory.
+    pub fn ram(&self) -> &GuestRam {
+        &self.ram
+    }
+
+    /// Reads a register.
+    pub fn read(&self, offset: u64) -> u32 {
+        let mut data = [0; 4];
+        self.transport().read(offset, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    /// Writes a register.
+    pub fn write(&self, offset: u64, value: u32) {
+        self.transport().write(offset, &value.to_le_bytes());
+    }
+
+    /// Acknowledges the device and asks for `features`; whether it agreed.
+    pub fn negotiate(&mut self, features: u64) -> bool {
+        self.write(reg::STATUS, 0);
+        self.write(reg::STATUS, status::ACKNOWLEDGE | status::DRIVER);
+        for sel in 0..2 {
+            self.write(reg::DRIVER_FEATURES_SEL, sel);
+            self.write(reg::DRIVER_FEATURES, (features >> (32 * sel)) as u32);
+        }
+        self.write(
+            reg::STATUS,
+            status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK,
+        );
+        self.read(reg::STATUS) & status::FEATURES_OK != 0
+    }
+
+    /// The whole of section 3.1.1: negotiates, places every queue, says DRIVER_OK.
+    pub fn set_up(&mut self, features: u64) {
+        assert!(self.negotiate(features), "the device refused {features:#x}");
+        self.sizes.clear();
+        self.used.clear();
+        for index in 0.. {
+            self.write(reg::QUEUE_SEL, index);
+            let size = self.read(reg::QUEUE_NUM_MAX);
+            if size == 0 {
+                break;
+            }
+            let (desc, avail, used) = rings(index as u16);
+            self.ram.write_slice(&[0; 0x4000], GuestAddress(desc)).unwrap();
+            self.write(reg::QUEUE_NUM, size);
+            self.write(reg::QUEUE_DESC_LOW, desc as u32);
+            self.write(reg::QUEUE_DRIVER_LOW, avail as u32);
+            self.write(reg::QUEUE_DEVICE_LOW, used as u32);
+            self.write(reg::QUEUE_READY, 1);
+            self.sizes.push(size as u16);
+        }
+        self.write(reg::STATUS, self.read(reg::STATUS) | status::DRIVER_OK);
+    }
+
+    /// Address of descriptor `id`'s buffer in queue `queue`.
+    pub fn buffer(&self, queue: u16, id: u16) -> GuestAddress {
+        let before: u64 = self.sizes[..usize::from(queue)]
+            .iter()
+            .map(|&size| u64::from(size))
+            .sum();
+        GuestAddress(BUFFERS + (before + u64::from(id)) * u64::from(BUFFER_SIZE))
+    }
+
+    /// Makes descriptor `id` available as a chain of one: `Ok(bytes)` to read, `Err(len)` to write into.
+    pub fn offer(&mut self, queue: u16, id: u16, buffer: Result<&[u8], u32>) {
+        let address = self.buffer(queue, id);
+        let (len, flags) = match buffer {
+            Ok(bytes) => {
+                assert!(bytes.len() <= BUFFER_SIZE as usize);
+                self.ram.write_slice(bytes, address).unwrap();
+                (bytes.len() as u32, 0)
+            }
+            Err(len) => (len, DESC_F_WRITE),
+        };
+        self.put(queue, id, address.0, len, flags);
+    }
+
+    /// Makes a chain available whose only descriptor points anywhere at all.
+    pub fn offer_raw(&mut self, queue: u16, id: u16, address: u64, len: u32, writable: bool) {
+        self.put(queue, id, address, len, if writable { DESC_F_WRITE } else { 0 });
+    }
+
+    /// Makes a chain available that points at itself.
+    pub fn offer_loop(&mut self, queue: u16, id: u16) {
+        self.put(queue, id, self.buffer(queue, id).0, 64, DESC_F_NEXT);
+    }
+
+    fn put(&mut self, queue: u16, id: u16, address: u64, len: u32, flags: u16) {
+        let (desc, avail, _) = rings(queue);
+        let at = desc + u64::from(id) * 16;
+        self.ram.write_obj(address.to_le(), GuestAddress(at)).unwrap();
+        self.ram.write_obj(len.to_le(), GuestAddress(at + 8)).unwrap();
+        self.ram.write_obj(flags.to_le(), GuestAddress(at + 12)).unwrap();
+        self.ram.write_obj(id.to_le(), GuestAddress(at + 14)).unwrap();
+        let idx: u16 = self.ram.read_obj(GuestAddress(avail + 2)).unwrap();
+        let slot = u64::from(idx % self.sizes[usize::from(queue)]);
+        self.ram
+            .write_obj(id.to_le(), GuestAddress(avail + 4 + 2 * slot))
+            .unwrap();
+        self.ram
+            .write_obj(idx.wrapping_add(1), GuestAddress(avail + 2))
+            .unwrap();
+    }
+
+    /// Tells the device to look at `queue`.
+    pub fn kick(&self, queue: u16) {
+        self.write(reg::QUEUE_NOTIFY, u32::from(queue));
+    }
+
+    /// The next chain the device has finished with: its descriptor and the bytes written into it.
+    pub fn take_used(&mut self, queue: u16) -> Option<(u16, Vec<u8>)> {
+        let (_, avail, used) = rings(queue);
+        let idx: u16 = self.ram.read_obj(GuestAddress(used + 2)).unwrap();
+        let seen = self.used.entry(queue).or_default();
+        if *seen == idx {
+            return None;
+        }
+        let slot = u64::from(*seen % self.sizes[usize::from(queue)]);
+        *seen = seen.wrapping_add(1);
+        // With EVENT_IDX this asks for an interrupt at the next one.
+        let used_event = avail + 4 + 2 * u64::from(self.sizes[usize::from(queue)]);
+        self.ram
+            .write_obj(seen.to_le(), GuestAddress(used_event))
+            .unwrap();
+        let id: u32 = self.ram.read_obj(GuestAddress(used + 4 + 8 * slot)).unwrap();
+        let len: u32 = self.ram.read_obj(GuestAddress(used + 8 + 8 * slot)).unwrap();
+        let mut bytes = vec![0; len as usize];
+        self.ram
+            .read_slice(&mut bytes, self.buffer(queue, id as u16))
+            .unwrap();
+        Some((id as u16, bytes))
+    }
+}
+
+fn rings(queue: u16) -> (u64, u64, u64) {
+    let base = u64::from(queue) << 14;
+    (base, base + 0x2000, base + 0x3000)
+}
+
+fn transport_ram(transport: &MmioTransport) -> GuestRam {
+    transport.ram().clone()
+}

@@ -1,0 +1,106 @@
+//! A virtio device's interrupt: the status bits the driver reads and acknowledges, and the wire.
+//!
+//! The wire is level-triggered: high while any bit is set. A bit that is set between the driver's read
+//! and its acknowledgement makes a new edge, so that a kernel which runs the pin edge-triggered (through
+//! the legacy PIC) loses nothing either.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::IrqLine;
+
+const USED_BUFFER: u32 = 1;
+const CONFIG_CHANGE: u32 = 2;
+
+/// InterruptStatus, InterruptACK and the wire behind them.
+pub struct Interrupt {
+    status: Mutex<u32>,
+    line: Arc<dyn IrqLine>,
+}
+
+impl Interrupt {
+    /// Nothing pending.
+    pub fn new(line: Arc<dyn IrqLine>) -> Self {
+        Self {
+            status: Mutex::new(0),
+            line,
+        }
+    }
+
+    /// Tells the driver that a used ring has news.
+    pub fn used_buffer(&self) {
+        self.raise(USED_BUFFER);
+    }
+
+    /// Tells the driver that config space or the status register has changed.
+    pub fn config_change(&self) {
+        self.raise(CONFIG_CHANGE);
+    }
+
+    fn raise(&self, bit: u32) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock is held over the wire's change, so that wire and bits never disagree.
+        if *status == 0 {
+            self.line.set_level(true);
+        }
+        *status |= bit;
+    }
+
+    /// What is pending.
+    pub fn status(&self) -> u32 {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The driver has seen these bits.
+    pub fn acknowledge(&self, bits: u32) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if *status & bits == 0 {
+            return;
+        }
+        *status &= !bits;
+        self.line.set_level(false);
+        if *status != 0 {
+            self.line.set_level(true);
+        }
+    }
+
+    /// Nothing pending any more: the device was reset.
+    pub fn clear(&self) {
+        self.acknowledge(u32::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::irq::FakeLine;
+
+    #[test]
+    fn the_wire_is_high_while_anything_is_pending() {
+        let line = Arc::new(FakeLine::default());
+        let interrupt = Interrupt::new(line.clone());
+        interrupt.used_buffer();
+        interrupt.used_buffer();
+        assert!(line.is_high());
+        assert_eq!(
+            (interrupt.status(), line.rises()),
+            (1, 1),
+            "a pending interrupt is not raised twice"
+        );
+        interrupt.config_change();
+        interrupt.acknowledge(1);
+        assert!(line.is_high());
+        assert_eq!(
+            (interrupt.status(), line.rises()),
+            (2, 2),
+            "what is left makes a new edge"
+        );
+        interrupt.acknowledge(1);
+        assert!(
+            line.is_high(),
+            "acknowledging what is not pending changes nothing"
+        );
+        interrupt.clear();
+        assert!(!line.is_high());
+        assert_eq!(interrupt.status(), 0);
+    }
+}

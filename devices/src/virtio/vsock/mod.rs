@@ -1,0 +1,34 @@
+//! virtio-vsock (virtio 1.2 section 5.10) whose host end is in this process.
+//!
+//! Enters: packets from the guest's queues; calls of [`Vsock::connect`], [`Vsock::listen`] and of the
+//! streams they give. Leaves: packets into the guest's queues; bytes out of [`VsockStream`]s. Absent on
+//! purpose: vhost, sockets of the host, datagrams, and any thread: packets are handled where they arise,
+//! on the vCPU thread that kicks or on the caller's that writes.
+//!
+//! # The protocol in a paragraph
+//!
+//! A packet is a 44-byte header and at most some payload. REQUEST asks for a connection between two
+//! ports, RESPONSE grants it, RST refuses or kills it, SHUTDOWN ends one or both directions. RW carries
+//! bytes of a stream. Every header tells how large its sender's receive buffer is (`buf_alloc`) and how
+//! many bytes have been taken from it so far (`fwd_cnt`, modulo 2³²); who sends keeps what is under way
+//! within that. CREDIT_UPDATE tells the same with nothing else to say, CREDIT_REQUEST asks for it.
+//!
+//! # Who waits for what
+//!
+//! Bytes to the guest are never buffered here: a writer puts them into the guest's own receive buffers
+//! and blocks while there is no credit or no buffer. Bytes from the guest wait in their connection's
+//! buffer, which the credit bounds. So one reader that stalls holds up its own connection and no other.
+
+mod connection;
+mod device;
+mod packet;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use device::Vsock;
+pub use stream::{VsockListener, VsockStream};
+
+/// The host's context id, virtio 1.2 section 5.10.4.
+pub const HOST_CID: u64 = 2;

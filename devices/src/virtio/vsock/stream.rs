@@ -1,0 +1,300 @@
+//! The host's ends: [`VsockStream`], a plain `Read + Write`, and [`VsockListener`].
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::connection::Phase;
+use super::device::ended;
+use super::state::{Id, Sent, State};
+
+/// How long a writer waits for room before it asks the guest about it.
+const CREDIT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// One connection's host end.
+///
+/// Reads and writes block, for ever or for the set timeout (`TimedOut`). Once the guest has reset the
+/// connection or the machine has ended, both fail with `ConnectionReset`; after an orderly close a read
+/// returns what is left and then end of file, a write fails with `BrokenPipe`. Dropping the last handle
+/// closes the connection.
+pub struct VsockStream {
+    shared: Arc<Mutex<State>>,
+    id: Id,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+}
+
+impl std::fmt::Debug for VsockStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VsockStream")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nanoseconds, or `u64::MAX` for ever.
+struct Timeout(AtomicU64);
+
+impl Timeout {
+    fn never() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    fn set(&self, timeout: Option<Duration>) {
+        let nanos = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.0.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            nanos => Instant::now().checked_add(Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+/// Waits for a change; whether the deadline has passed.
+pub(super) fn wait<'a>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, State>,
+    deadline: Option<Instant>,
+) -> (MutexGuard<'a, State>, bool) {
+    match deadline {
+        None => (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), false),
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return (guard, true);
+            }
+            let (guard, _) = changed
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            let timed_out = Instant::now() >= deadline;
+            (guard, timed_out)
+        }
+    }
+}
+
+impl VsockStream {
+    /// Takes over one count of the connection's handles.
+    pub(super) fn new(shared: Arc<Mutex<State>>, id: Id) -> Self {
+        Self {
+            shared,
+            id,
+            read_timeout: Timeout::never(),
+            write_timeout: Timeout::never(),
+        }
+    }
+
+    /// Limits how long this handle's reads block; `None` is for ever.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.read_timeout.set(timeout);
+    }
+
+    /// Limits how long this handle's writes block; `None` is for ever.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.write_timeout.set(timeout);
+    }
+
+    /// Another handle on the same connection, with timeouts of its own.
+    pub fn try_clone(&self) -> io::Result<VsockStream> {
+        if let Some(connection) = self.lock().connections.get_mut(&self.id) {
+            connection.handles += 1;
+        }
+        Ok(Self::new(Arc::clone(&self.shared), self.id))
+    }
+
+    /// Tells the guest that this side sends no more, wants no more, or both.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let (sends, receives) = match how {
+            Shutdown::Write => (true, false),
+            Shutdown::Read => (false, true),
+            Shutdown::Both => (true, true),
+        };
+        self.lock().shut_down(self.id, sends, receives);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reset(state: &State) -> io::Error {
+    if state.ended {
+        ended()
+    } else {
+        io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            "the guest has reset the vsock connection",
+        )
+    }
+}
+
+fn timed_out(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the guest did not {what} in time"),
+    )
+}
+
+impl Read for &VsockStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let deadline = self.read_timeout.deadline();
+        let mut state = self.lock();
+        let mut late = false;
+        loop {
+            let Some(connection) = state.connections.get(&self.id) else {
+                return Err(reset(&state));
+            };
+            if !connection.received.is_empty() {
+                return Ok(state.take(self.id, buf));
+            }
+            match connection.phase {
+                Phase::Finished => return Ok(0),
+                Phase::Reset => return Err(reset(&state)),
+                _ if !connection.guest_sends || !connection.host_receives => return Ok(0),
+                _ if late => return Err(timed_out("send")),
+                _ => {}
+            }
+            let changed = Arc::clone(&connection.changed);
+            (state, late) = wait(&changed, state, deadline);
+        }
+    }
+}
+
+impl Write for &VsockStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let deadline = self.write_timeout.deadline();
+        let mut state = self.lock();
+        let mut late = false;
+        loop {
+            let Some(connection) = state.connections.get(&self.id) else {
+                return Err(reset(&state));
+            };
+            let closed = !connection.guest_receives || !connection.host_sends;
+            match connection.phase {
+                Phase::Reset => return Err(reset(&state)),
+                Phase::Finished => return Err(broken_pipe()),
+                _ if closed => return Err(broken_pipe()),
+                _ => {}
+            }
+            let changed = Arc::clone(&connection.changed);
+            if let Sent::Bytes(bytes) = state.send(self.id, buf) {
+                return Ok(bytes);
+            }
+            if late {
+                return Err(timed_out("take what was sent"));
+            }
+            let patience = Instant::now() + CREDIT_PATIENCE;
+            let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+            let stalled;
+            (state, stalled) = wait(&changed, state, Some(until));
+            late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if stalled {
+                state.ask_for_credit(self.id);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn broken_pipe() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::BrokenPipe,
+        "the vsock connection is closed for writing",
+    )
+}
+
+impl Read for VsockStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+}
+
+impl Write for VsockStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for VsockStream {
+    fn drop(&mut self) {
+        self.lock().release(self.id);
+    }
+}
+
+/// A port of the host that accepts what the guest opens. Dropping it refuses who still waits.
+pub struct VsockListener {
+    shared: Arc<Mutex<State>>,
+    port: u32,
+}
+
+impl std::fmt::Debug for VsockListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VsockListener")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl VsockListener {
+    pub(super) fn new(shared: Arc<Mutex<State>>, port: u32) -> Self {
+        Self { shared, port }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// `TimedOut`, or `ConnectionReset` once the machine has ended.
+    pub fn accept(&self, timeout: Option<Duration>) -> io::Result<VsockStream> {
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = false;
+        loop {
+            let ended_now = state.ended;
+            let Some(listener) = state.listeners.get_mut(&self.port) else {
+                return Err(ended());
+            };
+            if let Some(id) = listener.backlog.pop_front() {
+                if let Some(connection) = state.connections.get_mut(&id) {
+                    connection.handles += 1;
+                }
+                drop(state);
+                return Ok(VsockStream::new(Arc::clone(&self.shared), id));
+            }
+            if ended_now {
+                return Err(ended());
+            }
+            if late {
+                return Err(timed_out(&format!("connect to host vsock port {}", self.port)));
+            }
+            let changed = Arc::clone(&listener.changed);
+            (state, late) = wait(&changed, state, deadline);
+        }
+    }
+}
+
+impl Drop for VsockListener {
+    fn drop(&mut self) {
+        self.shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close_listener(self.port);
+    }
+}
