@@ -1,0 +1,97 @@
+//! One virtual machine as KVM sees it: memory slots, interrupt chips, interrupt lines.
+
+use std::sync::Arc;
+
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use provium_devices::{GuestRam, IrqLine};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+
+use super::{KvmError, call};
+use crate::layout;
+
+/// The system and a machine in it.
+pub(crate) struct Vm {
+    pub(crate) kvm: Kvm,
+    pub(crate) fd: Arc<VmFd>,
+    /// What slots point at; unmapped only after the machine is gone.
+    _ram: GuestRam,
+}
+
+/// What a host's KVM must have for guests of this monitor.
+pub(crate) const NEEDED: [(Cap, &str); 6] = [
+    (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
+    (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
+    (Cap::SetTssAddr, "KVM_CAP_SET_TSS_ADDR"),
+    (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
+    (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+    (Cap::TscDeadlineTimer, "KVM_CAP_TSC_DEADLINE_TIMER"),
+];
+
+impl Vm {
+    /// Creates a machine with `ram` and the PC's interrupt chips (no PIT: guests here do not need one).
+    pub(crate) fn create(ram: &GuestRam) -> Result<Self, KvmError> {
+        let kvm = Kvm::new().map_err(KvmError::Open)?;
+        for (cap, name) in NEEDED {
+            if !kvm.check_extension(cap) {
+                return Err(KvmError::Lacks(name));
+            }
+        }
+        let fd = create_vm(&kvm).map_err(call("KVM_CREATE_VM"))?;
+        fd.set_identity_map_address(layout::IDENTITY_MAP)
+            .map_err(call("KVM_SET_IDENTITY_MAP_ADDR"))?;
+        fd.set_tss_address(layout::KVM_TSS)
+            .map_err(call("KVM_SET_TSS_ADDR"))?;
+        for (slot, region) in ram.iter().enumerate() {
+            let slot = kvm_userspace_memory_region {
+                slot: slot as u32,
+                flags: 0,
+                guest_phys_addr: region.start_addr().0,
+                memory_size: region.len(),
+                userspace_addr: region.as_ptr() as u64,
+            };
+            // SAFETY: the range is the mapping of `region`, which `ram` owns; the clone kept in this
+            // struct is dropped after `fd`, so that it outlives the machine. Regions do not overlap.
+            unsafe { fd.set_user_memory_region(slot) }.map_err(call("KVM_SET_USER_MEMORY_REGION"))?;
+        }
+        fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
+        Ok(Self {
+            kvm,
+            fd: Arc::new(fd),
+            _ram: ram.clone(),
+        })
+    }
+
+    /// The wire to pin `gsi` of the interrupt controllers.
+    pub(crate) fn line(&self, gsi: u32) -> Arc<dyn IrqLine> {
+        Arc::new(KvmLine {
+            vm: Arc::clone(&self.fd),
+            gsi,
+        })
+    }
+}
+
+/// KVM_CREATE_VM gives up with EINTR when a signal arrives during its long wait.
+pub(crate) fn create_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
+    loop {
+        match kvm.create_vm() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result,
+        }
+    }
+}
+
+/// KVM_IRQ_LINE: injected at once, on the caller's thread. An event file would take the way over a
+/// kernel work queue for a pin of the I/O interrupt controller.
+struct KvmLine {
+    vm: Arc<VmFd>,
+    gsi: u32,
+}
+
+impl IrqLine for KvmLine {
+    fn set_level(&self, high: bool) {
+        if let Err(error) = self.vm.set_irq_line(self.gsi, high) {
+            tracing::error!(gsi = self.gsi, high, %error, "KVM_IRQ_LINE");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Provium's KVM monitor: one [`Machine`] is one guest.
+//!
+//! Enters: a [`MachineConfig`]. Leaves: a running guest, its console's log, plain `Read + Write` streams to
+//! it, and an [`EndReason`]. Absent on purpose: Lua, what is said on the streams, caches of anything.
+//!
+//! ```text
+//! machine   the guest's life: create, start, pause, end; its threads and devices
+//! boot      files → memory the first instruction can run in
+//! kvm       every ioctl
+//! layout    the guest's physical address space
+//! ```
+
+mod boot;
+mod kvm;
+mod layout;
+mod machine;
+pub mod soundness;
+
+pub use boot::acpi::AcpiError;
+pub use boot::kernel::LoadError;
+pub use boot::mptable::MpTableError;
+pub use boot::params::ParamsError;
+pub use kvm::KvmError;
+pub use machine::{
+    ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig, MachineError,
+};
+pub use provium_devices::bus::BusError;
+pub use provium_devices::virtio::vsock::{VsockListener, VsockStream};

@@ -1,0 +1,102 @@
+//! How a machine ends, told apart, and the one place where its end is decided.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Why a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// The guest powered itself off.
+    PowerOff,
+    /// The guest asked for a restart.
+    Reboot,
+    /// The guest's kernel panicked; the message is its own.
+    Panic(String),
+    /// A triple fault; the text has the registers.
+    TripleFault(String),
+    /// KVM could not go on; the text has the cause, registers and instruction bytes.
+    InternalError(String),
+    /// The host ended it: `kill` or drop.
+    Killed,
+    /// The monitor itself failed.
+    Monitor(String),
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EndReason::PowerOff => f.write_str("the guest powered off"),
+            EndReason::Reboot => f.write_str("the guest asked for a restart"),
+            EndReason::Panic(message) => write!(f, "the guest's kernel panicked: {message}"),
+            EndReason::TripleFault(state) => write!(f, "the guest died of a triple fault: {state}"),
+            EndReason::InternalError(cause) => write!(f, "KVM could not run the guest: {cause}"),
+            EndReason::Killed => f.write_str("the machine was killed by the host"),
+            EndReason::Monitor(cause) => write!(f, "the monitor failed: {cause}"),
+        }
+    }
+}
+
+/// The first reason wins; everybody may wait for it.
+#[derive(Default)]
+pub(crate) struct End {
+    reason: Mutex<Option<EndReason>>,
+    decided: Condvar,
+}
+
+impl End {
+    /// Decides the end; whether this call did.
+    pub(crate) fn decide(&self, reason: EndReason) -> bool {
+        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_some() {
+            return false;
+        }
+        tracing::debug!(%reason, "machine ended");
+        *slot = Some(reason);
+        self.decided.notify_all();
+        true
+    }
+
+    pub(crate) fn get(&self) -> Option<EndReason> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<EndReason> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        while slot.is_none() {
+            let Some(deadline) = deadline else {
+                slot = self.decided.wait(slot).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            slot = self
+                .decided
+                .wait_timeout(slot, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        slot.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_wins_and_wakes_who_waits() {
+        let end = End::default();
+        assert_eq!(end.wait(Some(Duration::from_millis(5))), None);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| end.wait(None));
+            assert!(end.decide(EndReason::Reboot));
+            assert!(!end.decide(EndReason::Killed));
+            assert_eq!(waiter.join().unwrap(), Some(EndReason::Reboot));
+        });
+        assert_eq!(end.get(), Some(EndReason::Reboot));
+    }
+}

@@ -1,0 +1,144 @@
+//! Where vCPU threads stop: for a pause, or for good.
+//!
+//! A vCPU passes the gate before every KVM_RUN. Whoever closes it then kicks the vCPUs out of the guest
+//! and waits until all are parked.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// Whether the gate is closed in either way; looked at without the lock.
+    closed: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    paused: bool,
+    stopped: bool,
+    alive: usize,
+    parked: usize,
+}
+
+/// What a vCPU thread does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// It goes on.
+    Go,
+    /// It ends.
+    Stop,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A vCPU thread will come by from now on.
+    pub(crate) fn enter(&self) {
+        self.lock().alive += 1;
+    }
+
+    /// A vCPU thread will come by no more.
+    pub(crate) fn leave(&self) {
+        self.lock().alive -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Whether a vCPU thread has to [`park`](Self::park).
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Waits while the machine is paused.
+    pub(crate) fn park(&self) -> Pass {
+        let mut state = self.lock();
+        state.parked += 1;
+        self.changed.notify_all();
+        while state.paused && !state.stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.parked -= 1;
+        if state.stopped { Pass::Stop } else { Pass::Go }
+    }
+
+    /// Closes the gate; vCPUs in the guest have still to be kicked.
+    pub(crate) fn pause(&self) {
+        self.lock().paused = true;
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until no vCPU is in the guest; false when the machine has stopped for good.
+    pub(crate) fn wait_parked(&self) -> bool {
+        let mut state = self.lock();
+        while !state.stopped && state.parked < state.alive {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.stopped
+    }
+
+    /// Opens the gate again.
+    pub(crate) fn resume(&self) {
+        let mut state = self.lock();
+        state.paused = false;
+        self.closed.store(state.stopped, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Closes the gate for good.
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.closed.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Whether the machine is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        let state = self.lock();
+        state.paused && !state.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_waits_for_every_thread_and_a_stop_ends_them() {
+        let gate = Arc::new(Gate::default());
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                gate.enter();
+                let gate = Arc::clone(&gate);
+                std::thread::spawn(move || {
+                    loop {
+                        if gate.is_closed() && gate.park() == Pass::Stop {
+                            gate.leave();
+                            return;
+                        }
+                        std::thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..50 {
+            gate.pause();
+            assert!(gate.wait_parked());
+            assert_eq!(gate.lock().parked, 3);
+            gate.resume();
+        }
+        gate.pause();
+        gate.stop();
+        assert!(!gate.wait_parked());
+        gate.resume();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(gate.is_closed(), "a stopped gate does not open again");
+    }
+}

@@ -1,0 +1,124 @@
+//! The machine's life: what ends it, and whom that concerns.
+//!
+//! Everybody who can end a machine holds the lifecycle: vCPU threads, power registers, the console (a
+//! panic), the host. Deciding the end stops the vCPUs, fails every stream and wakes who waits, from
+//! whatever thread; joining threads and giving memory back is the owner's part.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use provium_devices::PowerEvent;
+use provium_devices::virtio::vsock::Vsock;
+use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use super::console::PanicSign;
+use super::end::{End, EndReason};
+use super::gate::Gate;
+use crate::kvm::vcpu::RunPage;
+
+/// A running vCPU, as others reach it.
+pub(crate) struct VcpuThread {
+    pub(crate) page: Arc<RunPage>,
+    pub(crate) handle: JoinHandle<()>,
+}
+
+/// See the module.
+pub(crate) struct Lifecycle {
+    pub(crate) end: End,
+    pub(crate) gate: Gate,
+    pub(crate) threads: Mutex<Vec<VcpuThread>>,
+    vsock: Vsock,
+    panic: Mutex<Option<String>>,
+    /// Tells the supervisor to look.
+    pub(crate) wake: EventFd,
+}
+
+const SILENT_PANIC: &str = "(the console shows no message)";
+
+impl Lifecycle {
+    pub(crate) fn new(vsock: Vsock) -> std::io::Result<Self> {
+        install_kick_handler()?;
+        Ok(Self {
+            end: End::default(),
+            gate: Gate::default(),
+            threads: Mutex::default(),
+            vsock,
+            panic: Mutex::default(),
+            wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+        })
+    }
+
+    /// Ends the machine, unless it has ended. A guest that panicked and then restarts, as `panic=-1`
+    /// makes it, has panicked.
+    pub(crate) fn end(&self, reason: EndReason) {
+        let reason = match (reason, self.panic_message()) {
+            (EndReason::Killed, _) => EndReason::Killed,
+            (_, Some(message)) => EndReason::Panic(message),
+            (reason, None) => reason,
+        };
+        if self.end.decide(reason) {
+            self.gate.stop();
+            self.kick();
+            self.vsock.end();
+            self.wake_supervisor();
+        }
+    }
+
+    /// Gets every vCPU out of the guest.
+    pub(crate) fn kick(&self) {
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            thread.page.set();
+            // A thread that has just ended needs no signal.
+            let _ = thread.handle.kill(SIGRTMIN());
+        }
+    }
+
+    /// The guest did something to its power.
+    pub(crate) fn power_event(&self, event: PowerEvent) {
+        match event {
+            PowerEvent::PowerOff => self.end(EndReason::PowerOff),
+            PowerEvent::Reset => self.end(EndReason::Reboot),
+            PowerEvent::Panicked => self.panic_begun(SILENT_PANIC.to_owned()),
+        }
+    }
+
+    /// The console showed a sign of panic.
+    pub(crate) fn panic_sign(&self, sign: PanicSign) {
+        match sign {
+            PanicSign::Begun(message) => self.panic_begun(message),
+            // The end of a panic whose begin nobody saw is only text.
+            PanicSign::Over => {
+                if let Some(message) = self.panic_message() {
+                    self.end(EndReason::Panic(message));
+                }
+            }
+        }
+    }
+
+    fn panic_begun(&self, message: String) {
+        self.panic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(message);
+        self.wake_supervisor();
+    }
+
+    /// The panic that has been seen, if any.
+    pub(crate) fn panic_message(&self) -> Option<String> {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wake_supervisor(&self) {
+        // The counter cannot overflow: it is read far more often than 2⁶⁴ ends occur.
+        let _ = self.wake.write(1);
+    }
+}
+
+extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+/// The signal that interrupts KVM_RUN does nothing else.
+fn install_kick_handler() -> std::io::Result<()> {
+    register_signal_handler(SIGRTMIN(), on_kick)
+        .map_err(|error| std::io::Error::from_raw_os_error(error.errno()))
+}

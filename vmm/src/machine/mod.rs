@@ -1,0 +1,359 @@
+//! [`Machine`]: one guest, from its description to its end.
+//!
+//! ```text
+//! create ─► start ─► running ⇄ paused
+//!    │         │         │        │
+//!    └─────────┴── end ◄─┴────────┘   by the guest, by kill or by drop
+//! ```
+//!
+//! Threads of a running machine: one a vCPU, one supervisor. Both kinds are gone when [`Machine::kill`]
+//! returns, and so are the guest's memory and every file descriptor; the console's log stays readable.
+
+mod config;
+mod console;
+mod end;
+mod gate;
+mod lifecycle;
+mod platform;
+mod supervisor;
+mod vcpu_thread;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use provium_devices::GuestRam;
+use provium_devices::bus::BusError;
+use provium_devices::virtio::vsock::{Vsock, VsockListener, VsockStream};
+
+pub use config::{ConfigError, Discovery, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, MachineConfig};
+pub use end::EndReason;
+
+use crate::boot::acpi::AcpiError;
+use crate::boot::kernel::{self, LoadError};
+use crate::boot::mptable::MpTableError;
+use crate::boot::params::{self, Params, ParamsError};
+use crate::boot::{acpi, mptable};
+use crate::kvm::vcpu::Vcpu;
+use crate::kvm::vm::Vm;
+use crate::kvm::{KvmError, cpuid, regs};
+use crate::layout;
+use console::Console;
+use lifecycle::{Lifecycle, VcpuThread};
+use platform::Platform;
+use vcpu_thread::Surroundings;
+
+/// The guest's context id. Every machine has a vsock of its own, so they can all have the same.
+const GUEST_CID: u32 = 3;
+
+/// Why a machine could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// Its description is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Kernel or initrd cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel cannot be told what it must know.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The ACPI tables do not fit.
+    #[error(transparent)]
+    Acpi(#[from] AcpiError),
+    /// The MP table does not fit.
+    #[error(transparent)]
+    MpTable(#[from] MpTableError),
+    /// KVM refused something.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// Two devices want one address.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The host has no memory for the guest.
+    #[error("cannot map {mib} MiB of guest memory: {cause}")]
+    Memory {
+        /// What was asked for.
+        mib: u64,
+        /// What the kernel said.
+        cause: String,
+    },
+    /// The host refused a thread or an event file.
+    #[error("the host cannot serve another machine: {0}")]
+    Host(#[from] io::Error),
+    /// The machine has ended.
+    #[error("the machine has ended: {0}")]
+    Ended(EndReason),
+    /// The machine has been started already.
+    #[error("the machine has been started already")]
+    Started,
+    /// The machine has not been started yet.
+    #[error("the machine has not been started yet")]
+    NotStarted,
+}
+
+/// One guest.
+pub struct Machine {
+    life: Arc<Lifecycle>,
+    console: Arc<Console>,
+    vsock: Vsock,
+    parts: Mutex<Option<Parts>>,
+}
+
+/// What a machine gives back when it ends.
+struct Parts {
+    vcpus: Vec<Arc<Mutex<Vcpu>>>,
+    platform: Arc<Platform>,
+    ram: GuestRam,
+    supervisor: Option<JoinHandle<()>>,
+    // Last: the machine goes after its vCPUs.
+    _vm: Vm,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("ended", &self.ended())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// Checks the configuration, loads the kernel and creates vCPUs and devices. Nothing runs yet.
+    pub fn create(config: MachineConfig) -> Result<Machine, MachineError> {
+        config.check()?;
+        let ram = GuestRam::from_ranges(&layout::ram_ranges(config.memory)).map_err(|error| {
+            MachineError::Memory {
+                mib: config.memory >> 20,
+                cause: error.to_string(),
+            }
+        })?;
+        let entry = kernel::load_kernel(&ram, &config.kernel)?;
+        let initrd = kernel::load_initrd(&ram, &entry, config.initrd.as_deref(), &config.extra_initrd)?;
+
+        let vm = Vm::create(&ram)?;
+        let vsock = Vsock::new(GUEST_CID);
+        let life = Arc::new(Lifecycle::new(vsock.clone())?);
+        let console = Console::new({
+            let life = Arc::clone(&life);
+            Box::new(move |sign| life.panic_sign(sign))
+        });
+        let platform = Platform::new(&vm, &ram, &life, &console, vsock.clone(), config.rng_seed)?;
+
+        let rsdp = if config.uses_acpi() {
+            Some(acpi::write(&ram, config.cpus, &platform.virtio)?)
+        } else {
+            mptable::write(&ram, config.cpus, &platform.virtio)?;
+            None
+        };
+        let cmdline = config.whole_cmdline(&platform.virtio);
+        params::write(
+            &ram,
+            &Params {
+                header: entry.header,
+                cmdline: &cmdline,
+                initrd,
+                rsdp,
+            },
+        )?;
+        regs::write_tables(&ram)?;
+
+        let offer = cpuid::supported(&vm.kvm)?;
+        let vcpus = (0..config.cpus).map(|index| Vcpu::create(&vm, &offer, index, config.cpus));
+        let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        // `check` has made sure that there is a first one.
+        regs::set_up_boot_cpu(&vcpus[0].fd, entry.entry)?;
+
+        let parts = Parts {
+            vcpus: vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu))).collect(),
+            platform: Arc::new(platform),
+            ram,
+            supervisor: None,
+            _vm: vm,
+        };
+        Ok(Machine {
+            life,
+            console,
+            vsock,
+            parts: Mutex::new(Some(parts)),
+        })
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<Parts>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended_error(&self) -> MachineError {
+        MachineError::Ended(self.ended().unwrap_or(EndReason::Killed))
+    }
+
+    /// Accepts guest-initiated connections to a host port.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there already.
+    pub fn listen(&self, port: u32) -> io::Result<VsockListener> {
+        self.vsock.listen(port)
+    }
+
+    /// Lets the vCPUs run.
+    pub fn start(&self) -> Result<(), MachineError> {
+        let mut slot = self.parts();
+        let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
+        if parts.supervisor.is_some() {
+            return Err(MachineError::Started);
+        }
+        parts.supervisor = Some(supervisor::spawn(Arc::clone(&self.life))?);
+        let mut threads = self.life.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, vcpu) in parts.vcpus.iter().enumerate() {
+            let surroundings = Surroundings {
+                life: Arc::clone(&self.life),
+                platform: Arc::clone(&parts.platform),
+                ram: parts.ram.clone(),
+            };
+            let page = Arc::clone(&vcpu.lock().unwrap_or_else(PoisonError::into_inner).page);
+            let vcpu = Arc::clone(vcpu);
+            self.life.gate.enter();
+            let thread = std::thread::Builder::new()
+                .name(format!("provium-vcpu{index}"))
+                .spawn(move || vcpu_thread::run(&surroundings, &vcpu));
+            match thread {
+                Ok(handle) => threads.push(VcpuThread { page, handle }),
+                Err(error) => {
+                    self.life.gate.leave();
+                    drop(threads);
+                    drop(slot);
+                    self.kill();
+                    return Err(MachineError::Host(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects to a guest port.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens there, `TimedOut` when the guest does not answer,
+    /// `ConnectionReset` once the machine has ended.
+    pub fn connect(&self, port: u32, timeout: Duration) -> io::Result<VsockStream> {
+        self.vsock.connect(port, timeout)
+    }
+
+    /// Stops every vCPU at an instruction boundary; returns when all have stopped.
+    pub fn pause(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        self.life.gate.pause();
+        self.life.kick();
+        if self.life.gate.wait_parked() {
+            Ok(())
+        } else {
+            Err(self.ended_error())
+        }
+    }
+
+    /// Lets paused vCPUs go on.
+    pub fn resume(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        self.life.gate.resume();
+        Ok(())
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.life.gate.is_paused()
+    }
+
+    fn check_started(&self) -> Result<(), MachineError> {
+        match (self.ended(), self.parts().as_ref()) {
+            (Some(reason), _) => Err(MachineError::Ended(reason)),
+            (None, Some(parts)) if parts.supervisor.is_some() => Ok(()),
+            _ => Err(MachineError::NotStarted),
+        }
+    }
+
+    /// Presses the power button; the guest may obey.
+    pub fn power_button(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        if let Some(parts) = self.parts().as_ref() {
+            parts.platform.power_button.pulse();
+        }
+        Ok(())
+    }
+
+    /// Ends the machine now; idempotent. When it returns, the machine's threads, memory and descriptors
+    /// are gone.
+    pub fn kill(&self) {
+        self.life.end(EndReason::Killed);
+        // Held to the end, so that a second caller returns no earlier than the first.
+        let mut slot = self.parts();
+        let threads = std::mem::take(&mut *self.life.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has said so through the end reason.
+            let _ = thread.handle.join();
+        }
+        if let Some(supervisor) = slot.as_mut().and_then(|parts| parts.supervisor.take()) {
+            let _ = supervisor.join();
+        }
+        *slot = None;
+    }
+
+    /// Why the machine ended, if it has.
+    pub fn ended(&self) -> Option<EndReason> {
+        self.life.end.get()
+    }
+
+    /// Waits for the end; `None` when the timeout passes first.
+    pub fn wait_end(&self, timeout: Option<Duration>) -> Option<EndReason> {
+        self.life.end.wait(timeout)
+    }
+
+    /// Everything the serial console has printed, at most the last 16 MiB.
+    pub fn console_log(&self) -> Vec<u8> {
+        self.console.log()
+    }
+
+    /// The last `max` bytes of the console, cut at a line start.
+    pub fn console_tail(&self, max: usize) -> String {
+        self.console.tail(max)
+    }
+
+    /// Types into the serial console.
+    ///
+    /// # Errors
+    /// `WouldBlock` when a megabyte waits unread, `ConnectionReset` once the machine has ended.
+    pub fn console_write(&self, data: &[u8]) -> io::Result<()> {
+        let slot = self.parts();
+        let Some(parts) = slot.as_ref() else {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the machine has ended",
+            ));
+        };
+        let taken = parts
+            .platform
+            .serial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .type_bytes(data);
+        if taken < data.len() {
+            let message = format!(
+                "the guest does not read its console: {taken} of {} bytes typed",
+                data.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+        }
+        Ok(())
+    }
+
+    /// The guest's vsock context id.
+    pub fn cid(&self) -> u32 {
+        GUEST_CID
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,81 @@
+//! The machine's devices and where they are on its two buses.
+
+use std::sync::{Arc, Mutex};
+
+use provium_devices::bus::BusError;
+use provium_devices::legacy::pci::PciHostBridge;
+use provium_devices::legacy::power::{AcpiPower, KeyboardReset, PanicNotifier, PowerListener};
+use provium_devices::legacy::serial::SerialPort;
+use provium_devices::virtio::VirtioDevice;
+use provium_devices::virtio::mmio::{MMIO_SIZE, MmioTransport};
+use provium_devices::virtio::rng::Rng;
+use provium_devices::virtio::vsock::Vsock;
+use provium_devices::{Bus, GuestRam, IrqLine};
+
+use super::console::{Console, ConsoleWriter};
+use super::lifecycle::Lifecycle;
+use crate::boot::MmioDevice;
+use crate::kvm::vm::Vm;
+use crate::layout;
+
+/// What vCPU threads reach with port and memory accesses.
+pub(crate) struct Platform {
+    pub(crate) ports: Bus,
+    pub(crate) mmio: Bus,
+    pub(crate) serial: Arc<Mutex<SerialPort<ConsoleWriter>>>,
+    pub(crate) power_button: Arc<dyn IrqLine>,
+    /// The virtio devices as the guest is told of them.
+    pub(crate) virtio: Vec<MmioDevice>,
+}
+
+impl Platform {
+    /// Creates every device.
+    pub(crate) fn new(
+        vm: &Vm,
+        ram: &GuestRam,
+        life: &Arc<Lifecycle>,
+        console: &Arc<Console>,
+        vsock: Vsock,
+        rng_seed: Option<u64>,
+    ) -> Result<Self, BusError> {
+        let mut ports = Bus::default();
+        let serial = SerialPort::new(vm.line(layout::SERIAL_GSI), ConsoleWriter(Arc::clone(console)));
+        let serial = Arc::new(Mutex::new(serial));
+        ports.insert(
+            u64::from(layout::SERIAL_PORT),
+            SerialPort::<ConsoleWriter>::SIZE,
+            serial.clone(),
+        )?;
+
+        let listener: PowerListener = {
+            let life = Arc::clone(life);
+            Arc::new(move |event| life.power_event(event))
+        };
+        let keyboard = Arc::new(Mutex::new(KeyboardReset::new(listener.clone())));
+        ports.insert(u64::from(layout::I8042_PORT), KeyboardReset::SIZE, keyboard)?;
+        let power = Arc::new(Mutex::new(AcpiPower::new(listener.clone())));
+        ports.insert(u64::from(layout::ACPI_POWER_PORT), AcpiPower::SIZE, power)?;
+        let panic = Arc::new(Mutex::new(PanicNotifier::new(listener)));
+        ports.insert(u64::from(layout::PVPANIC_PORT), 1, panic)?;
+
+        let pci = Arc::new(Mutex::new(PciHostBridge::default()));
+        ports.insert(u64::from(layout::PCI_PORT), PciHostBridge::SIZE, pci)?;
+
+        let mut mmio = Bus::default();
+        let mut virtio = Vec::new();
+        let devices: [Box<dyn VirtioDevice>; 2] = [Box::new(vsock), Box::new(Rng::new(rng_seed))];
+        for ((index, device), gsi) in devices.into_iter().enumerate().zip(layout::VIRTIO_GSIS) {
+            let base = layout::VIRTIO_MMIO + index as u64 * MMIO_SIZE;
+            let transport = MmioTransport::new(device, ram.clone(), vm.line(gsi));
+            mmio.insert(base, MMIO_SIZE, Arc::new(Mutex::new(transport)))?;
+            virtio.push(MmioDevice { base, gsi });
+        }
+        Ok(Self {
+            ports,
+            mmio,
+            serial,
+            power_button: vm.line(layout::POWER_BUTTON_GSI),
+            virtio,
+        })
+    }
+}

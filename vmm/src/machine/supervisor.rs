@@ -1,0 +1,76 @@
+//! The machine's own thread: an event loop for what happens outside of any vCPU.
+//!
+//! It hears the lifecycle's wake-up and a timer. A kernel that panics gets a moment to print where, then
+//! its machine ends, whatever `panic=` makes the kernel do. When the machine has ended, so does the loop.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use vmm_sys_util::timerfd::TimerFd;
+
+use super::end::EndReason;
+use super::lifecycle::Lifecycle;
+
+/// How long a panicking kernel may go on printing.
+const PANIC_GRACE: Duration = Duration::from_millis(500);
+
+struct Supervisor {
+    life: Arc<Lifecycle>,
+    timer: TimerFd,
+    armed: bool,
+}
+
+/// Starts the thread.
+pub(crate) fn spawn(life: Arc<Lifecycle>) -> std::io::Result<JoinHandle<()>> {
+    let other = |error: event_manager::Error| std::io::Error::other(error.to_string());
+    let timer = TimerFd::new().map_err(|error| std::io::Error::from_raw_os_error(error.errno()))?;
+    let mut manager = EventManager::new_with_capacity(4).map_err(other)?;
+    manager.add_subscriber(Supervisor {
+        life: Arc::clone(&life),
+        timer,
+        armed: false,
+    });
+    std::thread::Builder::new()
+        .name("provium-machine".to_owned())
+        .spawn(move || {
+            while life.end.get().is_none() {
+                if let Err(error) = manager.run() {
+                    life.end(EndReason::Monitor(format!("its event loop failed: {error}")));
+                }
+            }
+        })
+}
+
+impl MutEventSubscriber for Supervisor {
+    fn init(&mut self, ops: &mut EventOps) {
+        let sources = [
+            Events::new(&self.life.wake, EventSet::IN),
+            Events::new(&self.timer, EventSet::IN),
+        ];
+        for source in sources {
+            if let Err(error) = ops.add(source) {
+                self.life.end(EndReason::Monitor(format!(
+                    "its event loop cannot be set up: {error}"
+                )));
+            }
+        }
+    }
+
+    fn process(&mut self, events: Events, _ops: &mut EventOps) {
+        use std::os::fd::AsRawFd;
+        if events.fd() == self.life.wake.as_raw_fd() {
+            // Only the wake-up matters, not how many there were.
+            let _ = self.life.wake.read();
+            if self.life.panic_message().is_some() && !self.armed {
+                self.armed = self.timer.reset(PANIC_GRACE, None).is_ok();
+            }
+        } else {
+            let _ = self.timer.wait();
+            if let Some(message) = self.life.panic_message() {
+                self.life.end(EndReason::Panic(message));
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The loop of a vCPU thread: run the guest until it needs something, see to that, run again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kvm_bindings::{
+    KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_SIMUL_EX,
+};
+use kvm_ioctls::VcpuExit;
+use provium_devices::GuestRam;
+
+use super::end::EndReason;
+use super::gate::Pass;
+use super::lifecycle::Lifecycle;
+use super::platform::Platform;
+use crate::kvm::vcpu::Vcpu;
+
+/// What a vCPU thread works with.
+pub(crate) struct Surroundings {
+    pub(crate) life: Arc<Lifecycle>,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) ram: GuestRam,
+}
+
+/// Runs `vcpu` until the machine ends. The lock is free while the machine is paused.
+pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
+    let life = &surroundings.life;
+    // Entered by the starter, so that a pause right after the start waits for this thread.
+    let _left = Leave(life);
+    let mut guard = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        guard.page.clear();
+        if life.gate.is_closed() {
+            drop(guard);
+            if life.gate.park() == Pass::Stop {
+                return;
+            }
+            guard = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            // Tells the guest's watchdogs that it was stopped; a guest without kvmclock refuses.
+            let _ = guard.fd.kvmclock_ctrl();
+            continue;
+        }
+        if let Some(reason) = step(surroundings, &mut guard) {
+            life.end(reason);
+        }
+    }
+}
+
+struct Leave<'a>(&'a Lifecycle);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(EndReason::Monitor(
+                "a vCPU thread panicked; this is a bug in Provium".to_owned(),
+            ));
+        }
+        self.0.gate.leave();
+    }
+}
+
+/// One stay in the guest and what it left it for.
+fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Option<EndReason> {
+    let platform = &surroundings.platform;
+    match vcpu.fd.run() {
+        Ok(VcpuExit::MmioRead(address, data)) => platform.mmio.read(address, data),
+        Ok(VcpuExit::MmioWrite(address, data)) => platform.mmio.write(address, data),
+        Ok(VcpuExit::IoIn(port, data)) => {
+            for element in data.chunks_mut(vcpu.page.port_access_size()) {
+                platform.ports.read(u64::from(port), element);
+            }
+        }
+        Ok(VcpuExit::IoOut(port, data)) => {
+            for element in data.chunks(vcpu.page.port_access_size()) {
+                platform.ports.write(u64::from(port), element);
+            }
+        }
+        Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen | VcpuExit::Hlt) => {}
+        Ok(VcpuExit::Shutdown) => return Some(EndReason::TripleFault(vcpu.describe(&surroundings.ram))),
+        Ok(VcpuExit::InternalError) => return Some(internal_error(surroundings, vcpu)),
+        Ok(VcpuExit::FailEntry(reason, cpu)) => {
+            let state = vcpu.describe(&surroundings.ram);
+            let cause =
+                format!("entering the guest failed with hardware reason {reason:#x} on cpu {cpu}: {state}");
+            return Some(EndReason::InternalError(cause));
+        }
+        Ok(other) => {
+            let exit = format!("{other:?}");
+            let state = vcpu.describe(&surroundings.ram);
+            return Some(EndReason::InternalError(format!(
+                "unexpected exit {exit}: {state}"
+            )));
+        }
+        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
+        Err(error) => {
+            let state = vcpu.describe(&surroundings.ram);
+            return Some(EndReason::InternalError(format!(
+                "KVM_RUN failed: {error}: {state}"
+            )));
+        }
+    }
+    None
+}
+
+fn internal_error(surroundings: &Surroundings, vcpu: &Vcpu) -> EndReason {
+    let (suberror, data) = vcpu.page.internal_error();
+    let cause = match suberror {
+        KVM_INTERNAL_ERROR_EMULATION => "an instruction it cannot emulate".to_owned(),
+        KVM_INTERNAL_ERROR_SIMUL_EX => "simultaneous exceptions".to_owned(),
+        KVM_INTERNAL_ERROR_DELIVERY_EV => "an event it cannot deliver".to_owned(),
+        other => format!("internal error {other}"),
+    };
+    let data: Vec<String> = data.iter().map(|word| format!("{word:#x}")).collect();
+    let state = vcpu.describe(&surroundings.ram);
+    EndReason::InternalError(format!("{cause} [{}]: {state}", data.join(", ")))
+}
