@@ -1,0 +1,156 @@
+//! The first process of the guest: `rdinit=/.provium/agent`.
+//!
+//! Enters: a kernel that has just unpacked its initramfs. Leaves: the agent as a process of its own, and as
+//! PID 1 either the init the user's initrd came with, as if the kernel had started it, or the reaper. Absent on
+//! purpose: a root disk; whoever has one brings the init that mounts it.
+
+mod cmdline;
+mod mounts;
+mod reaper;
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use crate::console::say;
+use crate::root::{self, InitRoot};
+use crate::{daemon, ops, sys};
+
+/// The init that an initrd's own is looked for at, as the kernel does.
+const INIT: &str = "/init";
+
+/// The life of PID 1.
+///
+/// The agent is started as early as can be, so that its hello is on the way while the rest is done here; it
+/// waits for the end of that before it does what the host asks for.
+pub fn run() -> ! {
+    if !has_console() {
+        mounts::mount(&mounts::DEV);
+        open_console();
+    }
+    mounts::mount(&mounts::PROC);
+    let init = foreign_init();
+    let proc = open_proc(init.is_some());
+    let followed = proc.as_ref().filter(|_| init.is_some()).and_then(follow_init);
+    let (wait, done) = match pipe_with(PipeFlags::CLOEXEC) {
+        Ok((wait, done)) => (Some(wait), Some(done)),
+        Err(_) => (None, None),
+    };
+    // SAFETY: PID 1 has started no threads.
+    let agent = match unsafe { sys::fork() } {
+        Ok(Some(agent)) => agent,
+        Ok(None) => {
+            drop(done);
+            daemon::run(followed, proc, wait)
+        }
+        Err(error) => panic_kernel("the agent".as_ref(), &ops::errno_text(error)),
+    };
+    drop((wait, followed, proc));
+    match init {
+        Some(init) => hand_over(init, done),
+        None => stay(agent, done),
+    }
+}
+
+/// Becomes the initrd's init. The agent may begin when `done` is closed.
+fn hand_over(init: OsString, done: Option<OwnedFd>) -> ! {
+    mounts::mount(&mounts::SYS);
+    mounts::mount(&mounts::DEV);
+    drop(done);
+    // Arguments and environment are those the kernel gave.
+    let error = Command::new(&init).args(std::env::args_os().skip(1)).exec();
+    panic_kernel(
+        &init,
+        &ops::errno_text(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    )
+}
+
+/// Stays PID 1. The agent may begin when `done` is closed.
+fn stay(agent: Pid, done: Option<OwnedFd>) -> ! {
+    // First, because the kernel waits in it, and the agent runs meanwhile.
+    let _ = sys::loopback_up();
+    mounts::mount(&mounts::SYS);
+    mounts::mount(&mounts::DEV);
+    mounts::mount(&mounts::WITHOUT_INIT);
+    mounts::finish();
+    drop(done);
+    reaper::run(agent)
+}
+
+/// A proc file system for the agent to look at. With an init to come it is one of the agent's own, which stays
+/// whatever that init does with `/proc`, and does not keep it from unmounting that.
+fn open_proc(init_to_come: bool) -> Option<OwnedFd> {
+    let own = init_to_come.then(|| root::detached_proc().ok()).flatten();
+    own.or_else(|| root::open_proc(c"/proc").ok())
+}
+
+/// What the agent needs to follow a PID 1 that changes its root.
+fn follow_init(proc: &OwnedFd) -> Option<InitRoot> {
+    match rustix::io::fcntl_dupfd_cloexec(proc, 3).and_then(InitRoot::new) {
+        Ok(root) => Some(root),
+        Err(error) => {
+            say!("cannot follow PID 1 to another root: {}", ops::errno_text(error));
+            None
+        }
+    }
+}
+
+/// Says why there is no PID 1 and ends it, at which the kernel panics: the monitor sees a boot that failed, with
+/// the reason among the last lines of its console.
+fn panic_kernel(what: &OsStr, why: &str) -> ! {
+    say!("cannot start `{}`: {why}", what.display());
+    std::process::exit(1)
+}
+
+/// The init the initrd or the command line asks for.
+fn foreign_init() -> Option<OsString> {
+    let cmdline = std::fs::read("/proc/cmdline").unwrap_or_default();
+    match cmdline::init(&cmdline) {
+        // Looked at before the agent says hello: a boot that cannot succeed must not look like one that does.
+        Some(path) => {
+            let path = OsString::from_vec(path);
+            match rustix::fs::access(path.as_os_str(), Access::EXEC_OK) {
+                Ok(()) => Some(path),
+                Err(error) => panic_kernel(&path, &ops::errno_text(error)),
+            }
+        }
+        None => is_program(INIT).then(|| INIT.into()),
+    }
+}
+
+fn is_program(path: &str) -> bool {
+    let file = rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+    file && rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+/// Whether the kernel has opened the console for PID 1.
+fn has_console() -> bool {
+    rustix::io::fcntl_getfd(rustix::stdio::stderr()) != Err(Errno::BADF)
+}
+
+/// Gives descriptors 0 to 2 to the console where the kernel could not: its own archive may lack the device node.
+fn open_console() {
+    let open = |path| rustix::fs::openat(CWD, path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
+    let Ok(console) = open(c"/dev/console").or_else(|_| open(c"/dev/null")) else {
+        return;
+    };
+    let _ = rustix::stdio::dup2_stdin(&console);
+    let _ = rustix::stdio::dup2_stdout(&console);
+    let _ = rustix::stdio::dup2_stderr(&console);
+    keep_if_stdio(console);
+}
+
+/// The new descriptor is one of the three itself when those were closed; it must not be closed again then.
+fn keep_if_stdio(console: OwnedFd) {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    if console.as_raw_fd() <= 2 {
+        let _ = console.into_raw_fd();
+    }
+}

@@ -1,0 +1,153 @@
+//! What is run: arguments, environment and places to look, in the form the kernel takes them.
+//!
+//! Enters: an [`Exec`] of the host. Leaves: C strings without NUL bytes inside, and words for what went wrong.
+//! Absent on purpose: looking at the file system; the child does that, in its own folder and with its own
+//! rights.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use provium_protocol::{Exec, OpError};
+use rustix::fs::{Access, CWD};
+use rustix::io::Errno;
+
+use super::spawn::{Plan, SpawnError};
+use crate::ops::{failed, impossible, shown};
+
+/// The environment of every program that does not ask for another.
+pub(super) const ENVIRONMENT: [(&str, &str); 3] = [("PATH", PATH), ("HOME", "/root"), ("TERM", "dumb")];
+/// Where programs are looked for when their environment has no PATH.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program to run.
+pub(super) struct Command {
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    cwd: Option<CString>,
+    /// The PATH that was searched, where one was.
+    searched: Option<Vec<u8>>,
+}
+
+impl Command {
+    /// Checks what the host sent.
+    pub(super) fn new(exec: Exec) -> Result<Command, OpError> {
+        let Some(program) = exec.argv.first().map(|program| program.to_vec()) else {
+            return Err(impossible("exec: there is no program to run: argv is empty"));
+        };
+        let path = (!program.contains(&b'/')).then(|| search_path(&exec));
+        let mut candidates = Vec::new();
+        match &path {
+            // An empty name would name the folder itself.
+            None => candidates.push(c_string(program, "the program")?),
+            Some(_) if program.is_empty() => candidates.push(CString::default()),
+            Some(path) => {
+                for folder in path.split(|byte| *byte == b':') {
+                    let folder = if folder.is_empty() { b"." } else { folder };
+                    candidates.push(c_string([folder, b"/", &program].concat(), "the program")?);
+                }
+            }
+        }
+        let env = environment(&exec)?;
+        let argv = exec.argv.into_iter().enumerate();
+        let argv = argv.map(|(at, argument)| c_string(argument.into_vec(), &format!("argument {at}")));
+        Ok(Command {
+            candidates,
+            argv: argv.collect::<Result<_, _>>()?,
+            env,
+            cwd: exec.cwd.map(|cwd| c_string(cwd.into_vec(), "cwd")).transpose()?,
+            searched: path,
+        })
+    }
+
+    /// What to spawn, with these as standard input, output and error.
+    pub(super) fn plan<'a>(&'a self, stdio: [&'a OwnedFd; 3]) -> Plan<'a> {
+        Plan {
+            candidates: &self.candidates,
+            argv: &self.argv,
+            env: &self.env,
+            cwd: self.cwd.as_deref(),
+            stdio: stdio.map(|fd| fd.as_fd()),
+        }
+    }
+
+    /// The error as the test's author reads it.
+    pub(super) fn explain(&self, error: SpawnError) -> OpError {
+        let program = self
+            .argv
+            .first()
+            .map(|program| program.to_bytes())
+            .unwrap_or_default();
+        let what = format!("exec `{}`", shown(program));
+        match error {
+            SpawnError::Fork(errno) => failed(format_args!("{what}: cannot fork"), errno),
+            SpawnError::SetUp(errno) => failed(format_args!("{what}: cannot set up the child"), errno),
+            SpawnError::Cwd(errno) => {
+                let cwd = self.cwd.as_ref().map(|cwd| cwd.to_bytes()).unwrap_or_default();
+                failed(
+                    format_args!("{what}: cannot change to cwd `{}`", shown(cwd)),
+                    errno,
+                )
+            }
+            SpawnError::Exec(errno) => {
+                let mut error = failed(what, errno);
+                if let (Errno::NOENT, Some(path)) = (errno, &self.searched) {
+                    error.message += &format!(" (PATH is `{}`)", shown(path));
+                } else if errno == Errno::NOENT && self.exists() {
+                    error.message += " (the file exists; the interpreter or loader it asks for does not)";
+                }
+                error
+            }
+        }
+    }
+
+    /// Whether a program given by its whole path is there after all.
+    fn exists(&self) -> bool {
+        self.candidates.iter().any(|candidate| {
+            candidate.to_bytes().starts_with(b"/")
+                && rustix::fs::accessat(CWD, candidate, Access::EXISTS, rustix::fs::AtFlags::empty()).is_ok()
+        })
+    }
+}
+
+/// The PATH in the child's environment.
+fn search_path(exec: &Exec) -> Vec<u8> {
+    let given = exec.env.iter().rev().find(|(name, _)| name.as_slice() == b"PATH");
+    given
+        .map_or(PATH.as_bytes(), |(_, value)| value.as_slice())
+        .to_vec()
+}
+
+/// `NAME=value` of every variable, each name once.
+fn environment(exec: &Exec) -> Result<Vec<CString>, OpError> {
+    let base: &[(&str, &str)] = if exec.env_clear { &[] } else { &ENVIRONMENT };
+    let base = base
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let mut variables: Vec<(&[u8], &[u8])> = base.collect();
+    for (name, value) in &exec.env {
+        let (name, value) = (name.as_slice(), value.as_slice());
+        if name.is_empty() || name.contains(&b'=') {
+            let why = "a variable's name must not be empty or contain `=`";
+            return Err(impossible(format!("exec: env: `{}`: {why}", shown(name))));
+        }
+        match variables.iter_mut().find(|(known, _)| *known == name) {
+            Some(variable) => variable.1 = value,
+            None => variables.push((name, value)),
+        }
+    }
+    let variables = variables.into_iter();
+    variables
+        .map(|(name, value)| c_string([name, b"=", value].concat(), "env"))
+        .collect()
+}
+
+fn c_string(bytes: Vec<u8>, what: &str) -> Result<CString, OpError> {
+    CString::new(bytes).map_err(|error| {
+        let at = error.nul_position();
+        impossible(format!(
+            "exec: {what}: `{}` has a NUL byte at {at}",
+            shown(&error.into_vec())
+        ))
+    })
+}

@@ -1,0 +1,71 @@
+//! WriteFile: the request's body becomes a file's content.
+//!
+//! Enters: a path, permission bits, the body. Leaves: the bytes written. A file that exists is truncated and
+//! keeps its permissions; a new one gets exactly those asked for, whatever the umask. After an error the rest
+//! of the body is still read, so that the session goes on. Absent on purpose: parents, temporary files, fsync.
+
+use provium_protocol::Response;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::body::Body;
+use super::{Failure, failed, impossible, shown};
+use crate::session::Session;
+
+/// Permission bits of a new file when none are asked for.
+const DEFAULT_PERM: u32 = 0o644;
+
+pub(super) fn write_file(
+    session: &mut Session<'_>,
+    path: &[u8],
+    perm: Option<u32>,
+) -> Result<Response, Failure> {
+    let mut body = Body::new(&mut session.stream);
+    let result = open(path, perm.unwrap_or(DEFAULT_PERM)).and_then(|file| fill(&file, path, &mut body));
+    if let Err(Failure::Op(_)) = &result {
+        body.drain()?;
+    }
+    result.map(|bytes| Response::Written { bytes })
+}
+
+fn open(path: &[u8], perm: u32) -> Result<OwnedFd, Failure> {
+    if perm & !0o7777 != 0 {
+        return Err(impossible(format!(
+            "perm {perm:#o} for `{}` has more than 0o7777",
+            shown(path)
+        ))
+        .into());
+    }
+    let mode = Mode::from_raw_mode(perm);
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let opened = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => rustix::fs::openat(CWD, path, flags | OFlags::CREATE, mode).and_then(|file| {
+            rustix::fs::fchmod(&file, mode)?;
+            Ok(file)
+        }),
+        opened => opened,
+    };
+    opened.map_err(|errno| failed(format_args!("open `{}` to write", shown(path)), errno).into())
+}
+
+fn fill(file: &OwnedFd, path: &[u8], body: &mut Body<'_>) -> Result<u64, Failure> {
+    let mut written = 0;
+    while let Some(bytes) = body.next()? {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match rustix::io::write(file, rest) {
+                Ok(n) => {
+                    written += n as u64;
+                    rest = &rest[n..];
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    let what = format!("write `{}` after {written} bytes", shown(path));
+                    return Err(failed(what, errno).into());
+                }
+            }
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,147 @@
+//! One connection to the host: the greeting, then requests one after the other.
+//!
+//! Enters: a connected stream socket. Leaves: replies on it, until the host closes it or breaks the protocol.
+//! All requests of a session run on the thread that calls [`Session::run`], one at a time, so that what the
+//! kernel keeps per thread (credentials, namespaces) stays from one to the next. Absent on purpose: where the
+//! connection comes from, and what to do when it ends.
+
+use std::fs::File;
+
+use provium_protocol::{
+    Frame, FrameError, Hello, MAGIC, OpError, Reply, Request, VERSION, read_frame, write_frame,
+};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+
+use crate::console::say;
+use crate::keeper::Keeper;
+use crate::ops;
+use crate::root::InitRoot;
+
+/// Why a session ended other than by the host closing it.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection broke or carried what is no frame.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// The host does not want this agent.
+    #[error("the host refused this agent: {0}")]
+    Refused(String),
+    /// The host welcomed an agent of another version.
+    #[error("the host speaks protocol version {0}, this agent speaks version {VERSION}")]
+    Version(u32),
+    /// A frame came where another was due.
+    #[error("the host sent {got} where {wanted} was due")]
+    Unexpected {
+        /// What came.
+        got: &'static str,
+        /// What should have come.
+        wanted: &'static str,
+    },
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Agent {
+    /// The thread that outlives them.
+    pub keeper: Keeper,
+    /// Where PID 1 may change its root, that root.
+    pub init_root: Option<InitRoot>,
+}
+
+impl Agent {
+    /// An agent whose keeper has not been started yet.
+    pub fn new(init_root: Option<InitRoot>) -> Result<Agent, Errno> {
+        Ok(Agent {
+            keeper: Keeper::new()?,
+            init_root,
+        })
+    }
+}
+
+/// A connection on which the agent has said hello.
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub(crate) stream: File,
+    pub(crate) agent: &'a Agent,
+    /// Memory that requests share, empty until one needs it.
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    /// Says hello.
+    pub fn open(stream: OwnedFd, agent: &'a Agent) -> Result<Session<'a>, SessionError> {
+        let mut session = Session {
+            stream: File::from(stream),
+            agent,
+            scratch: Vec::new(),
+        };
+        let hello = Hello {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        };
+        write_frame(&mut session.stream, &Frame::Hello(hello))?;
+        Ok(session)
+    }
+
+    /// Waits for the host's welcome and does what it asks for; returns when the host has closed the session.
+    pub fn run(mut self) -> Result<(), SessionError> {
+        match read_frame(&mut self.stream)? {
+            Frame::Welcome(welcome) if welcome.version == VERSION => {}
+            Frame::Welcome(welcome) => return Err(SessionError::Version(welcome.version)),
+            Frame::Refused(refused) => return Err(SessionError::Refused(refused.reason)),
+            other => return Err(unexpected(&other, "a welcome")),
+        }
+        loop {
+            match read_frame(&mut self.stream) {
+                Ok(Frame::Request(request)) => self.answer(request)?,
+                Ok(other) => return Err(unexpected(&other, "a request")),
+                Err(FrameError::Closed) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), SessionError> {
+        if let (Some(root), false) = (&self.agent.init_root, matches!(request, Request::Ping))
+            && let Err(error) = root.follow()
+        {
+            say!("cannot follow PID 1 to its new root: {}", ops::errno_text(error));
+        }
+        let shutdown = match &request {
+            Request::Shutdown { reboot } => Some(*reboot),
+            _ => None,
+        };
+        let reply = match ops::handle(self, request) {
+            Ok(response) => Ok(response),
+            Err(ops::Failure::Op(error)) => Err(error),
+            Err(ops::Failure::Session(error)) => return Err(error),
+        };
+        self.reply(reply)?;
+        if let Some(reboot) = shutdown {
+            self.agent.keeper.shut_down(reboot);
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), SessionError> {
+        match write_frame(&mut self.stream, &Frame::Reply(reply)) {
+            Err(error @ FrameError::TooLong { .. }) => {
+                let message = format!("the answer does not fit: {error}");
+                let reply = Err(OpError { errno: None, message });
+                Ok(write_frame(&mut self.stream, &Frame::Reply(reply))?)
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+/// The error for a frame out of turn.
+pub(crate) fn unexpected(got: &Frame, wanted: &'static str) -> SessionError {
+    SessionError::Unexpected {
+        got: got.name(),
+        wanted,
+    }
+}

@@ -1,0 +1,73 @@
+//! The few calls of the C library that rustix has no safe form for.
+//!
+//! Enters: plain values. Leaves: results with the error number. Absent on purpose: anything that decides.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Forks; `None` in the child.
+///
+/// # Safety
+/// The process has a single thread, so that the child finds no lock held by a thread it does not have.
+pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the caller upholds that there is one thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Sends a signal to every process but PID 1 and this one.
+pub(crate) fn signal_everyone(signal: Signal) {
+    // SAFETY: kill has no memory effects here. That there is nobody to signal is no failure.
+    unsafe { libc::kill(-1, signal.as_raw()) };
+}
+
+/// A write to a closed pipe or socket is an error from here on, not the end of the process.
+pub(crate) fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition and runs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Blocks the signals and returns a descriptor that reports them.
+pub(crate) fn signal_descriptor(signals: &[Signal]) -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is initialised by sigemptyset before it is read; the descriptor is new and owned by nobody.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, signal.as_raw());
+        }
+        if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
+            return Err(last_error());
+        }
+        match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(last_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// Brings up the network interface `lo`; the kernel gives it its address.
+pub(crate) fn loopback_up() -> Result<(), Errno> {
+    use rustix::fd::AsRawFd;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: an all-zero ifreq is valid; the name is two bytes in sixteen; the ioctl only reads it.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        match libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) {
+            0 => Ok(()),
+            _ => Err(last_error()),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The host's end of a session, for tests: the agent serves the other end on a thread of this process.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use provium_agent::keeper::Duties;
+use provium_agent::{Agent, Session, SessionError};
+use provium_protocol::*;
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+/// Longer than any test takes; a test that would wait for ever fails instead.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A session seen from the host.
+pub(crate) struct Host {
+    pub(crate) stream: UnixStream,
+    pub(crate) hello: Hello,
+    agent: Option<JoinHandle<Result<(), SessionError>>>,
+    /// What the agent asked its keeper to do to the machine: `reboot` of each shutdown.
+    pub(crate) shutdowns: Receiver<bool>,
+}
+
+/// What came before a reply.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Output {
+    pub(crate) body: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+struct Machine(Mutex<std::sync::mpsc::Sender<bool>>);
+
+impl Duties for Machine {
+    fn listener(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn accept(&self) {}
+
+    fn shut_down(&self, reboot: bool) {
+        // A test that is not interested has dropped the other end.
+        let _ = self.0.lock().expect("the sender").send(reboot);
+    }
+}
+
+impl Host {
+    /// A session that has just begun; nothing has been said to the agent.
+    pub(crate) fn connect() -> Host {
+        let (stream, theirs) = UnixStream::pair().expect("a socket pair");
+        stream.set_read_timeout(Some(LONG)).expect("a timeout");
+        let agent = Arc::new(Agent::new(None).expect("an agent"));
+        let (ended, shutdowns) = channel();
+        let keeping = agent.clone();
+        thread::spawn(move || keeping.keeper.run(&Machine(Mutex::new(ended))));
+        let session = move || Session::open(OwnedFd::from(theirs), &agent).and_then(Session::run);
+        let agent = thread::spawn(session);
+        let mut reader = &stream;
+        let hello = match read_frame(&mut reader).expect("a first frame") {
+            Frame::Hello(hello) => hello,
+            other => panic!("{other:?}"),
+        };
+        Host {
+            stream,
+            hello,
+            agent: Some(agent),
+            shutdowns,
+        }
+    }
+
+    /// A session in which both sides have greeted.
+    pub(crate) fn new() -> Host {
+        let mut host = Host::connect();
+        host.send(&Frame::Welcome(Welcome { version: VERSION }));
+        host
+    }
+
+    pub(crate) fn send(&mut self, frame: &Frame) {
+        write_frame(&mut self.stream, frame).expect("sent");
+    }
+
+    pub(crate) fn send_body(&mut self, body: &[u8]) {
+        write_data(&mut self.stream, BODY, body).expect("sent");
+        self.send(&Frame::End { channel: BODY });
+    }
+
+    /// Reads until the reply.
+    pub(crate) fn answer(&mut self) -> (Output, Reply) {
+        let mut output = Output::default();
+        loop {
+            match read_frame(&mut self.stream).expect("a frame") {
+                Frame::Data { channel: BODY, bytes } => output.body.extend(bytes),
+                Frame::Data {
+                    channel: STDOUT,
+                    bytes,
+                } => output.stdout.extend(bytes),
+                Frame::Data {
+                    channel: STDERR,
+                    bytes,
+                } => output.stderr.extend(bytes),
+                Frame::Reply(reply) => return (output, reply),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// A request without a body.
+    pub(crate) fn ask(&mut self, request: Request) -> (Output, Reply) {
+        self.send(&Frame::Request(request));
+        self.answer()
+    }
+
+    /// A request and its body, all sent before anything is read.
+    pub(crate) fn ask_with(&mut self, request: Request, body: &[u8]) -> (Output, Reply) {
+        self.send(&Frame::Request(request));
+        self.send_body(body);
+        self.answer()
+    }
+
+    /// The error of a request without a body.
+    pub(crate) fn refusal(&mut self, request: Request) -> OpError {
+        self.ask(request).1.expect_err("an error")
+    }
+
+    /// Closes the connection and returns how the agent took it.
+    pub(crate) fn close(mut self) -> Result<(), SessionError> {
+        self.stream.shutdown(std::net::Shutdown::Both).expect("shut down");
+        self.end()
+    }
+
+    /// Waits until the agent has ended the session.
+    pub(crate) fn end(&mut self) -> Result<(), SessionError> {
+        let agent = self.agent.take().expect("ended once");
+        let start = Instant::now();
+        while !agent.is_finished() {
+            assert!(start.elapsed() < LONG, "the session does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+        agent.join().expect("no panic")
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("sent");
+    }
+}
+
+/// An [`Exec`] with nothing but arguments.
+pub(crate) fn program(argv: &[&str]) -> Exec {
+    Exec {
+        argv: argv
+            .iter()
+            .map(|argument| argument.as_bytes().to_vec().into())
+            .collect(),
+        env: Vec::new(),
+        env_clear: false,
+        cwd: None,
+        has_stdin: false,
+        timeout_ms: None,
+    }
+}
+
+/// A shell line.
+pub(crate) fn shell(line: &str) -> Exec {
+    program(&["/bin/sh", "-c", line])
+}
+
+/// The end of a program out of a reply.
+pub(crate) fn exited(reply: Reply) -> Exited {
+    match reply {
+        Ok(Response::Exited(exited)) => exited,
+        other => panic!("{other:?}"),
+    }
+}
