@@ -1,0 +1,220 @@
+//! The command line as it is written.
+//!
+//! Enters: the process's arguments. Leaves: [`Cli`], checked only for form. Absent on purpose: defaults that
+//! depend on the machine, the terminal or the configuration; `settings` decides those.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::doctor::{Accel, DoctorArgs};
+use crate::emulated::{HostArgs, InitArgs};
+use crate::run::select::Expression;
+use crate::units;
+
+/// Tests software that needs a real kernel: Lua tests that boot microVMs.
+///
+/// Runs every *.test.lua below PATHS: by default below the roots of provium.toml, or else below the current folder.
+#[derive(Debug, Parser)]
+#[command(
+    name = "provium",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_help_heading = "Commands"
+)]
+#[command(
+    after_help = "Exit codes: 0 all passed or skipped, 1 a test failed or timed out, 2 the run could not be \
+                        carried out, 130 interrupted."
+)]
+pub struct Cli {
+    /// Something other than running tests.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Running tests.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the test files that would run
+    List(ListArgs),
+    /// Say what this host can do: KVM, the emulated host, cores, memory
+    Doctor(DoctorArgs),
+    /// Run a command on an emulated host, which has a sound KVM
+    Host(HostArgs),
+    /// The first process of an emulated host
+    #[command(hide = true)]
+    EmulatedHostInit(InitArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `provium` itself takes.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which files.
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// Run only tests with this text in their name or their file's path
+    #[arg(long, value_name = "TEXT", help_heading = "Choose")]
+    pub filter: Option<String>,
+    /// Run only tests for which this holds, such as "net and not (slow or ipv6)"
+    ///
+    /// Words are looked for in the test's name and its file's path, in any case.
+    #[arg(
+        short = 'k',
+        value_name = "EXPR",
+        help_heading = "Choose",
+        verbatim_doc_comment
+    )]
+    pub expression: Option<Expression>,
+
+    /// Files to run at a time [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one, help_heading = "Run")]
+    pub jobs: Option<usize>,
+    /// Time limit of a file, such as 90s or 5m; 0 for none
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = units::parse_duration,
+          help_heading = "Run")]
+    pub timeout: Duration,
+    /// End the run at the first failed test
+    #[arg(long, help_heading = "Run")]
+    pub fail_fast: bool,
+    /// Where guests run
+    #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "Run")]
+    pub accel: Accel,
+    /// Keep the results of an interrupted run here; see `run::journal`
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub journal: Option<PathBuf>,
+
+    /// Show every test with its duration and log
+    #[arg(short, long, conflicts_with = "quiet", help_heading = "Show")]
+    pub verbose: bool,
+    /// Show only failures and the last line
+    #[arg(short, long, help_heading = "Show")]
+    pub quiet: bool,
+    /// Print one JSON object per file
+    #[arg(long, help_heading = "Show")]
+    pub json: bool,
+    /// Colours; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Show")]
+    pub color: ColorChoice,
+    /// What is running: a live view (bar), lines (plain) or nothing; auto means bar on a terminal
+    #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "Show")]
+    pub progress: ProgressChoice,
+}
+
+/// What `provium list` takes.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which files.
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+}
+
+/// Which files.
+#[derive(Debug, Args)]
+pub struct ChooseArgs {
+    /// Test files, or folders to search for them
+    #[arg(value_name = "PATHS", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// The configuration [default: provium.toml here or in a parent folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Choose")]
+    pub config: Option<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to show what is running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// A live view on a terminal, nothing elsewhere.
+    Auto,
+    /// A live view.
+    Bar,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_word_is_a_command_and_a_path_is_a_path() {
+        let paths = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["provium"], args].concat()).expect("parses");
+            (cli.command.is_some(), cli.run.choose.paths)
+        };
+        assert_eq!(paths(&["list"]), (true, vec![]));
+        assert_eq!(paths(&["./list"]), (false, vec!["./list".into()]));
+        assert_eq!(paths(&["a", "list"]), (false, vec!["a".into(), "list".into()]));
+        assert_eq!(paths(&["-v", "--", "list"]), (false, vec!["list".into()]));
+        assert_eq!(paths(&[]), (false, vec![]));
+    }
+
+    #[test]
+    fn bad_values_are_quoted_with_what_is_wrong() {
+        let message = |args: &[&str]| {
+            let error = Cli::try_parse_from([&["provium"], args].concat()).expect_err("does not parse");
+            (error.exit_code(), error.to_string())
+        };
+        let cases: &[(&[&str], &str)] = &[
+            (
+                &["-j", "0"],
+                "invalid value '0' for '--jobs <N>': must be at least 1",
+            ),
+            (
+                &["-j", "two"],
+                "invalid value 'two' for '--jobs <N>': not a whole number",
+            ),
+            (&["--timeout", "-1s"], "unexpected argument '-1' found"),
+            (&["--timeout=-1s"], "`-1s` is not a duration"),
+            (&["--timeout", "nan"], "`nan` is not a duration"),
+            (
+                &["-k", "a and"],
+                "at column 6: expected a word, `not` or `(`, found the end",
+            ),
+            (&["-v", "-q"], "cannot be used with"),
+            (&["--jason"], "a similar argument exists: '--json'"),
+            (
+                &["--color", "sometimes"],
+                "[possible values: auto, always, never]",
+            ),
+        ];
+        for (args, expected) in cases {
+            let (code, text) = message(args);
+            assert!(code == 2 && text.contains(expected), "{args:?}: {code} {text}");
+        }
+    }
+}

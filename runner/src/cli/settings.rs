@@ -1,0 +1,152 @@
+//! What the command line leaves to the machine and the terminal, decided.
+//!
+//! Enters: arguments and what this process is attached to. Leaves: plain facts for the run. Absent on purpose:
+//! the configuration, which `config` resolves.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::thread;
+
+use super::args::{ColorChoice, ProgressChoice, RunArgs};
+use crate::report::Verbosity;
+
+/// What this process is attached to.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Whether stdout is a terminal.
+    pub stdout_terminal: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// Whether `NO_COLOR` is set to anything.
+    pub no_color: bool,
+    /// Whether the terminal cannot move its cursor (`TERM=dumb`).
+    pub dumb: bool,
+    /// Whether this is a job of GitHub Actions.
+    pub github: bool,
+    /// The repository such a job has checked out.
+    pub github_workspace: Option<PathBuf>,
+    /// Processors this process may use.
+    pub processors: usize,
+}
+
+impl Surroundings {
+    /// This process's.
+    pub fn of_process() -> Self {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        Surroundings {
+            stdout_terminal: io::stdout().is_terminal(),
+            stderr_terminal: io::stderr().is_terminal(),
+            no_color: set("NO_COLOR").is_some(),
+            dumb: set("TERM").is_some_and(|term| term == "dumb"),
+            github: set("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
+            github_workspace: set("GITHUB_WORKSPACE").map(PathBuf::from),
+            processors: thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// How a run is shown and spread over the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Files at a time.
+    pub jobs: usize,
+    /// Colours in the report.
+    pub color: bool,
+    /// How running files are shown; never `Auto`.
+    pub progress: ProgressChoice,
+    /// What the plain report says.
+    pub verbosity: Verbosity,
+}
+
+impl Settings {
+    /// Decides.
+    pub fn resolve(args: &RunArgs, around: &Surroundings) -> Settings {
+        let color = match args.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => around.stdout_terminal && !around.no_color && !around.dumb,
+        };
+        let bar = around.stderr_terminal && !around.dumb && !args.quiet;
+        let progress = match args.progress {
+            ProgressChoice::Auto if bar => ProgressChoice::Bar,
+            ProgressChoice::Auto => ProgressChoice::None,
+            chosen => chosen,
+        };
+        let verbosity = match (args.quiet, args.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        Settings {
+            jobs: args.jobs.unwrap_or(around.processors),
+            color,
+            progress,
+            verbosity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Cli;
+    use clap::Parser;
+
+    fn resolve(args: &[&str], around: &Surroundings) -> Settings {
+        let cli = Cli::try_parse_from([&["provium"], args].concat()).expect("parses");
+        Settings::resolve(&cli.run, around)
+    }
+
+    #[test]
+    fn a_pipe_gets_neither_colours_nor_a_live_view() {
+        let around = Surroundings {
+            processors: 4,
+            ..Surroundings::default()
+        };
+        let settings = resolve(&[], &around);
+        assert_eq!(
+            (settings.color, settings.progress, settings.jobs),
+            (false, ProgressChoice::None, 4)
+        );
+        let settings = resolve(&["--color=always", "--progress=plain", "-j1"], &around);
+        assert_eq!(
+            (settings.color, settings.progress, settings.jobs),
+            (true, ProgressChoice::Plain, 1)
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_both_unless_told_otherwise() {
+        let around = Surroundings {
+            stdout_terminal: true,
+            stderr_terminal: true,
+            processors: 2,
+            ..Surroundings::default()
+        };
+        let both = |args: &[&str], around: &Surroundings| {
+            let settings = resolve(args, around);
+            (settings.color, settings.progress)
+        };
+        assert_eq!(both(&[], &around), (true, ProgressChoice::Bar));
+        assert_eq!(both(&["-q"], &around), (true, ProgressChoice::None));
+        assert_eq!(
+            both(&["--color=never", "--progress=none"], &around),
+            (false, ProgressChoice::None)
+        );
+        assert_eq!(
+            both(
+                &[],
+                &Surroundings {
+                    no_color: true,
+                    ..around.clone()
+                }
+            ),
+            (false, ProgressChoice::Bar)
+        );
+        assert_eq!(
+            both(&[], &Surroundings { dumb: true, ..around }),
+            (false, ProgressChoice::None)
+        );
+    }
+}

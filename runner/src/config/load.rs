@@ -1,0 +1,120 @@
+//! From a file's text to a [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::profile::{self, RawProfile};
+use super::table::{Document, Section};
+use super::{Config, ConfigError};
+
+/// Cache size where the file says nothing, in bytes.
+pub(super) const CACHE_MAX_SIZE: u64 = 20 << 30;
+
+/// What the configuration takes from the process's environment.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`; only an absolute one counts, as its specification says.
+    pub xdg_cache_home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// This process's environment.
+    pub fn of_process() -> Self {
+        let path = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        Environment {
+            home: path("HOME"),
+            xdg_cache_home: path("XDG_CACHE_HOME"),
+        }
+    }
+
+    /// Where the cache is unless the configuration says otherwise.
+    pub(super) fn cache_dir(&self) -> PathBuf {
+        let xdg = self.xdg_cache_home.clone().filter(|path| path.is_absolute());
+        let base = xdg.or_else(|| Some(self.home.as_ref()?.join(".cache")));
+        base.unwrap_or_else(std::env::temp_dir).join("provium/fixtures")
+    }
+}
+
+/// Reads and resolves the file.
+pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|error| ConfigError::read(file, error))?;
+    let file = std::path::absolute(file).map_err(|error| ConfigError::read(file, error))?;
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    let shown = file.strip_prefix(cwd).unwrap_or(&file).to_string_lossy();
+    let doc = Document {
+        shown: &shown,
+        text: &text,
+        dir,
+        home: env.home.as_deref(),
+    };
+    let table = DeTable::parse(&text).map_err(|error| {
+        let message = error.message().trim_end().replace('\n', "; ");
+        doc.error(&error.span().unwrap_or(0..0), message)
+    })?;
+    let top = Section {
+        doc,
+        name: "the file".into(),
+        span: 0..0,
+        table: table.as_ref(),
+    };
+    top.allow(&["profile", "profiles", "provium"])?;
+
+    let (mut roots, mut cache_dir, mut cache_max_size) = (None, None, None);
+    if let Some(provium) = top.section("provium", "[provium]".into())? {
+        provium.allow(&["cache_dir", "cache_max_size", "roots"])?;
+        roots = provium.paths("roots")?;
+        if let Some(roots) = roots.as_ref().filter(|roots| roots.value.is_empty()) {
+            return Err(provium.mistake_at(roots.line, "roots", "must name at least one folder"));
+        }
+        cache_dir = provium.path("cache_dir")?;
+        cache_max_size = provium.size("cache_max_size")?;
+    }
+    let profiles = profile::resolve(&read_profiles(&top)?, &shown, dir)?;
+    let roots_line = roots.as_ref().map(|roots| roots.line);
+    Ok(Config {
+        shown: shown.clone().into_owned(),
+        project: dir.to_owned(),
+        roots: roots.map_or_else(|| vec![dir.to_owned()], |roots| roots.value),
+        roots_line,
+        cache_dir: cache_dir.map_or_else(|| env.cache_dir(), |dir| dir.value),
+        cache_max_size: cache_max_size.map_or(CACHE_MAX_SIZE, |size| size.value),
+        profiles,
+        file: Some(file),
+    })
+}
+
+/// The profiles under either spelling of their table.
+fn read_profiles(top: &Section<'_, '_>) -> Result<BTreeMap<String, RawProfile>, ConfigError> {
+    let mut profiles = BTreeMap::new();
+    for spelling in ["profiles", "profile"] {
+        let Some(all) = top.section(spelling, format!("[{spelling}]"))? else {
+            continue;
+        };
+        for (key, _) in all.table {
+            let name: &str = key.as_ref();
+            if name.is_empty() {
+                return Err(all.doc.error(&key.span(), "a profile needs a name"));
+            }
+            let Some(section) = all.section(name, format!("[{spelling}.{name}]"))? else {
+                continue;
+            };
+            if profiles
+                .insert(name.to_owned(), RawProfile::read(&section)?)
+                .is_some()
+            {
+                return Err(all
+                    .doc
+                    .error(&key.span(), format!("there are two profiles `{name}`")));
+            }
+        }
+    }
+    Ok(profiles)
+}

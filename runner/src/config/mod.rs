@@ -1,0 +1,188 @@
+//! The project's configuration: `provium.toml`.
+//!
+//! Enters: a file, or a folder to look for it from. Leaves: a [`Config`] in which every path is absolute,
+//! every default is filled in and `inherits` is resolved, or an error that names the file and the line.
+//! Absent on purpose: the command line; what it overrides is decided where it is resolved (`cli`).
+
+mod error;
+mod load;
+mod profile;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use error::ConfigError;
+pub use load::Environment;
+pub use profile::{Build, Profile};
+pub use table::nearest;
+
+/// The name that is looked for, in the working directory and its parents.
+pub const FILE_NAME: &str = "provium.toml";
+/// Least memory of a guest, in bytes.
+pub const MEMORY_MIN: u64 = 64 << 20;
+/// Most memory of a guest, in bytes.
+pub const MEMORY_MAX: u64 = 8 << 30;
+/// Memory of a guest whose profile says nothing, in bytes.
+pub const MEMORY_DEFAULT: u64 = 512 << 20;
+/// Most vCPUs of a guest.
+pub const CPUS_MAX: u8 = 8;
+
+/// A project's configuration, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it came from; `None` when there is none and everything is default.
+    pub file: Option<PathBuf>,
+    /// The file as errors name it, relative to the working directory where possible.
+    pub(crate) shown: String,
+    /// The project's folder: where the file is, else the working directory.
+    pub project: PathBuf,
+    /// Folders that are scanned for tests and are on `require`'s path.
+    pub roots: Vec<PathBuf>,
+    /// Line of `roots`, when it is written.
+    pub(crate) roots_line: Option<usize>,
+    /// Where Provium keeps what it can build again.
+    pub cache_dir: PathBuf,
+    /// Size in bytes at which the least used cache entries go.
+    pub cache_max_size: u64,
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+impl Config {
+    /// Loads `file`, or the nearest [`FILE_NAME`] in `cwd` or above it, or else in the folder that all of
+    /// `paths` are in or above that, or the defaults when there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a file is given or found but cannot be read or has a mistake in it. Whether the
+    /// kernels and other files it names exist is a question of its own: [`Config::check_files`].
+    pub fn load(
+        file: Option<&Path>,
+        cwd: &Path,
+        paths: &[PathBuf],
+        env: &Environment,
+    ) -> Result<Config, ConfigError> {
+        let file = match file {
+            Some(file) => cwd.join(file),
+            None => match nearest_file(cwd).or_else(|| nearest_file(&common_folder(cwd, paths)?)) {
+                Some(found) => found,
+                None => return Ok(Config::without_file(cwd, env)),
+            },
+        };
+        load::load(&file, cwd, env)
+    }
+
+    /// What holds where there is no file: the working directory is the only root and there are no profiles.
+    pub fn without_file(cwd: &Path, env: &Environment) -> Config {
+        Config {
+            file: None,
+            shown: String::new(),
+            project: cwd.to_owned(),
+            roots: vec![cwd.to_owned()],
+            roots_line: None,
+            cache_dir: env.cache_dir(),
+            cache_max_size: load::CACHE_MAX_SIZE,
+            profiles: BTreeMap::new(),
+        }
+    }
+
+    /// Checks that the files and folders it names exist.
+    ///
+    /// # Errors
+    /// The first that does not, with the line that names it.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        for root in self.roots.iter().filter(|_| self.roots_line.is_some()) {
+            if !root.is_dir() {
+                let message = format!("a root must be a folder, and {} is none", root.display());
+                return Err(ConfigError::at(&self.shown, self.roots_line, message));
+            }
+        }
+        for profile in self.profiles.values() {
+            profile.check_files(&self.shown)?;
+        }
+        Ok(())
+    }
+
+    /// The profile of that name.
+    ///
+    /// # Errors
+    /// A message that lists what there is, or names the nearest.
+    pub fn profile(&self, name: &str) -> Result<&Profile, String> {
+        if let Some(profile) = self.profiles.get(name) {
+            return Ok(profile);
+        }
+        let Some(file) = &self.file else {
+            return Err(format!(
+                "there is no profile `{name}`: no {FILE_NAME} in {} or above it",
+                self.project.display()
+            ));
+        };
+        let names = self.profiles.keys().map(String::as_str);
+        Err(match nearest(name, names.clone()) {
+            Some(near) => format!(
+                "there is no profile `{name}` in {}; did you mean `{near}`?",
+                file.display()
+            ),
+            None if self.profiles.is_empty() => {
+                format!("there is no profile `{name}`: {} has none", file.display())
+            }
+            None => {
+                let names: Vec<_> = names.collect();
+                format!(
+                    "there is no profile `{name}` in {}; it has {}",
+                    file.display(),
+                    names.join(", ")
+                )
+            }
+        })
+    }
+}
+
+/// The [`FILE_NAME`] in `folder` or the nearest folder above it.
+fn nearest_file(folder: &Path) -> Option<PathBuf> {
+    let candidates = folder.ancestors().map(|dir| dir.join(FILE_NAME));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+/// The innermost folder that all of `paths` are in, or are.
+fn common_folder(cwd: &Path, paths: &[PathBuf]) -> Option<PathBuf> {
+    let mut folders = paths.iter().map(|path| cwd.join(path));
+    let mut common = folders.next()?;
+    for folder in folders {
+        while !folder.starts_with(&common) {
+            common.pop();
+        }
+    }
+    Some(common)
+}
+
+/// Checks a guest's memory against what the monitor can give.
+///
+/// # Errors
+/// A message that names the value and the limits.
+pub fn check_memory(bytes: u64) -> Result<u64, String> {
+    use crate::units::DisplaySize as Size;
+    if (MEMORY_MIN..=MEMORY_MAX).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(format!(
+        "memory must be {} to {}, got {}",
+        Size(MEMORY_MIN),
+        Size(MEMORY_MAX),
+        Size(bytes)
+    ))
+}
+
+/// Checks a guest's number of vCPUs.
+///
+/// # Errors
+/// A message that names the value and the limits.
+pub fn check_cpus(cpus: i64) -> Result<u8, String> {
+    match u8::try_from(cpus) {
+        Ok(count @ 1..=CPUS_MAX) => Ok(count),
+        _ => Err(format!("cpus must be 1 to {CPUS_MAX}, got {cpus}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! A profile: which kernel, with what, a guest boots.
+//!
+//! Enters: a `[profiles.NAME]` section. Leaves: a [`Profile`]; a key that is absent comes from the profile
+//! that `inherits` names, else from the default. Absent on purpose: reading or booting what it names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::table::{Located, Section, nearest};
+use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
+
+/// Every key of a profile.
+const KEYS: &[&str] = &[
+    "build",
+    "build_out",
+    "cmdline",
+    "cmdline_file",
+    "cpus",
+    "inherits",
+    "initrd",
+    "inject_agent",
+    "kernel",
+    "memory",
+    "rootfs",
+];
+
+/// What a guest boots; a VM can override memory, vCPUs and the command line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// bzImage or ELF vmlinux, absolute.
+    pub kernel: PathBuf,
+    /// The user's initrd, absolute; never modified.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line: the content of `cmdline_file`, if any, then `cmdline`.
+    pub cmdline: String,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub cpus: u8,
+    /// Whether the agent is added to the initramfs at boot.
+    pub inject_agent: bool,
+    /// What makes the kernel, if anything.
+    pub build: Option<Build>,
+    /// Line of each key that names a file.
+    pub(crate) lines: BTreeMap<&'static str, usize>,
+}
+
+/// A command that makes what a profile boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Shell command, `{out}` already put in.
+    pub command: String,
+    /// The folder that `{out}` stands for, made before the command runs.
+    pub out: Option<PathBuf>,
+    /// Where the command runs: the configuration's folder.
+    pub dir: PathBuf,
+}
+
+impl Profile {
+    /// Checks that what it boots is there.
+    pub(super) fn check_files(&self, shown: &str) -> Result<(), ConfigError> {
+        let files = [("kernel", Some(&self.kernel)), ("initrd", self.initrd.as_ref())];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+            let problem = match std::fs::metadata(path) {
+                Ok(metadata) if metadata.is_file() => continue,
+                Ok(_) => "is not a file".to_owned(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+                Err(error) => format!("cannot be used: {error}"),
+            };
+            let hint = if self.build.is_some() {
+                " (and `build` did not make it)"
+            } else {
+                ""
+            };
+            let message = format!(
+                "`{key}` in [profiles.{}]: {} {problem}{hint}",
+                self.name,
+                path.display()
+            );
+            return Err(ConfigError::at(shown, self.lines.get(key).copied(), message));
+        }
+        Ok(())
+    }
+}
+
+/// A profile as it is written: every key may be absent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RawProfile {
+    header_line: usize,
+    inherits: Option<Located<String>>,
+    kernel: Option<Located<PathBuf>>,
+    initrd: Option<Located<PathBuf>>,
+    cmdline: Option<Located<String>>,
+    cmdline_file: Option<String>,
+    memory: Option<u64>,
+    cpus: Option<u8>,
+    inject_agent: Option<bool>,
+    build: Option<Located<String>>,
+    build_out: Option<Located<PathBuf>>,
+}
+
+impl RawProfile {
+    pub(super) fn read(section: &Section<'_, '_>) -> Result<RawProfile, ConfigError> {
+        section.allow(KEYS)?;
+        if let Some(rootfs) = section.path("rootfs")? {
+            return Err(section.mistake_at(rootfs.line, "rootfs", "not supported yet; use `initrd`"));
+        }
+        let memory = match section.size("memory")? {
+            None => None,
+            Some(size) => Some(
+                check_memory(size.value).map_err(|what| section.mistake_at(size.line, "memory", &what))?,
+            ),
+        };
+        let cpus = match section.integer("cpus")? {
+            None => None,
+            Some(cpus) => {
+                Some(check_cpus(cpus.value).map_err(|what| section.mistake_at(cpus.line, "cpus", &what))?)
+            }
+        };
+        let cmdline = section.string("cmdline")?;
+        if let Some(cmdline) = cmdline.as_ref().filter(|cmdline| cmdline.value.trim().is_empty()) {
+            return Err(section.mistake_at(
+                cmdline.line,
+                "cmdline",
+                "must not be empty; `quiet` is a good start",
+            ));
+        }
+        let cmdline_file = match section.path("cmdline_file")? {
+            None => None,
+            Some(file) => Some(read_cmdline(&file.value).map_err(|error| {
+                let what = format!("cannot read {}: {error}", file.value.display());
+                section.mistake_at(file.line, "cmdline_file", &what)
+            })?),
+        };
+        Ok(RawProfile {
+            header_line: section.doc.line(&section.span),
+            inherits: section.string("inherits")?,
+            kernel: section.path("kernel")?,
+            initrd: section.path("initrd")?,
+            cmdline,
+            cmdline_file,
+            memory,
+            cpus,
+            inject_agent: section.boolean("inject_agent")?.map(|value| value.value),
+            build: section.string("build")?,
+            build_out: section.path("build_out")?,
+        })
+    }
+
+    /// Takes what is absent here from `base`.
+    fn or(self, base: RawProfile) -> RawProfile {
+        RawProfile {
+            header_line: self.header_line,
+            inherits: None,
+            kernel: self.kernel.or(base.kernel),
+            initrd: self.initrd.or(base.initrd),
+            cmdline: self.cmdline.or(base.cmdline),
+            cmdline_file: self.cmdline_file.or(base.cmdline_file),
+            memory: self.memory.or(base.memory),
+            cpus: self.cpus.or(base.cpus),
+            inject_agent: self.inject_agent.or(base.inject_agent),
+            build: self.build.or(base.build),
+            build_out: self.build_out.or(base.build_out),
+        }
+    }
+
+    fn resolve(self, name: &str, shown: &str, dir: &Path) -> Result<Profile, ConfigError> {
+        let missing = |key: &str| {
+            ConfigError::at(
+                shown,
+                Some(self.header_line),
+                format!("[profiles.{name}] needs the key `{key}`"),
+            )
+        };
+        let kernel = self.kernel.ok_or_else(|| missing("kernel"))?;
+        let cmdline = self.cmdline.ok_or_else(|| missing("cmdline"))?;
+        let mut lines = BTreeMap::from([("kernel", kernel.line)]);
+        lines.extend(self.initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
+        let build = match (self.build, self.build_out) {
+            (None, None) => None,
+            (None, Some(out)) => {
+                let message = format!("`build_out` in [profiles.{name}] is for `build`, which is not there");
+                return Err(ConfigError::at(shown, Some(out.line), message));
+            }
+            (Some(build), out) => {
+                let command = match &out {
+                    Some(out) => build
+                        .value
+                        .replace("{out}", &shell_word(&out.value.to_string_lossy())),
+                    None if build.value.contains("{out}") => {
+                        let message =
+                            format!("`build` in [profiles.{name}] has {{out}}, but there is no `build_out`");
+                        return Err(ConfigError::at(shown, Some(build.line), message));
+                    }
+                    None => build.value,
+                };
+                Some(Build {
+                    command,
+                    out: out.map(|out| out.value),
+                    dir: dir.to_owned(),
+                })
+            }
+        };
+        let words = self
+            .cmdline_file
+            .iter()
+            .map(String::as_str)
+            .chain([cmdline.value.trim()]);
+        Ok(Profile {
+            name: name.to_owned(),
+            kernel: kernel.value,
+            initrd: self.initrd.map(|initrd| initrd.value),
+            cmdline: words
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
+            memory: self.memory.unwrap_or(MEMORY_DEFAULT),
+            cpus: self.cpus.unwrap_or(1),
+            inject_agent: self.inject_agent.unwrap_or(true),
+            build,
+            lines,
+        })
+    }
+}
+
+/// Resolves `inherits` and the defaults of all profiles.
+pub(super) fn resolve(
+    raw: &BTreeMap<String, RawProfile>,
+    shown: &str,
+    dir: &Path,
+) -> Result<BTreeMap<String, Profile>, ConfigError> {
+    let mut profiles = BTreeMap::new();
+    for name in raw.keys() {
+        let merged = inherited(raw, name, shown, &mut Vec::new())?;
+        profiles.insert(name.clone(), merged.resolve(name, shown, dir)?);
+    }
+    Ok(profiles)
+}
+
+/// The profile with everything it inherits; `seen` is the chain that led here.
+fn inherited(
+    raw: &BTreeMap<String, RawProfile>,
+    name: &str,
+    shown: &str,
+    seen: &mut Vec<String>,
+) -> Result<RawProfile, ConfigError> {
+    let profile = raw[name].clone();
+    seen.push(name.to_owned());
+    let Some(base) = profile.inherits.clone() else {
+        return Ok(profile);
+    };
+    let mistake = |what: String| {
+        ConfigError::at(
+            shown,
+            Some(base.line),
+            format!("`inherits` in [profiles.{name}]: {what}"),
+        )
+    };
+    if seen.contains(&base.value) {
+        return Err(mistake(format!(
+            "a circle, {} -> {}",
+            seen.join(" -> "),
+            base.value
+        )));
+    }
+    if !raw.contains_key(&base.value) {
+        let hint = match nearest(&base.value, raw.keys().map(String::as_str)) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => String::new(),
+        };
+        return Err(mistake(format!("there is no profile `{}`{hint}", base.value)));
+    }
+    Ok(profile.or(inherited(raw, &base.value, shown, seen)?))
+}
+
+/// The file's words on one line.
+fn read_cmdline(path: &Path) -> std::io::Result<String> {
+    Ok(std::fs::read_to_string(path)?
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" "))
+}
+
+/// The text as one word of a shell command, quoted only when it has to be.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,237 @@
+//! A section of the file, read key by key, each mistake with its line.
+//!
+//! Enters: a parsed TOML table that still knows where each key and value stands. Leaves: typed values with
+//! their lines. Absent on purpose: what the keys mean.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::ConfigError;
+use crate::units;
+
+/// A value and the line it stands on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) line: usize,
+}
+
+/// The whole file: what turns a place in it into a line.
+#[derive(Clone, Copy)]
+pub(super) struct Document<'a> {
+    pub(super) shown: &'a str,
+    pub(super) text: &'a str,
+    /// What relative paths start from.
+    pub(super) dir: &'a Path,
+    pub(super) home: Option<&'a Path>,
+}
+
+impl Document<'_> {
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    pub(super) fn error(&self, span: &Range<usize>, message: impl Into<String>) -> ConfigError {
+        ConfigError::at(self.shown, Some(self.line(span)), message)
+    }
+}
+
+/// One table of the file, with the name errors call it by.
+pub(super) struct Section<'a, 'i> {
+    pub(super) doc: Document<'a>,
+    /// `[provium]`, `[profiles.NAME]` or `the file`.
+    pub(super) name: String,
+    /// Where its header stands.
+    pub(super) span: Range<usize>,
+    pub(super) table: &'a DeTable<'i>,
+}
+
+impl<'a, 'i> Section<'a, 'i> {
+    /// Refuses keys that are not among `keys`.
+    pub(super) fn allow(&self, keys: &[&str]) -> Result<(), ConfigError> {
+        let mut unknown: Vec<_> = self
+            .table
+            .keys()
+            .filter(|key| !keys.contains(&key.as_ref().as_ref()))
+            .collect();
+        unknown.sort_by_key(|key| key.span().start);
+        let Some(key) = unknown.first() else { return Ok(()) };
+        let hint = match nearest(key.as_ref(), keys.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("valid keys are {}", keys.join(", ")),
+        };
+        Err(self.doc.error(
+            &key.span(),
+            format!("unknown key `{}` in {}; {hint}", key.as_ref(), self.name),
+        ))
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&self, key: &str, name: String) -> Result<Option<Section<'a, 'i>>, ConfigError> {
+        let Some((header, value)) = self.table.get_key_value(key) else {
+            return Ok(None);
+        };
+        match value.as_ref() {
+            DeValue::Table(table) => Ok(Some(Section {
+                doc: self.doc,
+                name,
+                span: header.span(),
+                table,
+            })),
+            _ => Err(self.wrong_type(key, value, "a table")),
+        }
+    }
+
+    pub(super) fn string(&self, key: &str) -> Result<Option<Located<String>>, ConfigError> {
+        self.read(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<Located<bool>>, ConfigError> {
+        self.read(key, "true or false", DeValue::as_bool)
+    }
+
+    pub(super) fn integer(&self, key: &str) -> Result<Option<Located<i64>>, ConfigError> {
+        self.read(key, "a whole number", integer)
+    }
+
+    /// A path, absolute: `~/` is the home folder, what is relative starts at the file's folder.
+    pub(super) fn path(&self, key: &str) -> Result<Option<Located<PathBuf>>, ConfigError> {
+        let Some(text) = self.string(key)? else {
+            return Ok(None);
+        };
+        let value = self.absolute(key, &text)?;
+        Ok(Some(Located {
+            value,
+            line: text.line,
+        }))
+    }
+
+    pub(super) fn paths(&self, key: &str) -> Result<Option<Located<Vec<PathBuf>>>, ConfigError> {
+        let strings = |value: &DeValue<'_>| {
+            let items = value.as_array()?.iter();
+            items
+                .map(|item| item.as_ref().as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+        };
+        let Some(Located { value, line }) = self.read(key, "an array of strings", strings)? else {
+            return Ok(None);
+        };
+        let paths: Result<_, _> = value
+            .into_iter()
+            .map(|value| self.absolute(key, &Located { value, line }))
+            .collect();
+        Ok(Some(Located { value: paths?, line }))
+    }
+
+    /// A size: bytes, or a string with a unit.
+    pub(super) fn size(&self, key: &str) -> Result<Option<Located<u64>>, ConfigError> {
+        let Some(value) = self.table.get(key) else {
+            return Ok(None);
+        };
+        let size = match value.as_ref() {
+            DeValue::String(text) => {
+                units::parse_size(text).map_err(|e| self.mistake(&value.span(), key, &e.to_string()))?
+            }
+            other => match integer(other).map(u64::try_from) {
+                Some(Ok(bytes)) => bytes,
+                Some(Err(_)) => return Err(self.mistake(&value.span(), key, "must not be negative")),
+                None => return Err(self.wrong_type(key, value, "a size, such as \"256M\"")),
+            },
+        };
+        Ok(Some(Located {
+            value: size,
+            line: self.doc.line(&value.span()),
+        }))
+    }
+
+    /// An error about a key's value.
+    pub(super) fn mistake(&self, span: &Range<usize>, key: &str, what: &str) -> ConfigError {
+        self.doc.error(span, format!("`{key}` in {}: {what}", self.name))
+    }
+
+    /// An error about a value that has already been read.
+    pub(super) fn mistake_at(&self, line: usize, key: &str, what: &str) -> ConfigError {
+        ConfigError::at(
+            self.doc.shown,
+            Some(line),
+            format!("`{key}` in {}: {what}", self.name),
+        )
+    }
+
+    fn read<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        take: impl Fn(&DeValue<'i>) -> Option<T>,
+    ) -> Result<Option<Located<T>>, ConfigError> {
+        let Some(value) = self.table.get(key) else {
+            return Ok(None);
+        };
+        match take(value.as_ref()) {
+            Some(taken) => Ok(Some(Located {
+                value: taken,
+                line: self.doc.line(&value.span()),
+            })),
+            None => Err(self.wrong_type(key, value, wanted)),
+        }
+    }
+
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'i>>, wanted: &str) -> ConfigError {
+        let got = match value.as_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(array) if array.iter().all(|item| item.as_ref().is_str()) => "an array",
+            DeValue::Array(_) => "an array with other values in it",
+            DeValue::Table(_) => "a table",
+        };
+        self.doc.error(
+            &value.span(),
+            format!("`{key}` in {} must be {wanted}, got {got}", self.name),
+        )
+    }
+
+    fn absolute(&self, key: &str, text: &Located<String>) -> Result<PathBuf, ConfigError> {
+        if text.value.is_empty() {
+            return Err(self.mistake_at(text.line, key, "an empty path"));
+        }
+        let from_home = if text.value == "~" {
+            Some("")
+        } else {
+            text.value.strip_prefix("~/")
+        };
+        let path = match (from_home, self.doc.home) {
+            (None, _) => self.doc.dir.join(&text.value),
+            (Some(rest), Some(home)) => home.join(rest),
+            (Some(_), None) => {
+                return Err(self.mistake_at(text.line, key, "`~` needs HOME, which is not set"));
+            }
+        };
+        std::path::absolute(path).map_err(|error| self.mistake_at(text.line, key, &error.to_string()))
+    }
+}
+
+/// An integer that fits, whatever its radix.
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// The candidate that a mistyped word most likely means, if any is near enough: at most half of its letters
+/// differ, or it begins alike.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = word.chars().count();
+    let near = candidates.filter_map(|candidate| {
+        let distance = strsim::osa_distance(word, candidate);
+        let near = distance * 2 <= letters || strsim::jaro_winkler(word, candidate) > 0.8;
+        near.then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}

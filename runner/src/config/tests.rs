@@ -1,0 +1,404 @@
+//! What a configuration comes to, and the exact words for each mistake in one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+
+struct Project(TempDir);
+
+impl Project {
+    fn new(toml: &str) -> Project {
+        let dir = TempDir::new().expect("a temporary folder");
+        fs::write(dir.path().join(FILE_NAME), toml).expect("write");
+        Project(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        let env = Environment {
+            home: Some("/home/u".into()),
+            xdg_cache_home: None,
+        };
+        Config::load(None, self.0.path(), &[], &env)
+    }
+}
+
+fn loaded(toml: &str) -> Config {
+    Project::new(toml).load().expect(toml)
+}
+
+/// The error's text; the project's folder in it is shown as `DIR`.
+fn error(toml: &str) -> String {
+    let project = Project::new(toml);
+    let error = match project.load() {
+        Err(error) => error,
+        Ok(config) => config.check_files().expect_err(toml),
+    };
+    error
+        .to_string()
+        .replace(&*project.0.path().to_string_lossy(), "DIR")
+}
+
+#[test]
+fn every_key_arrives() {
+    let project = Project::new(
+        r#"
+        [provium]
+        roots = ["tests", "/more"]
+        cache_dir = "~/cache"
+        cache_max_size = "5G"
+        [profiles.full]
+        kernel = "vmlinux"
+        initrd = "sub/initrd"
+        cmdline = " quiet  loglevel=1 "
+        cmdline_file = "cmdline"
+        memory = "256M"
+        cpus = 2
+        inject_agent = false
+        build = "make O={out} && echo {out}"
+        build_out = "b c"
+        "#,
+    );
+    fs::write(project.path("cmdline"), "root=/dev/vda\n  ro\n").expect("write");
+    let config = project.load().expect("a good file");
+    assert_eq!(config.roots, [project.path("tests"), "/more".into()]);
+    assert_eq!(config.cache_dir, PathBuf::from("/home/u/cache"));
+    assert_eq!(config.cache_max_size, 5 << 30);
+    let profile = config.profile("full").expect("the profile");
+    assert_eq!(profile.kernel, project.path("vmlinux"));
+    assert_eq!(profile.initrd, Some(project.path("sub/initrd")));
+    assert_eq!(profile.cmdline, "root=/dev/vda ro quiet  loglevel=1");
+    assert_eq!(
+        (profile.memory, profile.cpus, profile.inject_agent),
+        (256 << 20, 2, false)
+    );
+    let out = project.path("b c");
+    let build = profile.build.as_ref().expect("a build");
+    assert_eq!(
+        build.command,
+        format!("make O='{0}' && echo '{0}'", out.display())
+    );
+    assert_eq!(
+        (build.out.as_ref(), build.dir.as_path()),
+        (Some(&out), project.0.path())
+    );
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let config = loaded("[profiles.p]\nkernel = 'k'\ncmdline = 'quiet'\nmemory = 134217728");
+    assert_eq!(config.roots, std::slice::from_ref(&config.project));
+    assert_eq!(config.cache_dir, PathBuf::from("/home/u/.cache/provium/fixtures"));
+    let profile = config.profile("p").expect("the profile");
+    assert_eq!(
+        (profile.memory, profile.cpus, profile.inject_agent),
+        (128 << 20, 1, true)
+    );
+    assert_eq!((&profile.initrd, &profile.build), (&None, &None));
+}
+
+#[test]
+fn the_cache_follows_xdg() {
+    let cache = |xdg: &str| {
+        Environment {
+            home: Some("/h".into()),
+            xdg_cache_home: Some(xdg.into()),
+        }
+        .cache_dir()
+    };
+    assert_eq!(cache("/x"), PathBuf::from("/x/provium/fixtures"));
+    assert_eq!(cache("relative"), PathBuf::from("/h/.cache/provium/fixtures"));
+}
+
+#[test]
+fn both_spellings_and_inheritance() {
+    let config = loaded(
+        "[profile.base]\nkernel = 'k'\ncmdline = 'quiet'\ncpus = 2\n\
+         [profiles.middle]\ninherits = 'base'\nmemory = '1G'\n\
+         [profiles.top]\ninherits = 'middle'\ncmdline = 'debug'",
+    );
+    let top = config.profile("top").expect("the profile");
+    assert_eq!(
+        (top.cpus, top.memory, top.cmdline.as_str()),
+        (2, 1 << 30, "debug")
+    );
+    assert_eq!(config.profile("middle").expect("the profile").cmdline, "quiet");
+}
+
+#[test]
+fn found_in_a_parent_and_absent_altogether() {
+    let project = Project::new("[provium]\nroots = ['tests']");
+    let below = project.path("tests/deep");
+    fs::create_dir_all(&below).expect("folders");
+    let config = Config::load(None, &below, &[], &Environment::default()).expect("found above");
+    assert_eq!(config.project, project.0.path());
+    assert_eq!(config.file, Some(project.path(FILE_NAME)));
+
+    let empty = Config::without_file(&below, &Environment::default());
+    assert_eq!(
+        (empty.file.as_ref(), empty.roots.as_slice()),
+        (None, [below.clone()].as_slice())
+    );
+    let message = empty.profile("p").expect_err("no profiles");
+    assert!(
+        message.starts_with("there is no profile `p`: no provium.toml in "),
+        "{message}"
+    );
+    empty.check_files().expect("nothing named, nothing missing");
+
+    let missing = Config::load(Some("nope.toml".as_ref()), &below, &[], &Environment::default());
+    let message = missing.expect_err("missing").to_string();
+    assert!(
+        message.starts_with("cannot read the configuration ") && message.contains("nope.toml: No such file")
+    );
+}
+
+#[test]
+fn found_where_the_tests_are_when_there_is_none_here() {
+    let project = Project::new("[provium]\nroots = ['tests']");
+    fs::create_dir_all(project.path("tests/deep")).expect("folders");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let load = |paths: &[PathBuf]| {
+        Config::load(None, elsewhere.path(), paths, &Environment::default())
+            .expect("no mistake")
+            .file
+    };
+    let found = Some(project.path(FILE_NAME));
+    assert_eq!(load(&[project.path("tests/deep/a.test.lua")]), found);
+    assert_eq!(load(&[project.path("tests/deep"), project.path("tests")]), found);
+    assert_eq!(load(&[project.path("tests"), elsewhere.path().to_owned()]), None);
+    assert_eq!(load(&[]), None);
+}
+
+#[test]
+fn a_wrong_profile_name_finds_the_nearest() {
+    let toml =
+        "[profiles.minimal]\nkernel = 'k'\ncmdline = 'q'\n[profiles.debug]\nkernel = 'k'\ncmdline = 'q'";
+    let config = loaded(toml);
+    let message = |name| config.profile(name).expect_err(name);
+    assert!(
+        message("minmal").ends_with("provium.toml; did you mean `minimal`?"),
+        "{}",
+        message("minmal")
+    );
+    assert!(
+        message("xyz").ends_with("provium.toml; it has debug, minimal"),
+        "{}",
+        message("xyz")
+    );
+}
+
+#[test]
+fn mistakes_name_file_line_and_remedy() {
+    let good = "kernel = 'k'\ncmdline = 'q'\n";
+    let in_profile = |rest: &str| format!("[profiles.p]\n{good}{rest}");
+    let cases: &[(String, &str)] = &[
+        (
+            "[profiles.minimal]\nkernal = 'k'".into(),
+            "provium.toml:2: unknown key `kernal` in [profiles.minimal]; did you mean `kernel`?",
+        ),
+        (
+            "[provium]\nzzz = 1".into(),
+            "provium.toml:2: unknown key `zzz` in [provium]; valid keys are cache_dir, cache_max_size, roots",
+        ),
+        (
+            "\n[provum]\nroots = ['.']".into(),
+            "provium.toml:2: unknown key `provum` in the file; did you mean `provium`?",
+        ),
+        (
+            "[provium]\nroots = 'tests'".into(),
+            "provium.toml:2: `roots` in [provium] must be an array of strings, got a string",
+        ),
+        (
+            "[provium]\nroots = ['a', 1]".into(),
+            "provium.toml:2: `roots` in [provium] must be an array of strings, got an array with other values in it",
+        ),
+        (
+            "[provium]\nroots = []".into(),
+            "provium.toml:2: `roots` in [provium]: must name at least one folder",
+        ),
+        (
+            "[provium]\nroots = ['']".into(),
+            "provium.toml:2: `roots` in [provium]: an empty path",
+        ),
+        (
+            "[provium]\nroots = ['nope']".into(),
+            "provium.toml:2: a root must be a folder, and DIR/nope is none",
+        ),
+        (
+            "[provium]\ncache_max_size = 'big'".into(),
+            "provium.toml:2: `cache_max_size` in [provium]: `big` is not a size; write bytes, or a number with K, M or G such as `256M`",
+        ),
+        (
+            "[provium]\ncache_max_size = -1".into(),
+            "provium.toml:2: `cache_max_size` in [provium]: must not be negative",
+        ),
+        (
+            "profiles = 3".into(),
+            "provium.toml:1: `profiles` in the file must be a table, got an integer",
+        ),
+        (
+            "[profiles]\np = 3".into(),
+            "provium.toml:2: `p` in [profiles] must be a table, got an integer",
+        ),
+        (
+            "[profiles.p]\ncmdline = 'q'".into(),
+            "provium.toml:1: [profiles.p] needs the key `kernel`",
+        ),
+        (
+            "\n[profiles.p]\nkernel = 'k'".into(),
+            "provium.toml:2: [profiles.p] needs the key `cmdline`",
+        ),
+        (
+            "[profiles.p]\nkernel = 'k'\ncmdline = '  '".into(),
+            "provium.toml:3: `cmdline` in [profiles.p]: must not be empty; `quiet` is a good start",
+        ),
+        (
+            in_profile("cpus = '2'"),
+            "provium.toml:4: `cpus` in [profiles.p] must be a whole number, got a string",
+        ),
+        (
+            in_profile("cpus = 1.5"),
+            "provium.toml:4: `cpus` in [profiles.p] must be a whole number, got a float",
+        ),
+        (
+            in_profile("cpus = 0"),
+            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 8, got 0",
+        ),
+        (
+            in_profile("cpus = 9"),
+            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 8, got 9",
+        ),
+        (
+            in_profile("memory = '32M'"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 8G, got 32M",
+        ),
+        (
+            in_profile("memory = '9G'"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 8G, got 9G",
+        ),
+        (
+            in_profile("memory = true"),
+            "provium.toml:4: `memory` in [profiles.p] must be a size, such as \"256M\", got a boolean",
+        ),
+        (
+            in_profile("inject_agent = 1"),
+            "provium.toml:4: `inject_agent` in [profiles.p] must be true or false, got an integer",
+        ),
+        (
+            in_profile("rootfs = 'dir'"),
+            "provium.toml:4: `rootfs` in [profiles.p]: not supported yet; use `initrd`",
+        ),
+        (
+            in_profile("cmdline_file = 'nope'"),
+            "provium.toml:4: `cmdline_file` in [profiles.p]: cannot read DIR/nope: No such file or directory (os error 2)",
+        ),
+        (
+            in_profile("build_out = 'o'"),
+            "provium.toml:4: `build_out` in [profiles.p] is for `build`, which is not there",
+        ),
+        (
+            in_profile("build = 'make O={out}'"),
+            "provium.toml:4: `build` in [profiles.p] has {out}, but there is no `build_out`",
+        ),
+        (
+            in_profile("inherits = 'q'"),
+            "provium.toml:4: `inherits` in [profiles.p]: there is no profile `q`",
+        ),
+        (
+            in_profile("inherits = 'p'"),
+            "provium.toml:4: `inherits` in [profiles.p]: a circle, p -> p",
+        ),
+        (
+            in_profile("[profiles.base]\nkernel = 'k'\ncmdline = 'q'\n[profiles.top]\ninherits = 'bas'"),
+            "provium.toml:8: `inherits` in [profiles.top]: there is no profile `bas`; did you mean `base`?",
+        ),
+        (
+            in_profile("[profile.p]\nkernel = 'k'\ncmdline = 'q'"),
+            "provium.toml:4: there are two profiles `p`",
+        ),
+        (
+            in_profile(""),
+            "provium.toml:2: `kernel` in [profiles.p]: DIR/k does not exist",
+        ),
+        (
+            "[profiles.p]\nkernel = '.'\ncmdline = 'q'".into(),
+            "provium.toml:2: `kernel` in [profiles.p]: DIR is not a file",
+        ),
+        (
+            "[profiles.p]\nkernel = 'provium.toml'\ninitrd = 'nope'\ncmdline = 'q'".into(),
+            "provium.toml:3: `initrd` in [profiles.p]: DIR/nope does not exist",
+        ),
+        (
+            in_profile("build = 'true'"),
+            "provium.toml:2: `kernel` in [profiles.p]: DIR/k does not exist (and `build` did not make it)",
+        ),
+    ];
+    for (toml, message) in cases {
+        assert_eq!(error(toml), *message, "{toml}");
+    }
+}
+
+#[test]
+fn broken_toml_has_its_line() {
+    for (toml, line) in [
+        ("[provium]\nroots = [", 2),
+        ("a = 1\nb == 2", 2),
+        ("[a]\n[a]", 2),
+        ("x = \"\u{1}\"", 1),
+    ] {
+        let message = error(toml);
+        assert!(
+            message.starts_with(&format!("provium.toml:{line}: ")),
+            "{toml}: {message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn home_must_be_known_where_it_is_used() {
+    let project = Project::new("[provium]\ncache_dir = '~/x'");
+    let error = Config::load(None, project.0.path(), &[], &Environment::default()).expect_err("no HOME");
+    assert_eq!(
+        error.to_string(),
+        "provium.toml:2: `cache_dir` in [provium]: `~` needs HOME, which is not set"
+    );
+}
+
+#[test]
+fn limits_name_the_value() {
+    assert_eq!(check_memory(64 << 20), Ok(64 << 20));
+    assert_eq!(check_memory(8 << 30), Ok(8 << 30));
+    assert_eq!(
+        check_memory((64 << 20) - 1),
+        Err("memory must be 64M to 8G, got 67108863".into())
+    );
+    assert_eq!(check_cpus(8), Ok(8));
+    assert_eq!(check_cpus(-1), Err("cpus must be 1 to 8, got -1".into()));
+    assert_eq!(check_cpus(257), Err("cpus must be 1 to 8, got 257".into()));
+}
+
+#[test]
+fn the_nearest_word_is_one_that_was_meant() {
+    let keys = ["kernel", "initrd", "memory", "min", "cpus"];
+    let cases = [
+        ("kernal", Some("kernel")),
+        ("mni", Some("min")),
+        ("mem", Some("memory")),
+        ("Kernel", Some("kernel")),
+        ("initramfs", Some("initrd")),
+        ("q", None),
+        ("zzz", None),
+        ("", None),
+    ];
+    for (word, expected) in cases {
+        assert_eq!(nearest(word, keys.into_iter()), expected, "{word}");
+    }
+}

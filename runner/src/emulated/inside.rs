@@ -1,0 +1,312 @@
+//! Provium as PID 1 of the emulated host: sets up what a command expects of a machine, and runs it.
+//!
+//! Enters: the machine as `init.sh` leaves it: root, /proc, /sys, /dev, a serial port to Provium outside. Leaves:
+//! the command's output and exit code on that port, a heartbeat all the while. Absent on purpose: everything
+//! about microVMs; the command may be any.
+//!
+//! One thread per stream, since each may block for as long as it likes; one for the heartbeat, before all others
+//! in line for the only CPU; one for what comes from outside. The first thread waits for processes, as PID 1 does.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+use serde_bytes::ByteBuf;
+
+use super::frame::{CHUNK, Decoder, FromInside, Plan, ToInside, encode};
+use super::qemu::PORT;
+use super::{machine, spawn};
+use spawn::Spawned;
+
+/// Between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long the port may take to appear, and to be connected.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+
+/// The whole life of PID 1. Comes back only where it should not have been called.
+pub(crate) fn main() -> i32 {
+    if !rustix::process::getpid().is_init() {
+        eprintln!(
+            "provium: `emulated-host-init` is the first process of an emulated host and of no use elsewhere"
+        );
+        return 2;
+    }
+    if let Err(error) = serve() {
+        // To the console, which Provium outside shows.
+        eprintln!("provium: {error}");
+    }
+    machine::power_off()
+}
+
+/// The way outside, for all threads.
+#[derive(Clone)]
+struct Outlet(Arc<Mutex<File>>);
+
+impl Outlet {
+    /// A frame is never interleaved with another. When nobody is outside any more, all is in vain.
+    fn send(&self, message: &FromInside) {
+        let Ok(frame) = encode(message) else { return };
+        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if port.write_all(&frame).is_err() {
+            machine::power_off();
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    machine::first_devices();
+    let mut port = open_port()?;
+    let outlet = Outlet(Arc::new(Mutex::new(port.try_clone()?)));
+    let heart = outlet.clone();
+    thread::Builder::new()
+        .name("heartbeat".into())
+        .spawn(move || beat(&heart))?;
+    outlet.send(&FromInside::Ready);
+
+    let mut decoder = Decoder::default();
+    let plan = match receive(&mut port, &mut decoder)? {
+        ToInside::Plan(plan) => plan,
+        other => return Err(io::Error::other(format!("{other:?} came before the plan"))),
+    };
+    if let Err(reason) = machine::set_up(&plan) {
+        outlet.send(&FromInside::Failed(reason));
+        return wait_for_the_end(&mut port, &mut decoder);
+    }
+    let code = match spawn::spawn(&plan) {
+        Ok(spawned) => {
+            outlet.send(&FromInside::Started);
+            run(spawned, port.try_clone()?, decoder, &outlet)?
+        }
+        Err(error) => {
+            outlet.send(&FromInside::Started);
+            outlet.send(&FromInside::Stderr(ByteBuf::from(not_started(&plan, &error))));
+            if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            }
+        }
+    };
+    rustix::fs::sync();
+    outlet.send(&FromInside::Exited(code));
+    // Provium outside ends this machine now.
+    thread::sleep(PORT_WAIT);
+    Ok(())
+}
+
+/// As a shell would say it.
+fn not_started(plan: &Plan, error: &io::Error) -> String {
+    let name = plan
+        .argv
+        .first()
+        .map(|name| String::from_utf8_lossy(name).into_owned());
+    format!("provium: {}: {error}\n", name.unwrap_or_default())
+}
+
+fn wait_for_the_end(port: &mut File, decoder: &mut Decoder) -> io::Result<()> {
+    while receive(port, decoder).is_ok() {}
+    Ok(())
+}
+
+fn beat(outlet: &Outlet) {
+    // The thread alone: the kernel's threads each have a niceness. A nested guest may fill the CPU.
+    let _ = rustix::process::setpriority_process(None, -20);
+    loop {
+        outlet.send(&FromInside::Heartbeat);
+        thread::sleep(HEARTBEAT);
+    }
+}
+
+/// The port, by the name that QEMU was given for it.
+fn open_port() -> io::Result<File> {
+    let deadline = Instant::now() + PORT_WAIT;
+    loop {
+        let ports = fs::read_dir("/sys/class/virtio-ports")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut named = ports.filter(|port| {
+            fs::read_to_string(port.path().join("name")).is_ok_and(|name| name.trim() == PORT)
+        });
+        if let Some(port) = named.next() {
+            let path = Path::new("/dev").join(port.file_name());
+            match File::options().read(true).write(true).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                port => return port,
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::other(
+                "the serial port to Provium outside has not appeared",
+            ));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The next message. An end of the stream means that Provium outside is gone, unless it has just begun.
+fn receive(port: &mut File, decoder: &mut Decoder) -> io::Result<ToInside> {
+    let deadline = Instant::now() + PORT_WAIT;
+    let mut bytes = vec![0; CHUNK];
+    loop {
+        if let Some(message) = decoder.next().map_err(io::Error::other)? {
+            return Ok(message);
+        }
+        match port.read(&mut bytes) {
+            Ok(0) if Instant::now() < deadline && !CONNECTED.load(Ordering::Relaxed) => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => {
+                CONNECTED.store(true, Ordering::Relaxed);
+                decoder.push(&bytes[..len]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether anything has ever come from outside; until then the port may only not be connected yet.
+static CONNECTED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the command to its end; all its output is sent when this returns.
+fn run(spawned: Spawned, port: File, decoder: Decoder, outlet: &Outlet) -> io::Result<i32> {
+    let pid = spawned.pid;
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    let streams = [
+        (spawned.stdout, FromInside::Stdout as fn(ByteBuf) -> _),
+        (spawned.stderr, FromInside::Stderr as _),
+    ];
+    for (stream, wrap) in streams {
+        if let Some(stream) = stream {
+            readers.push(pump(stream, wrap, outlet.clone(), ended.clone())?);
+        }
+    }
+    let (input, pieces) = mpsc::channel();
+    let taken = outlet.clone();
+    let stdin = spawned.stdin;
+    thread::Builder::new()
+        .name("stdin".into())
+        .spawn(move || feed(stdin, &pieces, &taken))?;
+    let pty = spawned.pty;
+    thread::Builder::new()
+        .name("commands".into())
+        .spawn(move || obey(port, decoder, pid, pty, &input))?;
+
+    let code = reap_until(pid)?;
+    ended.store(true, Ordering::SeqCst);
+    for reader in readers {
+        let _ = reader.join();
+    }
+    Ok(code)
+}
+
+/// Waits for all processes, for PID 1 inherits those whose parents have died, until this one has ended.
+fn reap_until(pid: Pid) -> io::Result<i32> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if ended == pid => {
+                let signal = status.terminating_signal().map(|signal| 128 + signal);
+                return Ok(status.exit_status().or(signal).unwrap_or(255));
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sends a stream outside, until it ends, or the command has ended and nothing more is in it. A process that the
+/// command left behind may hold it open forever.
+fn pump(
+    mut stream: File,
+    wrap: fn(ByteBuf) -> FromInside,
+    outlet: Outlet,
+    ended: Arc<AtomicBool>,
+) -> io::Result<JoinHandle<()>> {
+    let pump = move || {
+        let mut bytes = vec![0; CHUNK];
+        loop {
+            let was_ended = ended.load(Ordering::SeqCst);
+            let mut fds = [PollFd::new(&stream, PollFlags::IN)];
+            let wait = Timespec {
+                tv_sec: 0,
+                tv_nsec: if was_ended { 0 } else { 20_000_000 },
+            };
+            match poll(&mut fds, Some(&wait)) {
+                Ok(0) if was_ended => return,
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            match stream.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(len) => outlet.send(&wrap(ByteBuf::from(&bytes[..len]))),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A terminal that no process has open any more; one may open it again.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) && !was_ended => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    thread::Builder::new().name("output".into()).spawn(pump)
+}
+
+/// Input for the command; nothing stands for its end.
+type Piece = Option<ByteBuf>;
+
+fn feed(mut stdin: Option<File>, pieces: &Receiver<Piece>, outlet: &Outlet) {
+    for piece in pieces {
+        let Some(bytes) = piece else {
+            stdin = None;
+            continue;
+        };
+        if stdin
+            .as_mut()
+            .is_some_and(|stdin| stdin.write_all(&bytes).is_err())
+        {
+            stdin = None;
+        }
+        outlet.send(&FromInside::StdinTaken(bytes.len() as u32));
+    }
+}
+
+/// Does what comes from outside, until nobody is there any more: then nobody needs this machine.
+fn obey(mut port: File, mut decoder: Decoder, pid: Pid, pty: Option<File>, input: &Sender<Piece>) {
+    loop {
+        match receive(&mut port, &mut decoder) {
+            Ok(ToInside::Stdin(bytes)) => drop(input.send(Some(bytes))),
+            Ok(ToInside::StdinEnd) => {
+                if let Some(pty) = &pty {
+                    spawn::end_of_typing(pty);
+                }
+                drop(input.send(None));
+            }
+            Ok(ToInside::Signal(signal)) => {
+                if let Some(signal) = Signal::from_named_raw(signal) {
+                    let _ = rustix::process::kill_process_group(pid, signal);
+                }
+            }
+            Ok(ToInside::Resize(size)) => {
+                if let Some(pty) = &pty {
+                    spawn::resize(pty, size);
+                }
+            }
+            Ok(ToInside::Plan(_)) => {}
+            Err(_) => {
+                machine::power_off();
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Which kernel modules the emulated host loads, and in which order.
+//!
+//! Enters: a folder `lib/modules/VERSION` as a package unpacks it: without the lists that `depmod` makes. Leaves:
+//! modules, each after those it depends on, unpacked. Absent on purpose: loading them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use walkdir::WalkDir;
+
+/// What the emulated host needs; the rest follows from dependencies.
+pub(crate) const NEEDED: [&str; 6] = [
+    "virtio_pci",
+    "virtio_console",
+    "9pnet_virtio",
+    "9p",
+    "overlay",
+    "kvm_amd",
+];
+
+/// Why modules cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// No such module, and it is not built in.
+    #[error("the kernel module {name} is not in {}", folder.display())]
+    Absent {
+        /// The module.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// Its file cannot be read or unpacked.
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A module and what it needs loaded before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Module {
+    pub(crate) name: String,
+    /// Its file, which may be packed.
+    pub(crate) path: PathBuf,
+    /// Its content, unpacked.
+    pub(crate) image: Vec<u8>,
+}
+
+/// Reads [`NEEDED`] and all they depend on, dependencies first.
+pub(crate) fn load(folder: &Path) -> Result<Vec<Module>, ModuleError> {
+    let files = files(folder);
+    let built_in = built_in(folder);
+    let mut loaded = BTreeMap::new();
+    let mut read = |name: &str| {
+        if built_in.contains(name) {
+            return Ok(Vec::new());
+        }
+        let path = files.get(name).ok_or_else(|| ModuleError::Absent {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+        })?;
+        let image = unpacked(path)?;
+        let needs = dependencies(&image);
+        let module = Module {
+            name: name.to_owned(),
+            path: path.clone(),
+            image,
+        };
+        loaded.insert(name.to_owned(), module);
+        Ok(needs)
+    };
+    let order = ordered(&NEEDED, &mut read)?;
+    // What is built in was ordered too, but has no file.
+    Ok(order.iter().filter_map(|name| loaded.remove(name)).collect())
+}
+
+/// `roots` and what they need, each after what it needs. `needs` is asked once for each.
+fn ordered<E>(
+    roots: &[&str],
+    needs: &mut impl FnMut(&str) -> Result<Vec<String>, E>,
+) -> Result<Vec<String>, E> {
+    fn visit<E>(
+        name: &str,
+        needs: &mut impl FnMut(&str) -> Result<Vec<String>, E>,
+        seen: &mut BTreeSet<String>,
+        order: &mut Vec<String>,
+    ) -> Result<(), E> {
+        if seen.insert(name.to_owned()) {
+            for need in needs(name)? {
+                visit(&need, needs, seen, order)?;
+            }
+            order.push(name.to_owned());
+        }
+        Ok(())
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    for root in roots {
+        visit(root, needs, &mut seen, &mut order)?;
+    }
+    Ok(order)
+}
+
+/// Modules by name; `-` and `_` are the same in names.
+fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let files = WalkDir::new(folder.join("kernel")).into_iter().flatten();
+    files
+        .filter_map(|file| Some((name_of(file.file_name().to_str()?)?, file.into_path())))
+        .collect()
+}
+
+fn built_in(folder: &Path) -> BTreeSet<String> {
+    let list = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
+    list.lines()
+        .filter_map(|line| name_of(line.rsplit('/').next()?))
+        .collect()
+}
+
+fn name_of(file: &str) -> Option<String> {
+    let (name, packing) = file.split_once(".ko")?;
+    (packing.is_empty() || packer(packing).is_some()).then(|| name.replace('-', "_"))
+}
+
+/// The program that unpacks a file of this suffix.
+fn packer(suffix: &str) -> Option<&'static str> {
+    match suffix {
+        ".xz" => Some("xz"),
+        ".zst" => Some("zstd"),
+        ".gz" => Some("gzip"),
+        _ => None,
+    }
+}
+
+fn unpacked(path: &Path) -> Result<Vec<u8>, ModuleError> {
+    let unreadable = |reason: String| ModuleError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    };
+    let name = path.to_string_lossy();
+    let Some(packer) = packer(name.rsplit_once(".ko").map_or("", |(_, suffix)| suffix)) else {
+        return fs::read(path).map_err(|error| unreadable(error.to_string()));
+    };
+    let output = Command::new(packer).arg("-dc").arg(path).output();
+    let output = output.map_err(|error| unreadable(format!("`{packer}` does not start: {error}")))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(unreadable(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        )),
+    }
+}
+
+/// What a module's image says it depends on: `depends=a,b` among the NUL-terminated words of `.modinfo`.
+fn dependencies(image: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"depends=";
+    let is_word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .all(|&b| b.is_ascii_alphanumeric() || b"_-,".contains(&b))
+    };
+    let words = image
+        .windows(KEY.len())
+        .enumerate()
+        .filter(|(_, window)| *window == KEY);
+    let value = words
+        .filter_map(|(at, _)| image[at + KEY.len()..].split(|&b| b == 0).next())
+        .find(|value| value.len() < 4096 && is_word(value));
+    let names = value
+        .unwrap_or_default()
+        .split(|&b| b == b',')
+        .filter(|name| !name.is_empty());
+    names
+        .map(|name| String::from_utf8_lossy(name).replace('-', "_"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_come_after_what_they_depend_on_and_once() {
+        let needs = |name: &str| -> Result<Vec<String>, ()> {
+            let needs: &[&str] = match name {
+                "virtio" => &["virtio_ring"],
+                "virtio_pci" => &["virtio_ring", "virtio"],
+                "console" => &["virtio", "virtio_ring"],
+                _ => &[],
+            };
+            Ok(needs.iter().map(|&name| name.to_owned()).collect())
+        };
+        let order = ordered(&["virtio_pci", "console"], &mut { needs }).unwrap();
+        assert_eq!(order, ["virtio_ring", "virtio", "virtio_pci", "console"]);
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        let needs =
+            |name: &str| -> Result<Vec<String>, ()> { Ok(vec![if name == "a" { "b" } else { "a" }.into()]) };
+        assert_eq!(ordered(&["a"], &mut { needs }).unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn dependencies_are_read_from_an_image() {
+        let image = b"\x7fELF..\0alias=x\0depends=virtio_ring,virtio-pci\0retpoline=Y\0";
+        assert_eq!(dependencies(image), ["virtio_ring", "virtio_pci"]);
+        assert_eq!(dependencies(b"depends=\0name=ccp\0"), [""; 0]);
+        assert_eq!(dependencies(b"a text about depends= and more\0"), [""; 0]);
+        assert_eq!(dependencies(b""), [""; 0]);
+    }
+
+    #[test]
+    fn names_are_those_the_kernel_uses() {
+        assert_eq!(name_of("kvm-amd.ko").as_deref(), Some("kvm_amd"));
+        assert_eq!(name_of("kvm-amd.ko.xz").as_deref(), Some("kvm_amd"));
+        assert_eq!(name_of("kvm-amd.ko.orig"), None);
+        assert_eq!(name_of("modules.order"), None);
+    }
+
+    #[test]
+    fn a_tree_is_loaded_in_order_without_what_is_built_in() {
+        let root = tempfile::tempdir().unwrap();
+        let kernel = root.path().join("kernel/drivers");
+        fs::create_dir_all(&kernel).unwrap();
+        fs::write(root.path().join("modules.builtin"), "kernel/net/9p/9pnet.ko\n").unwrap();
+        for (file, depends) in [
+            ("virtio_pci.ko", ""),
+            ("virtio_console.ko", ""),
+            ("9pnet_virtio.ko", "9pnet"),
+            ("9p.ko", "9pnet"),
+            ("overlay.ko", ""),
+            ("kvm-amd.ko", "kvm,ccp"),
+            ("kvm.ko", ""),
+        ] {
+            fs::write(kernel.join(file), format!("\0depends={depends}\0")).unwrap();
+        }
+        let ModuleError::Absent { name, .. } = load(root.path()).unwrap_err() else {
+            panic!()
+        };
+        assert_eq!(name, "ccp");
+        fs::write(kernel.join("ccp.ko"), "\0depends=\0").unwrap();
+        let names: Vec<_> = load(root.path())
+            .unwrap()
+            .into_iter()
+            .map(|module| module.name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "virtio_pci",
+                "virtio_console",
+                "9pnet_virtio",
+                "9p",
+                "overlay",
+                "kvm",
+                "ccp",
+                "kvm_amd"
+            ]
+        );
+    }
+}

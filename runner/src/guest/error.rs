@@ -1,0 +1,97 @@
+//! What can go wrong in a session with the agent, told apart by what the caller can still do.
+//!
+//! Enters: frame and stream errors, refusals, the agent's own errors. Leaves: [`GuestError`]. Absent on
+//! purpose: why a guest ended; only the machine knows that.
+
+use std::io;
+use std::time::Duration;
+
+use provium_protocol::{FrameError, OpError, VERSION};
+
+/// A request that did not come to its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// The agent tried and failed; the session goes on.
+    #[error("{}", .0.message)]
+    Op(OpError),
+    /// The connection broke; the session is over.
+    #[error("the connection to the guest's agent is lost: {0}")]
+    Lost(#[source] io::Error),
+    /// The agent sent what no agent of this version sends; the session is over.
+    #[error("the guest's agent broke the protocol: {0}")]
+    Protocol(String),
+    /// Nothing came for this long where an answer was due; the session is over.
+    #[error("the guest's agent did not answer within {:.1} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// The agent speaks another version of the protocol, so it was refused.
+    #[error(
+        "the guest runs an agent of protocol version {theirs} (build {build}), this provium speaks version \
+         {}; rebuild the image or let provium inject its own agent (`inject_agent = true`)",
+        VERSION
+    )]
+    Version {
+        /// The agent's protocol version.
+        theirs: u32,
+        /// The agent's package version.
+        build: String,
+    },
+    /// Something other than an agent answered on the agent's port.
+    #[error("what answered on the agent's port is not a provium agent: {0}")]
+    Stranger(String),
+    /// An earlier request ended this session.
+    #[error("the session with the guest's agent is over since an earlier call: {0}")]
+    Over(String),
+    /// The request does not fit the protocol; nothing was sent.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The body of the request could not be read on the host.
+    #[error("reading what was to be sent failed: {0}")]
+    Source(#[source] io::Error),
+}
+
+impl GuestError {
+    /// Whether the session can carry another request.
+    pub fn session_lives(&self) -> bool {
+        matches!(
+            self,
+            GuestError::Op(_) | GuestError::Source(_) | GuestError::TooLarge(_)
+        )
+    }
+
+    /// The kernel's error number, where the guest's kernel is the cause.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            GuestError::Op(error) => error.errno,
+            _ => None,
+        }
+    }
+}
+
+/// Sorts a frame error: a broken connection, a limit that passed, or a peer that talks nonsense.
+pub(super) fn from_frame(error: FrameError, limit: Option<Duration>) -> GuestError {
+    match error {
+        FrameError::Io(error) => from_io(error, limit),
+        FrameError::Closed | FrameError::Truncated { .. } => {
+            GuestError::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, error))
+        }
+        other => GuestError::Protocol(other.to_string()),
+    }
+}
+
+/// Sorts the error of a request that was to be sent.
+pub(super) fn from_request(error: FrameError, limit: Option<Duration>) -> GuestError {
+    match error {
+        FrameError::TooLong { length, limit } => GuestError::TooLarge(format!(
+            "the request's arguments and buffers take {length} bytes, the most is {limit}"
+        )),
+        error => from_frame(error, limit),
+    }
+}
+
+/// Sorts a stream error: a limit that passed or a broken connection.
+pub(super) fn from_io(error: io::Error, limit: Option<Duration>) -> GuestError {
+    match (error.kind(), limit) {
+        (io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock, Some(limit)) => GuestError::Silent(limit),
+        _ => GuestError::Lost(error),
+    }
+}

@@ -1,0 +1,23 @@
+//! The host's side of a guest: booting it, asking its agent, noticing its end.
+//!
+//! Enters: a machine's configuration. Leaves: a [`Vm`] with a [`GuestClient`] behind it. Absent on purpose: Lua,
+//! `provium.toml` and reports; the way a request takes is `lua/` → here → `provium-protocol` → the agent.
+
+mod boot;
+mod client;
+mod cmdline;
+mod error;
+mod exchange;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+mod vm;
+mod vm_error;
+
+pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
+pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
+pub use cmdline::with_agent;
+pub use error::GuestError;
+pub use stream::Stream;
+pub use vm::Vm;
+pub use vm_error::{VmError, VmState};

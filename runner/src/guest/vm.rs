@@ -1,0 +1,355 @@
+//! A VM as a test sees it: one life from `created` to its end, and what may be asked of it in each state.
+//!
+//! ```text
+//! created ──boot──► booted ◄──pause/resume──► paused
+//!                     │  └── panic, triple fault, agent lost ──► dead
+//!                     └── shutdown, kill, power off ──► shutdown ──boot──► booted
+//! ```
+//!
+//! Enters: a configuration, then calls. Leaves: answers, or a [`VmError`] that names the VM and why. The machine
+//! is watched at each call, so that a guest which died in between is noticed. Absent on purpose: names of Lua
+//! methods, scopes, and any waiting that the given [`Cancel`] does not end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use provium_protocol::Syscall;
+use provium_vmm::{EndReason, MachineConfig, MachineError};
+
+use super::boot::{CONSOLE_TAIL, Guest, boot, kill_on_cancel};
+use super::client::GuestClient;
+use super::error::GuestError;
+use super::vm_error::{VmError, VmState};
+use crate::cancel::Cancel;
+
+/// How long a guest that was asked to shut down may take before it is killed.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// How long after a broken session the machine's own reason is waited for.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// A VM.
+#[derive(Debug)]
+pub struct Vm {
+    name: String,
+    config: MachineConfig,
+    boot_timeout: Duration,
+    life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    Created,
+    Running { guest: Guest, paused: bool },
+    Over(End),
+}
+
+/// What remains of a machine.
+#[derive(Debug)]
+struct End {
+    state: VmState,
+    why: String,
+    console: Vec<u8>,
+}
+
+impl Vm {
+    /// Declares a VM; nothing is made yet.
+    pub fn new(name: String, config: MachineConfig, boot_timeout: Duration) -> Vm {
+        Vm {
+            name,
+            config,
+            boot_timeout,
+            life: Life::Created,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says what the next boot is made of and how long it may take.
+    pub fn set_config(&mut self, config: MachineConfig, boot_timeout: Duration) {
+        self.config = config;
+        self.boot_timeout = boot_timeout;
+    }
+
+    /// Where it is in its life, looked up now.
+    pub fn state(&mut self) -> VmState {
+        self.notice_end();
+        match &self.life {
+            Life::Created => VmState::Created,
+            Life::Running { paused: false, .. } => VmState::Booted,
+            Life::Running { paused: true, .. } => VmState::Paused,
+            Life::Over(end) => end.state,
+        }
+    }
+
+    /// Boots it; returns when the agent has answered. Works in `created` and `shutdown`.
+    pub fn boot(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        match self.state() {
+            VmState::Created | VmState::Shutdown => self.boot_now(cancel),
+            _ => Err(self.wrong_state("created or shutdown")),
+        }
+    }
+
+    /// Boots several at once; returns when all have answered or failed. The first failure, in the order
+    /// given, is returned; the others stay booted.
+    pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        std::thread::scope(|scope| {
+            let boots: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(|| vm.boot(cancel))).collect();
+            let results: Vec<_> = boots
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect();
+            results.into_iter().collect()
+        })
+    }
+
+    /// Stops the vCPUs. Works in `booted`.
+    pub fn pause(&mut self) -> Result<(), VmError> {
+        let (guest, paused) = self.running_as(&[VmState::Booted], "booted")?;
+        let done = guest.machine.pause();
+        *paused = done.is_ok();
+        done.map_err(|error| self.machine_error(error))
+    }
+
+    /// Lets the vCPUs go on. Works in `paused`.
+    pub fn resume(&mut self) -> Result<(), VmError> {
+        let (guest, paused) = self.running_as(&[VmState::Paused], "paused")?;
+        let done = guest.machine.resume();
+        *paused = done.is_err();
+        done.map_err(|error| self.machine_error(error))
+    }
+
+    /// Asks the guest to power off, waits ten seconds, then kills it. Works in `booted` and `paused`.
+    pub fn shutdown(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        if self.state() == VmState::Paused {
+            self.resume()?;
+        }
+        self.running_as(&[VmState::Booted], "booted or paused")?;
+        match self.call(cancel, |client| client.shutdown(false)) {
+            // A guest too far gone to answer is ended all the same, which is what was asked for.
+            Ok(()) | Err(VmError::Guest(_) | VmError::Ended { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if let Life::Running { guest, .. } = &self.life {
+            let _end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+            let why = match guest.machine.wait_end(Some(SHUTDOWN_LIMIT)) {
+                Some(_) => "it was shut down",
+                None => "it was killed: it did not shut down within 10 s",
+            };
+            self.finish(VmState::Shutdown, why.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Presses the power button; the guest may obey. Works in `booted`.
+    pub fn power_button(&mut self) -> Result<(), VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        guest
+            .machine
+            .power_button()
+            .map_err(|error| self.machine_error(error))
+    }
+
+    /// Ends it now, whatever its state; a VM that does not run stays what it is.
+    pub fn kill(&mut self) {
+        self.notice_end();
+        if matches!(self.life, Life::Running { .. }) {
+            self.finish(VmState::Shutdown, "it was killed".to_owned());
+        }
+    }
+
+    /// What the reset line of a board does: ends it now and boots it again. Works in every state but
+    /// `created`.
+    pub fn reset(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        if self.state() == VmState::Created {
+            return Err(self.wrong_state("booted, paused, shutdown or dead"));
+        }
+        self.kill();
+        self.boot_now(cancel)
+    }
+
+    /// Asks the agent. Works in `booted`; when the session breaks, the VM's end is found out and told.
+    pub fn call<R>(
+        &mut self,
+        cancel: &Arc<Cancel>,
+        ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        let error = match ask(&mut guest.client) {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.session_lives() => return Err(VmError::Guest(error)),
+            Err(error) => error,
+        };
+        let ended = guest.machine.wait_end(Some(END_GRACE));
+        drop(end_on_cancel);
+        if let Some(reason) = cancel.is_cancelled() {
+            self.finish(VmState::Dead, format!("it was torn down: {reason}"));
+            return Err(VmError::Cancelled {
+                name: self.name.clone(),
+                reason,
+            });
+        }
+        match ended {
+            Some(reason) => self.finish_by(&reason),
+            None => self.finish(VmState::Dead, error.to_string()),
+        }
+        Err(VmError::Ended {
+            name: self.name.clone(),
+            why: self.why().unwrap_or_default(),
+        })
+    }
+
+    /// Seconds the guest has been up, by its own clock. Works in `booted`.
+    pub fn uptime(&mut self, cancel: &Arc<Cancel>) -> Result<f64, VmError> {
+        const SYS_CLOCK_GETTIME: i64 = 228;
+        const CLOCK_BOOTTIME: u64 = 7;
+        let call = Syscall {
+            nr: SYS_CLOCK_GETTIME,
+            args: [CLOCK_BOOTTIME, 0, 0, 0, 0, 0],
+            bufs: vec![vec![0; 16].into()],
+            ptrs: vec![(1, 0)],
+            nested: Vec::new(),
+        };
+        let (ret, bufs) = self.call(cancel, |client| client.syscall(call))?;
+        let word = |at: usize| {
+            bufs.first()
+                .and_then(|buf| buf.get(at..at + 8)?.try_into().ok())
+                .map_or(0, i64::from_le_bytes)
+        };
+        match ret {
+            0 => Ok(word(0) as f64 + word(8) as f64 / 1e9),
+            _ => Err(VmError::Guest(GuestError::Protocol(format!(
+                "clock_gettime returned {ret}"
+            )))),
+        }
+    }
+
+    /// The guest's vsock context id while it runs.
+    pub fn cid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Running { guest, .. } => Some(guest.machine.cid()),
+            _ => None,
+        }
+    }
+
+    /// Why it ended, if it did.
+    pub fn why(&self) -> Option<String> {
+        match &self.life {
+            Life::Over(end) => Some(end.why.clone()),
+            _ => None,
+        }
+    }
+
+    /// All the serial console has printed since the last boot.
+    pub fn console_log(&self) -> Vec<u8> {
+        match &self.life {
+            Life::Created => Vec::new(),
+            Life::Running { guest, .. } => guest.machine.console_log(),
+            Life::Over(end) => end.console.clone(),
+        }
+    }
+
+    /// The console's last lines, at most 4 KiB.
+    pub fn console_tail(&self) -> String {
+        let log = self.console_log();
+        let tail = &log[log.len().saturating_sub(CONSOLE_TAIL)..];
+        let whole_lines = match tail.iter().position(|byte| *byte == b'\n') {
+            Some(newline) if tail.len() < log.len() => &tail[newline + 1..],
+            _ => tail,
+        };
+        String::from_utf8_lossy(whole_lines).into_owned()
+    }
+
+    fn boot_now(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        match boot(self.config.clone(), self.boot_timeout, cancel) {
+            Ok(guest) => {
+                self.life = Life::Running { guest, paused: false };
+                Ok(())
+            }
+            Err(error) => {
+                let console = error.console().as_bytes().to_vec();
+                let why = format!("it did not boot: {}", error.headline());
+                self.life = Life::Over(End {
+                    state: VmState::Dead,
+                    why,
+                    console,
+                });
+                Err(VmError::Boot {
+                    name: self.name.clone(),
+                    error,
+                })
+            }
+        }
+    }
+
+    /// Notices a machine that ended while nobody was looking.
+    fn notice_end(&mut self) {
+        if let Life::Running { guest, .. } = &self.life
+            && let Some(reason) = guest.machine.ended()
+        {
+            self.finish_by(&reason);
+        }
+    }
+
+    fn finish_by(&mut self, reason: &EndReason) {
+        let state = match reason {
+            EndReason::PowerOff | EndReason::Reboot | EndReason::Killed => VmState::Shutdown,
+            EndReason::Panic(_)
+            | EndReason::TripleFault(_)
+            | EndReason::InternalError(_)
+            | EndReason::Monitor(_) => VmState::Dead,
+        };
+        self.finish(state, reason.to_string());
+    }
+
+    /// Kills what still runs and keeps the reason and the console.
+    fn finish(&mut self, state: VmState, why: String) {
+        if let Life::Running { guest, .. } = &self.life {
+            guest.machine.kill();
+            let console = guest.machine.console_log();
+            self.life = Life::Over(End { state, why, console });
+        }
+    }
+
+    fn running_as(
+        &mut self,
+        allowed: &[VmState],
+        needs: &'static str,
+    ) -> Result<(&mut Guest, &mut bool), VmError> {
+        if !allowed.contains(&self.state()) {
+            return Err(self.wrong_state(needs));
+        }
+        match &mut self.life {
+            Life::Running { guest, paused } => Ok((guest, paused)),
+            Life::Created | Life::Over(_) => Err(VmError::WrongState {
+                name: self.name.clone(),
+                state: VmState::Created,
+                why: None,
+                needs,
+            }),
+        }
+    }
+
+    fn wrong_state(&mut self, needs: &'static str) -> VmError {
+        VmError::WrongState {
+            name: self.name.clone(),
+            state: self.state(),
+            why: self.why(),
+            needs,
+        }
+    }
+
+    fn machine_error(&self, error: MachineError) -> VmError {
+        VmError::Machine {
+            name: self.name.clone(),
+            error,
+        }
+    }
+}

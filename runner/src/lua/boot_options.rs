@@ -1,0 +1,95 @@
+//! What a VM boots: its profile, changed by the options of its declaration and of `boot`.
+//!
+//! Enters: options tables and a profile. Leaves: the monitor's [`MachineConfig`]. Absent on purpose: the limits of
+//! memory and vCPUs; the configuration's own checks are used.
+
+use std::time::Duration;
+
+use provium_vmm::{Discovery, MachineConfig};
+
+use super::call::Raise;
+use super::options::Options;
+use crate::agent_archive::agent_archive;
+use crate::config::{Profile, check_cpus, check_memory};
+use crate::guest::with_agent;
+
+/// How long a boot may take where nothing else is said.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Changes to a profile; what is absent stays the profile's.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BootOptions {
+    memory: Option<u64>,
+    cpus: Option<u8>,
+    cmdline: Option<String>,
+    cmdline_append: Option<String>,
+    boot_timeout: Option<Duration>,
+    rng_seed: Option<u64>,
+}
+
+impl BootOptions {
+    /// Reads a table of options.
+    pub(crate) fn read(options: Options<'_>) -> Result<BootOptions, Raise> {
+        let memory = match options.size("memory")? {
+            None => None,
+            Some(bytes) => Some(check_memory(bytes).map_err(|message| options.fail("memory", message))?),
+        };
+        let cpus = match options.integer("cpus")? {
+            None => None,
+            Some(count) => Some(check_cpus(count).map_err(|message| options.fail("cpus", message))?),
+        };
+        let read = BootOptions {
+            memory,
+            cpus,
+            cmdline: options.text("kernel_cmdline")?,
+            cmdline_append: options.text("kernel_cmdline_append")?,
+            boot_timeout: options.duration("boot_timeout")?,
+            rng_seed: options.integer("rng_seed")?.map(i64::cast_unsigned),
+        };
+        options.finish()?;
+        Ok(read)
+    }
+
+    /// These, and where they say nothing, `earlier` ones.
+    pub(crate) fn over(self, earlier: &BootOptions) -> BootOptions {
+        BootOptions {
+            memory: self.memory.or(earlier.memory),
+            cpus: self.cpus.or(earlier.cpus),
+            cmdline: self.cmdline.or_else(|| earlier.cmdline.clone()),
+            cmdline_append: self.cmdline_append.or_else(|| earlier.cmdline_append.clone()),
+            boot_timeout: self.boot_timeout.or(earlier.boot_timeout),
+            rng_seed: self.rng_seed.or(earlier.rng_seed),
+        }
+    }
+
+    /// How long the boot may take.
+    pub(crate) fn boot_timeout(&self) -> Duration {
+        self.boot_timeout.unwrap_or(BOOT_TIMEOUT)
+    }
+
+    /// The machine that `profile` makes with these changes.
+    pub(crate) fn machine(&self, profile: &Profile) -> MachineConfig {
+        let base = self.cmdline.as_ref().unwrap_or(&profile.cmdline);
+        let words = [Some(base), self.cmdline_append.as_ref()];
+        let cmdline = words
+            .into_iter()
+            .flatten()
+            .map(|part| part.trim())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let (cmdline, extra_initrd) = match profile.inject_agent {
+            true => (with_agent(&cmdline), agent_archive().to_vec()),
+            false => (cmdline, Vec::new()),
+        };
+        MachineConfig {
+            kernel: profile.kernel.clone(),
+            initrd: profile.initrd.clone(),
+            extra_initrd,
+            cmdline,
+            memory: self.memory.unwrap_or(profile.memory),
+            cpus: self.cpus.unwrap_or(profile.cpus),
+            rng_seed: self.rng_seed,
+            discovery: Discovery::default(),
+        }
+    }
+}

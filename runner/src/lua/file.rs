@@ -1,0 +1,181 @@
+//! What one test file's Lua state knows about itself: its job, its tests, its scopes, what runs now.
+//!
+//! Enters: a [`FileJob`], then what the chunk and the tests do. Leaves: the same to every function of the API, by
+//! [`File::of`]. Absent on purpose: the order in which things run; `runner` has that.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::{Function, Lua, Table};
+
+use super::lab::Lab;
+use super::scope::Scopes;
+use super::test_run::TestRun;
+use crate::cancel::Cancel;
+use crate::run::job::FileJob;
+
+/// A test that waits for its turn.
+pub(crate) struct Registered {
+    /// Its name, unique in the file.
+    pub(crate) name: String,
+    /// Its metadata, as the test wrote it.
+    pub(crate) meta: Table,
+    /// What the runner takes from the metadata.
+    pub(crate) settings: Settings,
+    /// Its body.
+    pub(crate) body: Function,
+    /// Line of the `test` call.
+    pub(crate) line: Option<u32>,
+}
+
+/// What a test's metadata asks of the runner.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// Skip it, for this reason.
+    pub(crate) skip: Option<String>,
+    /// Its time limit.
+    pub(crate) timeout: Option<Duration>,
+    /// How often it runs again after a failure.
+    pub(crate) retries: u32,
+}
+
+/// Why running code was ended from outside, noted when it noticed.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    /// What to report.
+    pub(crate) message: String,
+    /// The line of the test file it was at.
+    pub(crate) line: Option<u32>,
+}
+
+/// One test file.
+pub(crate) struct File {
+    job: FileJob,
+    chunk_name: String,
+    source: String,
+    /// The root lab, `provium`.
+    pub(crate) lab: Lab,
+    /// Who owns what.
+    pub(crate) scopes: Scopes,
+    /// The tests registered so far.
+    pub(crate) tests: RefCell<Vec<Registered>>,
+    /// Why all tests are skipped, if `todo` was called at file scope.
+    pub(crate) todo: RefCell<Option<String>>,
+    /// Time limit of each test that has none of its own.
+    pub(crate) default_timeout: Cell<Option<Duration>>,
+    /// What was printed outside a test and has not been shown yet.
+    pub(crate) printed: RefCell<Vec<String>>,
+    running: RefCell<Option<Rc<TestRun>>>,
+    cancel: RefCell<Arc<Cancel>>,
+    test_limit: Cell<Option<Duration>>,
+    ending: RefCell<Option<Ending>>,
+}
+
+impl File {
+    /// The file of a job, before its chunk runs.
+    pub(crate) fn new(job: &FileJob, source: String) -> Rc<File> {
+        Rc::new(File {
+            chunk_name: format!("@{}", job.shown),
+            source,
+            lab: Lab::root(),
+            scopes: Scopes::default(),
+            tests: RefCell::default(),
+            todo: RefCell::default(),
+            default_timeout: Cell::default(),
+            printed: RefCell::default(),
+            running: RefCell::default(),
+            cancel: RefCell::new(Arc::clone(&job.cancel)),
+            test_limit: Cell::default(),
+            ending: RefCell::default(),
+            job: job.clone(),
+        })
+    }
+
+    /// The file this Lua state runs.
+    pub(crate) fn of(lua: &Lua) -> Rc<File> {
+        let file = lua
+            .app_data_ref::<Rc<File>>()
+            .expect("every Lua state is made for a file");
+        Rc::clone(&file)
+    }
+
+    /// Its job.
+    pub(crate) fn job(&self) -> &FileJob {
+        &self.job
+    }
+
+    /// The project's folder.
+    pub(crate) fn project(&self) -> &Path {
+        &self.job.project
+    }
+
+    /// Lua's name for its chunk.
+    pub(crate) fn chunk_name(&self) -> &str {
+        &self.chunk_name
+    }
+
+    /// Its text.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The test that runs now.
+    pub(crate) fn running(&self) -> Option<Rc<TestRun>> {
+        self.running.borrow().clone()
+    }
+
+    /// The token that ends what runs now: the test's, else the file's.
+    pub(crate) fn cancel(&self) -> Arc<Cancel> {
+        Arc::clone(&self.cancel.borrow())
+    }
+
+    /// Time limit of the test that runs now.
+    pub(crate) fn test_limit(&self) -> Option<Duration> {
+        self.test_limit.get()
+    }
+
+    /// A test begins; returns its token.
+    pub(crate) fn begin_test(&self, run: &Rc<TestRun>, limit: Option<Duration>) -> Arc<Cancel> {
+        let token = self.job.cancel.child();
+        *self.cancel.borrow_mut() = Arc::clone(&token);
+        *self.running.borrow_mut() = Some(Rc::clone(run));
+        self.test_limit.set(limit);
+        token
+    }
+
+    /// The test is over; returns why it was ended from outside, if it was.
+    pub(crate) fn end_test(&self) -> Option<Ending> {
+        *self.cancel.borrow_mut() = Arc::clone(&self.job.cancel);
+        *self.running.borrow_mut() = None;
+        self.test_limit.set(None);
+        self.ending.take()
+    }
+
+    /// Remembers the first ending noticed and returns its message.
+    pub(crate) fn note_ending(&self, describe: impl FnOnce() -> (String, Option<u32>)) -> String {
+        if let Some(ending) = &*self.ending.borrow() {
+            return ending.message.clone();
+        }
+        let (message, line) = describe();
+        *self.ending.borrow_mut() = Some(Ending {
+            message: message.clone(),
+            line,
+        });
+        message
+    }
+
+    /// Takes the ending that was noted.
+    pub(crate) fn take_ending(&self) -> Option<Ending> {
+        self.ending.take()
+    }
+
+    /// Lets go of every Lua value, before the Lua state closes.
+    pub(crate) fn forget_lua(&self) {
+        self.tests.take();
+        self.running.take();
+        self.lab.forget_members();
+    }
+}

@@ -1,0 +1,37 @@
+//! Test files: the Lua they are written in and the API they see.
+//!
+//! Enters: a [`FileJob`](crate::run::job::FileJob). Leaves: a [`FileResult`](crate::outcome::FileResult). One Lua
+//! state runs one file on one thread. Absent on purpose: mlua outside this folder, and anything about guests that
+//! would be true without Lua; that is in `guest`.
+//!
+//! One file for each userdata (`lab`, `vm`, `console`, `run_result`, `test_run`), each a table of methods that
+//! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
+//! a test made, `interrupt` ends the test.
+
+mod binding;
+mod boot_options;
+mod call;
+mod command;
+mod console;
+mod equal;
+mod file;
+mod interrupt;
+mod json;
+mod lab;
+mod location;
+mod options;
+mod remote;
+mod render;
+mod run_result;
+mod runner;
+mod scope;
+mod signal;
+mod state;
+mod syscall;
+mod test_run;
+#[cfg(test)]
+mod tests;
+mod vm;
+mod wait;
+
+pub use runner::run_file;

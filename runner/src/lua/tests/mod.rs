@@ -1,0 +1,79 @@
+//! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
+
+mod framework;
+mod hostile;
+mod json;
+mod limits;
+mod messages;
+mod reference;
+mod remote;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cancel::Cancel;
+use crate::config::{Config, Environment};
+use crate::lua::run_file;
+use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
+use crate::run::job::FileJob;
+use crate::run::select::NameFilter;
+
+struct Silent;
+
+impl Progress for Silent {
+    fn test_started(&self, _path: &str, _test: &str) {}
+    fn test_ended(&self, _path: &str, _result: &TestResult) {}
+}
+
+/// A job for `source` as `a.test.lua` of a project in `dir`.
+fn job(dir: &Path, source: &str) -> FileJob {
+    let path = dir.join("a.test.lua");
+    std::fs::write(&path, source).expect("the file can be written");
+    FileJob {
+        path,
+        shown: "a.test.lua".to_owned(),
+        project: dir.to_owned(),
+        roots: vec![dir.join("lib")],
+        config: Arc::new(Config::without_file(dir, &Environment::default())),
+        filter: Arc::new(NameFilter::default()),
+        timeout: None,
+        cancel: Cancel::new(),
+    }
+}
+
+/// Runs `source` as a file.
+fn run(source: &str) -> FileResult {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    run_file(&job(dir.path(), source), &Silent)
+}
+
+/// Runs `body` as the body of the one test of a file, from its second line on.
+fn run_body(body: &str) -> TestResult {
+    let mut result = run(&format!("test('the test', function(t)\n{body}\nend)"));
+    assert_eq!(result.chunk_error, None, "for {body}");
+    result.tests.pop().expect("one test")
+}
+
+/// The message with which the body fails.
+#[track_caller]
+fn failure(body: &str) -> String {
+    let result = run_body(body);
+    assert_eq!(result.status, TestStatus::Failed, "{body} came to {result:?}");
+    result.message.expect("a failure has a message")
+}
+
+/// Asserts that the body passes.
+#[track_caller]
+fn passes(body: &str) {
+    let result = run_body(body);
+    assert_eq!(result.status, TestStatus::Passed, "{body} came to {result:?}");
+}
+
+/// Name and status of each test.
+fn statuses(result: &FileResult) -> Vec<(&str, TestStatus)> {
+    result
+        .tests
+        .iter()
+        .map(|test| (test.name.as_str(), test.status))
+        .collect()
+}

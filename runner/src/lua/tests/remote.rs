@@ -1,0 +1,288 @@
+//! `run`, files and system calls from Lua, against the real agent on this host, without a machine around it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::*;
+use crate::guest::{GuestClient, GuestError, tests::agent};
+use crate::lua::binding::{Kind, Method};
+use crate::lua::call::{Call, Raise};
+use crate::lua::remote::{self, Remote};
+use crate::lua::runner::run_prepared;
+
+/// A userdata with nothing but what every remote has.
+#[derive(Clone)]
+struct Agent(Rc<RefCell<GuestClient>>);
+
+impl Kind for Agent {
+    const NAME: &'static str = "Agent";
+    const PREFIX: &'static str = "vm";
+
+    fn methods() -> Vec<Method<Agent>> {
+        remote::methods()
+    }
+
+    fn describe(&self) -> String {
+        "Agent".to_owned()
+    }
+
+    fn same(&self, other: &Agent) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Remote for Agent {
+    fn ask<R>(
+        &self,
+        call: &Call<'_>,
+        question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, Raise> {
+        question(&mut self.0.borrow_mut()).map_err(|error| call.fail(error))
+    }
+}
+
+/// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every test of it
+/// must pass.
+#[track_caller]
+fn all_pass(source: &str) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let result = run_prepared(&job(dir.path(), source), &Silent, |lua| {
+        let vm = Agent(Rc::new(RefCell::new(agent()))).into_userdata(lua)?;
+        lua.globals().set("vm", vm)?;
+        lua.globals().set("dir", scratch.path().to_str())
+    });
+    assert_eq!(result.chunk_error, None);
+    for test in &result.tests {
+        assert_eq!(test.status, TestStatus::Passed, "{test:?}");
+    }
+    assert!(!result.tests.is_empty());
+}
+
+#[test]
+fn commands_in_both_shapes() {
+    all_pass(
+        r#"
+        test("shell", function(t)
+            local r = vm:run("echo hello | tr a-z A-Z")
+            t:assert_eq(r.stdout, "HELLO\n")
+            t:assert_eq(r.stderr, "")
+            t:assert_eq(r.exit_code, 0)
+            t:assert_eq(r.status, "exited")
+            t:assert_eq(r.signal, nil)
+            t:assert_eq(r.timed_out, false)
+            t:assert(r.duration >= 0 and r.duration < 60)
+            t:assert(r:ok())
+            t:assert(r:assert_ok() == r)
+            t:assert_eq(tostring(r), "RunResult: `echo hello | tr a-z A-Z` exited with code 0")
+        end)
+        test("direct", function(t)
+            t:assert_eq(vm:run("echo", {args = {"$HOME", "*", 7}}).stdout, "$HOME * 7\n")
+            t:assert_eq(vm:run("echo", {"a b", "c"}).stdout, "a b c\n")
+            t:assert_eq(vm:run({"echo", "x"}).stdout, "x\n")
+            t:assert_eq(vm:run({"echo", "x"}, {}).stdout, "x\n")
+            t:assert_eq(vm:run("printf", {args = {}}).exit_code ~= 0, true)
+            t:assert_eq(vm:run("echo a b", {}).stdout, "a b\n")
+            t:assert_eq(vm:run("cat", {args = {"-"}, stdin = "\0\255\n"}).stdout, "\0\255\n")
+        end)
+        test("surroundings", function(t)
+            t:assert_eq(vm:run("echo $FOO$N", {env = {FOO = "bar", N = 1}}).stdout, "bar1\n")
+            t:assert_eq(vm:run("pwd", {cwd = "/etc"}).stdout, "/etc\n")
+            t:assert_eq(vm:run("cat", {stdin = "hello\n"}).stdout, "hello\n")
+            t:assert_eq(vm:run("cat").stdout, "")
+            t:assert_eq(vm:run("env", {args = {}, env = {A = "1", B = "2"}, env_clear = true}).stdout, "A=1\nB=2\n")
+        end)
+        test("ends", function(t)
+            local r = vm:run("kill -TERM $$")
+            t:assert_eq({r.exit_code, r.status, r.signal, r.timed_out}, {-1, "signalled", 15, false})
+            for _, limit in ipairs({{timeout_ms = 100}, {timeout = 0.1}, {timeout = "100ms"}, {timeout = "0.1s"}}) do
+                local r = vm:run("echo early; sleep 100", limit)
+                t:assert_eq({r.exit_code, r.status, r.signal, r.timed_out}, {-2, "timed_out", nil, true})
+                t:assert_eq(r.stdout, "early\n")
+                t:assert(not r:ok())
+            end
+        end)
+        "#,
+    );
+}
+
+#[test]
+fn a_failed_command_tells_all_about_it() {
+    all_pass(
+        r#"
+        test("assert_ok", function(t)
+            local function message(...)
+                local r = vm:run(...)
+                return t:assert_raises(function() r:assert_ok() end)
+            end
+            t:assert_eq(message("echo out; echo err >&2; echo more >&2; exit 3"),
+                "a.test.lua:5: result:assert_ok: `echo out; echo err >&2; echo more >&2; exit 3` exited with code 3" ..
+                "\n  stdout:\n    out\n  stderr:\n    err\n    more")
+            t:assert_contains(message("kill -9 $$"), "signalled by SIGKILL (9)\n  stdout: (empty)\n  stderr: (empty)")
+            t:assert_contains(message("sleep 9", {timeout = 0.05}), "`sleep 9` timed_out after 0.")
+            t:assert_contains(message("sh", {"-c", "exit 1"}), "`sh -c exit 1` exited with code 1")
+            t:assert_contains(message("head -c 100000 /dev/zero | tr '\\0' x; exit 1"), "characters left out")
+        end)
+        "#,
+    );
+}
+
+#[test]
+fn wrong_commands_are_refused_in_words() {
+    all_pass(
+        r#"
+        test("errors", function(t)
+            local cases = {
+                {"expected a string or an array as command, got nil"},
+                {"expected a string or an array as command, got number", 7},
+                {"expected a table of options or an array of arguments, got string", "ls", "-l"},
+                {"unknown option `timout`; did you mean `timeout`?", "ls", {timout = 1}},
+                {"unknown option `shell`; it takes args, cwd, env, env_clear, stdin, timeout, timeout_ms", "ls", {shell = true}},
+                {"array items beside option keys; put the arguments in `args`", "ls", {"-l", args = {"x"}}},
+                {"array items beside option keys; put the arguments in `args`", "ls", {"-l", cwd = "/"}},
+                {"option `args`: expected a table, got string", "ls", {args = "x"}},
+                {"option `args`: expected an array without other keys or gaps", "ls", {args = {a = 1}}},
+                {"option `args`, item 2: expected a string, got boolean", "ls", {args = {"x", true}}},
+                {"option `env`: expected names as keys, got number; write {NAME = \"value\"}", "ls", {env = {"A=1"}}},
+                {"option `env`, variable `A`: expected a string, got table", "ls", {env = {A = {}}}},
+                {"option `env`: `A=B` cannot be the name of a variable", "ls", {env = {["A=B"] = "1"}}},
+                {"option `env_clear`: expected true or false, got number", "ls", {env_clear = 1}},
+                {"option `cwd`: expected a string, got number", "ls", {cwd = 1}},
+                {"option `stdin`: expected a string, got table", "ls", {stdin = {}}},
+                {"option `timeout`: `soon` is not a duration", "ls", {timeout = "soon"}},
+                {"option `timeout`: `-1` is not a duration", "ls", {timeout = -1}},
+                {"option `timeout`: `NaN` is not a duration", "ls", {timeout = 0/0}},
+                {"option `timeout`: `inf` is not a duration", "ls", {timeout = math.huge}},
+                {"option `timeout_ms`: `-5` is not a duration; it is negative", "ls", {timeout_ms = -5}},
+                {"option `timeout_ms`: expected an integer, got 0.5", "ls", {timeout_ms = 0.5}},
+                {"option `timeout`: give `timeout` or `timeout_ms`, not both", "ls", {timeout = 1, timeout_ms = 1}},
+                {"the command is empty", ""},
+                {"the command is empty", "  "},
+                {"the command is empty", {}},
+                {"the command contains a NUL byte", "a\0b"},
+                {"the command, item 1: expected a string, got table", {{}}},
+                {"the command is an array already", {"ls"}, {"-l"}},
+                {"the command is an array already", {"ls"}, {args = {"-l"}}},
+                {"takes at most 2 argument(s), got one more: string", "ls", {}, "x"},
+            }
+            for _, case in ipairs(cases) do
+                local err = t:assert_raises(function() vm:run(table.unpack(case, 2, 4)) end)
+                t:assert_contains(err, "a.test.lua:37: vm:run: " .. case[1])
+            end
+        end)
+        "#,
+    );
+}
+
+#[test]
+fn files_are_bytes() {
+    all_pass(
+        r#"
+        test("content", function(t)
+            local path = dir .. "/file"
+            for _, content in ipairs({"", "text\n", "\0\1\255", ("0123456789abcdef"):rep(200000)}) do
+                t:assert_eq(vm:write_file(path, content), #content)
+                t:assert(vm:read_file(path) == content)
+                t:assert_eq(vm:stat(path).size, #content)
+            end
+        end)
+        test("metadata", function(t)
+            vm:write_file(dir .. "/new", "x")
+            local s = vm:stat(dir .. "/new")
+            t:assert_eq({s.perm, s.entry_type}, {tonumber("644", 8), "file"})
+            t:assert(math.abs(s.mtime - os.time()) < 100 and s.mtime_ns >= 0 and s.mtime_ns < 1000000000)
+            t:assert_eq(vm:stat(dir).entry_type, "directory")
+            t:assert_eq(vm:stat("/dev/null").entry_type, "char_device")
+            vm:run("ln -s nowhere link && mkfifo fifo", {cwd = dir}):assert_ok()
+            t:assert_eq(vm:stat(dir .. "/link", {follow = false}).entry_type, "symlink")
+            t:assert_eq(vm:stat(dir .. "/fifo").entry_type, "fifo")
+        end)
+        test("errors", function(t)
+            local function raises(text, fn) t:assert_contains(t:assert_raises(fn), text) end
+            raises("No such file", function() vm:read_file("/no/such") end)
+            raises("/no/such", function() vm:read_file("/no/such") end)
+            raises("No such file", function() vm:write_file("/no/such/file", "x") end)
+            raises("Is a directory", function() vm:write_file(dir, "x") end)
+            raises("No such file", function() vm:stat(dir .. "/link") end)
+            raises("vm:read_file: expected a string as path, got nil", function() vm:read_file() end)
+            raises("vm:read_file: the path is empty", function() vm:read_file("") end)
+            raises("vm:stat: the path \"/a\\0b\" contains a NUL byte", function() vm:stat("/a\0b") end)
+            raises("vm:write_file: expected a string as content, got number", function() vm:write_file("/x", 1) end)
+            raises("vm:stat: unknown option `folow`; did you mean `follow`?", function() vm:stat("/", {folow = true}) end)
+        end)
+        "#,
+    );
+}
+
+#[test]
+fn system_calls_in_both_shapes() {
+    all_pass(
+        r#"
+        local SYS = {read = 0, write = 1, close = 3, writev = 20, getpid = 39, openat = 257}
+        test("integers", function(t)
+            local r = vm:syscall(SYS.getpid)
+            t:assert(r.ret > 0)
+            t:assert_eq(r, {ret = r.ret, result = r.ret, errno = 0, out_bufs = {}})
+            t:assert_eq(vm:syscall(SYS.close, -1), {ret = -9, result = -1, errno = 9, out_bufs = {}})
+            t:assert_eq(vm:syscall(SYS.close, 1e9).errno, 9)
+            t:assert_eq(vm:syscall(SYS.write, 1 << 30, 1, 1, 0, 0, 0).errno, 9)
+            t:assert_eq(vm:syscall(100000).errno, 38)
+        end)
+        test("buffers", function(t)
+            local path = dir .. "/file"
+            vm:write_file(path, "content")
+            local fd = vm:syscall(SYS.openat, {args = {-100, 0, 0}, bufs = {path .. "\0"}, ptrs = {1}}).ret
+            t:assert(fd >= 0, fd)
+            local r = vm:syscall(SYS.read, {args = {fd, 0, 4}, bufs = {("."):rep(6)}, ptrs = {1}})
+            t:assert_eq(r, {ret = 4, result = 4, errno = 0, out_bufs = {"cont.."}})
+            t:assert_eq(vm:syscall(SYS.close, fd).ret, 0)
+        end)
+        test("nested", function(t)
+            local path = dir .. "/out"
+            local fd = vm:syscall(SYS.openat, {args = {-100, 0, 65, 420}, bufs = {path .. "\0"}, ptrs = {1}}).ret
+            local iovec = string.pack("<i8i8i8i8", 0, 3, 0, 2)
+            local r = vm:syscall(SYS.writev, {
+                args = {fd, 0, 2},
+                bufs = {iovec, "abc", "de"},
+                ptrs = {[1] = 1},
+                nested = {{parent = 1, offset = 0, child = 2}, {parent = 1, offset = 16, child = 3}},
+            })
+            t:assert_eq(r.ret, 5)
+            t:assert_eq(r.out_bufs[2], "abc")
+            t:assert_eq(#r.out_bufs[1], 32)
+            vm:syscall(SYS.close, fd)
+            t:assert_eq(vm:read_file(path), "abcde")
+        end)
+        test("errors", function(t)
+            local cases = {
+                {"the number: expected an integer, got nil"},
+                {"the number: expected an integer, got 1.5", 1.5},
+                {"argument 2: expected an integer, got nil", 1, 1, nil, 1},
+                {"argument 1: expected an integer, got string; a buffer goes into the table form", 1, "x"},
+                {"argument 1: expected an integer, got NaN", 1, 0/0},
+                {"a system call has at most 6 arguments, got 7", 1, 1, 2, 3, 4, 5, 6, 7},
+                {"option `args`: a system call has at most 6 arguments, got 7", 1, {args = {1, 2, 3, 4, 5, 6, 7}}},
+                {"option `args`: expected an array without other keys or gaps", 1, {args = {[2] = 1}}},
+                {"unknown option `buf`; did you mean `bufs`?", 1, {buf = {}}},
+                {"array items beside option keys", 1, {1, 2}},
+                {"option `bufs`: buffer 1: expected a string, got number", 1, {bufs = {7}}},
+                {"option `bufs`: buffer 2 has 16777217 bytes, the most is 16 MiB", 1, {bufs = {"", ("x"):rep((16 << 20) + 1)}}},
+                {"option `ptrs`: [2] is for a buffer that `bufs` does not have", 1, {bufs = {"x"}, ptrs = {0, 1}}},
+                {"option `ptrs`: [1] = 6: arguments are counted from 0 to 5", 1, {bufs = {"x"}, ptrs = {6}}},
+                {"option `ptrs`: [1] = -1: arguments are counted from 0 to 5", 1, {bufs = {"x"}, ptrs = {-1}}},
+                {"both go to argument 1", 1, {bufs = {"x", "y"}, ptrs = {1, 1}}},
+                {"option `nested`, entry 1: option `parent`: is missing", 1, {bufs = {"x"}, nested = {{}}}},
+                {"option `nested`, entry 1: option `child`: 3 is not one of the 1 buffers", 1, {bufs = {"x"}, nested = {{parent = 1, child = 3, offset = 0}}}},
+                {"a pointer of 8 bytes at 1 does not fit a buffer of 8 bytes", 1, {bufs = {"12345678"}, nested = {{parent = 1, child = 1, offset = 1}}}},
+                {"a pointer of 8 bytes at -1 does not fit", 1, {bufs = {"12345678"}, nested = {{parent = 1, child = 1, offset = -1}}}},
+                {"option `nested`, entry 1: expected a table {parent=, offset=, child=}, got number", 1, {nested = {1}}},
+            }
+            for _, case in ipairs(cases) do
+                local err = t:assert_raises(function() vm:syscall(table.unpack(case, 2, 9)) end)
+                t:assert_contains(err, "vm:syscall")
+                t:assert_contains(err, case[1])
+            end
+        end)
+        "#,
+    );
+}

@@ -1,0 +1,264 @@
+//! `VM`: a guest as Lua sees it.
+//!
+//! Enters: calls of a test. Leaves: what the VM behind the handle did; the handle is cheap and the VM is shared.
+//! Absent on purpose: the life of a VM itself, which `guest::Vm` has without Lua.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::Value;
+
+use super::binding::{Kind, Method};
+use super::boot_options::BootOptions;
+use super::call::{Answer, Call, Raise, none, one};
+use super::console::Console;
+use super::lab::WeakLab;
+use super::remote::{self, Remote};
+use super::scope::Resource;
+use crate::config::Profile;
+use crate::guest::{self, GuestClient, GuestError, VmError, VmState};
+
+/// A VM.
+#[derive(Clone)]
+pub(crate) struct Vm(Rc<Shared>);
+
+struct Shared {
+    name: String,
+    profile: Profile,
+    options: RefCell<BootOptions>,
+    core: RefCell<guest::Vm>,
+    lab: WeakLab,
+    closed: Cell<bool>,
+}
+
+impl Vm {
+    /// Declares a VM of `lab`.
+    pub(crate) fn new(name: String, profile: Profile, options: BootOptions, lab: WeakLab) -> Vm {
+        let core = guest::Vm::new(name.clone(), options.machine(&profile), options.boot_timeout());
+        Vm(Rc::new(Shared {
+            name,
+            profile,
+            options: RefCell::new(options),
+            core: RefCell::new(core),
+            lab,
+            closed: Cell::default(),
+        }))
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The VM without Lua.
+    pub(crate) fn core(&self) -> &RefCell<guest::Vm> {
+        &self.0.core
+    }
+
+    /// A failure in the words of this call.
+    fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
+        match error {
+            VmError::Guest(error) => call.fail(format_args!("VM `{}`: {error}", self.0.name)),
+            error => call.fail(error),
+        }
+    }
+
+    /// Runs `action` on the VM; the call returns its object.
+    fn act(&self, call: &Call<'_>, action: impl FnOnce(&mut guest::Vm) -> Result<(), VmError>) -> Answer {
+        call.at_most(0)?;
+        self.open(call)?;
+        action(&mut self.0.core.borrow_mut()).map_err(|error| self.failed(call, error))?;
+        call.this()
+    }
+
+    /// Refuses a VM that was closed for good.
+    fn open(&self, call: &Call<'_>) -> Result<(), Raise> {
+        match self.0.closed.get() {
+            false => Ok(()),
+            true => Err(call.fail(format_args!("VM `{}` is closed", self.0.name))),
+        }
+    }
+
+    /// Ends it for good and gives its name back.
+    fn close_for_good(&self) {
+        if !self.0.closed.replace(true) {
+            self.0.core.borrow_mut().kill();
+            self.0.lab.forget(&self.0.name);
+        }
+    }
+}
+
+impl Resource for Vm {
+    fn close(&self) {
+        self.close_for_good();
+    }
+
+    fn console_tail(&self) -> Option<(String, String)> {
+        let mut core = self.0.core.borrow_mut();
+        let shown = match core.state() {
+            VmState::Booted | VmState::Paused | VmState::Dead => !self.0.closed.get(),
+            VmState::Created | VmState::Shutdown => false,
+        };
+        let tail = shown.then(|| core.console_tail())?;
+        (!tail.trim().is_empty()).then(|| (self.0.name.clone(), tail))
+    }
+}
+
+impl Remote for Vm {
+    fn ask<R>(
+        &self,
+        call: &Call<'_>,
+        question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, Raise> {
+        self.open(call)?;
+        let cancel = call.file().cancel();
+        let answer = self.0.core.borrow_mut().call(&cancel, question);
+        answer.map_err(|error| self.failed(call, error))
+    }
+}
+
+impl Kind for Vm {
+    const NAME: &'static str = "VM";
+    const PREFIX: &'static str = "vm";
+
+    fn methods() -> Vec<Method<Vm>> {
+        let mut methods = vec![
+            Method {
+                name: "boot",
+                signature: "(opts?: table): VM",
+                doc: "Boots it; returns when its agent answers.",
+                run: boot,
+            },
+            Method {
+                name: "pause",
+                signature: "(): VM",
+                doc: "Stops its vCPUs.",
+                run: |call, vm| vm.act(call, guest::Vm::pause),
+            },
+            Method {
+                name: "resume",
+                signature: "(): VM",
+                doc: "Lets its vCPUs go on.",
+                run: |call, vm| vm.act(call, guest::Vm::resume),
+            },
+            Method {
+                name: "shutdown",
+                signature: "(): VM",
+                doc: "Shuts it down in order; kills it after 10 seconds.",
+                run: |call, vm| {
+                    let cancel = call.file().cancel();
+                    vm.act(call, |core| core.shutdown(&cancel))
+                },
+            },
+            Method {
+                name: "reset",
+                signature: "(): VM",
+                doc: "Ends it at once and boots it again, as the reset line of a board does.",
+                run: |call, vm| {
+                    let cancel = call.file().cancel();
+                    vm.act(call, |core| core.reset(&cancel))
+                },
+            },
+            Method {
+                name: "power_button",
+                signature: "(): VM",
+                doc: "Presses its power button; the guest may shut down.",
+                run: |call, vm| vm.act(call, guest::Vm::power_button),
+            },
+            Method {
+                name: "kill",
+                signature: "(): VM",
+                doc: "Ends it at once.",
+                run: |call, vm| {
+                    vm.act(call, |core| {
+                        core.kill();
+                        Ok(())
+                    })
+                },
+            },
+            Method {
+                name: "close",
+                signature: "()",
+                doc: "Ends it for good and frees its name; calling it again does nothing.",
+                run: |_, vm| {
+                    vm.close_for_good();
+                    none()
+                },
+            },
+            Method {
+                name: "name",
+                signature: "(): string",
+                doc: "Its name.",
+                run: |call, vm| one(call.lua(), vm.name()),
+            },
+            Method {
+                name: "profile",
+                signature: "(): string",
+                doc: "Name of its profile.",
+                run: |call, vm| one(call.lua(), vm.0.profile.name.as_str()),
+            },
+            Method {
+                name: "state",
+                signature: "(): \"created\"|\"booted\"|\"paused\"|\"shutdown\"|\"dead\"",
+                doc: "Where it is in its life.",
+                run: |call, vm| one(call.lua(), vm.0.core.borrow_mut().state().to_string()),
+            },
+            Method {
+                name: "cid",
+                signature: "(): integer?",
+                doc: "Its vsock context id; nil while it does not run.",
+                run: |call, vm| one(call.lua(), vm.0.core.borrow().cid()),
+            },
+            Method {
+                name: "uptime",
+                signature: "(): number",
+                doc: "Seconds since its kernel started, by its own clock.",
+                run: uptime,
+            },
+            Method {
+                name: "console",
+                signature: "(): Console",
+                doc: "Its serial console.",
+                run: |call, vm| one(call.lua(), Console::new(vm.clone()).into_userdata(call.lua())?),
+            },
+        ];
+        methods.extend(remote::methods());
+        methods
+    }
+
+    fn describe(&self) -> String {
+        format!("VM `{}` ({})", self.0.name, self.0.core.borrow_mut().state())
+    }
+
+    fn same(&self, other: &Vm) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
+    call.at_most(1)?;
+    vm.open(call)?;
+    let asked = match call.arg(0) {
+        Value::Nil => BootOptions::default(),
+        _ => BootOptions::read(call.options(0)?)?,
+    };
+    let options = asked.over(&vm.0.options.borrow());
+    let cancel = call.file().cancel();
+    let mut core = vm.0.core.borrow_mut();
+    core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
+    core.boot(&cancel).map_err(|error| vm.failed(call, error))?;
+    *vm.0.options.borrow_mut() = options;
+    call.this()
+}
+
+fn uptime(call: &mut Call<'_>, vm: &Vm) -> Answer {
+    call.at_most(0)?;
+    vm.open(call)?;
+    let cancel = call.file().cancel();
+    let seconds =
+        vm.0.core
+            .borrow_mut()
+            .uptime(&cancel)
+            .map_err(|error| vm.failed(call, error))?;
+    one(call.lua(), seconds)
+}

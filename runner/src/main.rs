@@ -1,0 +1,7 @@
+//! The `provium` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    provium::cli::main()
+}

@@ -1,0 +1,144 @@
+//! The plain report: a line per file as it ends, what failed below it, one line for the whole at the end.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::text::{self, Paint};
+use super::{Event, FileEnd, Output, Reporter};
+use crate::cancel::CancelReason;
+use crate::outcome::{TestResult, TestStatus, Timeliness};
+use crate::run::summary::Summary;
+
+/// How much the plain report says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Only failures and the last line.
+    Quiet,
+    /// A line per file, and failures.
+    Normal,
+    /// Every test with its duration and log.
+    Verbose,
+}
+
+/// Writes the plain report.
+pub struct PlainReporter {
+    output: Arc<Output>,
+    paint: Paint,
+    verbosity: Verbosity,
+}
+
+impl PlainReporter {
+    /// A report of that verbosity on `output`.
+    pub fn new(output: Arc<Output>, paint: Paint, verbosity: Verbosity) -> Self {
+        PlainReporter {
+            output,
+            paint,
+            verbosity,
+        }
+    }
+
+    fn file(&self, end: &FileEnd) -> String {
+        let result = &end.result;
+        let word = match (result.timeout, result.passed) {
+            (Timeliness::TimedOut, _) => self.paint.red("TIME"),
+            (_, true) => self.paint.green("PASS"),
+            _ if end.stopped => self.paint.yellow("STOP"),
+            _ => self.paint.red("FAIL"),
+        };
+        if self.verbosity == Verbosity::Quiet && !end.failed() {
+            return String::new();
+        }
+        let (passed, failed, skipped) = end.counts();
+        let path = text::clean(&result.path);
+        let mut out = format!("{word} {path} ({passed} passed, {failed} failed, {skipped} skipped)\n");
+        for test in &result.tests {
+            self.test(&mut out, &path, test, end.stopped);
+        }
+        if let Some(error) = &result.chunk_error {
+            text::indent(&mut out, "  ", error);
+        }
+        out
+    }
+
+    fn test(&self, out: &mut String, path: &str, test: &TestResult, stopped: bool) {
+        let verbose = self.verbosity == Verbosity::Verbose;
+        let (name, took) = (
+            text::clean(&test.name),
+            self.paint.dim(&text::duration(test.duration_ns)),
+        );
+        let message = test.message.as_deref().unwrap_or_default();
+        let written = match test.status {
+            TestStatus::Failed => {
+                let place = test
+                    .line
+                    .map(|line| format!(" ({path}:{line})"))
+                    .unwrap_or_default();
+                let _ = writeln!(
+                    out,
+                    "  {} {name}{} {took}",
+                    self.paint.red("FAIL"),
+                    self.paint.dim(&place)
+                );
+                text::indent(out, "    ", message);
+                true
+            }
+            // Where a run was stopped is worth a line; so is a test that passed only when tried again.
+            TestStatus::Skipped if verbose || stopped => {
+                let reason = text::first_line(message);
+                let separator = if reason.is_empty() { "" } else { ": " };
+                let _ = writeln!(out, "  {} {name}{separator}{reason}", self.paint.yellow("skip"));
+                verbose
+            }
+            TestStatus::Passed if verbose || !message.is_empty() => {
+                let _ = writeln!(out, "  {} {name} {took}", self.paint.green("pass"));
+                text::indent(out, "    ", message);
+                verbose
+            }
+            _ => false,
+        };
+        if written {
+            for entry in &test.log {
+                text::indent(out, &format!("    {} ", self.paint.dim("|")), entry);
+            }
+        }
+    }
+
+    fn summary(&self, summary: &Summary) -> String {
+        let mut out = String::new();
+        if let Some(reason) = summary.stopped {
+            let why = match reason {
+                CancelReason::FailFast => "stopped at the first failure",
+                _ => "interrupted",
+            };
+            let _ = writeln!(
+                out,
+                "{}: {} file(s) not run to the end",
+                self.paint.yellow(why),
+                summary.unfinished
+            );
+        }
+        let failed = format!("{} failed", summary.failed);
+        let failed = if summary.failed > 0 {
+            self.paint.red(&failed)
+        } else {
+            failed
+        };
+        let (files, passed, skipped) = (summary.files, summary.passed, summary.skipped);
+        let seconds = summary.elapsed.as_secs_f64();
+        let _ = writeln!(
+            out,
+            "{files} file(s); {passed} passed, {failed}, {skipped} skipped; {seconds:.1} s"
+        );
+        out
+    }
+}
+
+impl Reporter for PlainReporter {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::FileEnded(end) if end.selected && !end.shown_before => self.output.write(&self.file(end)),
+            Event::RunEnded(summary) => self.output.write(&self.summary(summary)),
+            _ => {}
+        }
+    }
+}

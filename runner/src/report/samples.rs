@@ -1,0 +1,97 @@
+//! Results that tests of several modules use.
+
+use crate::outcome::{FileResult, TestResult, TestStatus, Timeliness};
+
+const MS: u64 = 1_000_000;
+
+fn file(path: &str, tests: Vec<TestResult>) -> FileResult {
+    let passed = tests.iter().all(|test| test.status != TestStatus::Failed);
+    let duration_ns = 1500 * MS;
+    FileResult {
+        path: path.into(),
+        timeout: Timeliness::InTime,
+        passed,
+        chunk_error: None,
+        duration_ns,
+        tests,
+    }
+}
+
+pub(crate) fn test(name: &str, status: TestStatus, message: Option<&str>) -> TestResult {
+    let message = message.map(str::to_owned);
+    TestResult {
+        name: name.into(),
+        status,
+        message,
+        log: Vec::new(),
+        duration_ns: 12 * MS,
+        line: Some(3),
+    }
+}
+
+pub(crate) fn passing(path: &str) -> FileResult {
+    let mut logged = test("boots", TestStatus::Passed, None);
+    logged.log = vec!["uname says 6.12".into()];
+    file(
+        path,
+        vec![
+            logged,
+            test("needs a disk", TestStatus::Skipped, Some("no disk here")),
+        ],
+    )
+}
+
+pub(crate) fn failing(path: &str) -> FileResult {
+    let mut failed = test(
+        "adds, up",
+        TestStatus::Failed,
+        Some("assert_eq failed\n  left:  1\n  right: 100%"),
+    );
+    failed.line = Some(12);
+    failed.log = vec![
+        "before".into(),
+        "console of web:\n[    0.1] \u{1b}[31mred\u{1b}[0m\r\nbell\u{7}".into(),
+    ];
+    file(path, vec![test("fine", TestStatus::Passed, None), failed])
+}
+
+pub(crate) fn flaky(path: &str) -> FileResult {
+    file(
+        path,
+        vec![test(
+            "sometimes",
+            TestStatus::Passed,
+            Some("flaky: passed at attempt 2"),
+        )],
+    )
+}
+
+pub(crate) fn broken(path: &str) -> FileResult {
+    let chunk_error = Some(format!("{path}:7: unexpected symbol near '<eof>'"));
+    FileResult {
+        passed: false,
+        chunk_error,
+        ..file(path, Vec::new())
+    }
+}
+
+pub(crate) fn timed_out(path: &str) -> FileResult {
+    let message = "the file's time limit of 5s has passed, waiting in vm:run";
+    let tests = vec![test("hangs", TestStatus::Failed, Some(message))];
+    FileResult {
+        passed: false,
+        timeout: Timeliness::TimedOut,
+        ..file(path, tests)
+    }
+}
+
+pub(crate) fn stopped(path: &str) -> FileResult {
+    let tests = vec![
+        test("done", TestStatus::Passed, None),
+        test("cut", TestStatus::Skipped, Some("interrupted")),
+    ];
+    FileResult {
+        passed: false,
+        ..file(path, tests)
+    }
+}

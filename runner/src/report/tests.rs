@@ -1,0 +1,298 @@
+//! What each reporter makes of the same run.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{InMemoryTerm, MultiProgress, ProgressDrawTarget};
+use insta::assert_snapshot;
+
+use super::*;
+use crate::cancel::CancelReason;
+
+/// A stream whose content the test keeps.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("memory").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn end(result: FileResult) -> FileEnd {
+    FileEnd {
+        result,
+        stopped: false,
+        shown_before: false,
+        selected: true,
+    }
+}
+
+fn run_of(ends: &[FileEnd], stopped: Option<CancelReason>, reporter: &dyn Reporter) {
+    let mut summary = Summary {
+        stopped,
+        elapsed: Duration::from_millis(4260),
+        ..Summary::default()
+    };
+    reporter.event(Event::RunStarted { files: ends.len() });
+    for end in ends {
+        reporter.event(Event::FileStarted {
+            path: &end.result.path,
+        });
+        reporter.event(Event::FileEnded(end));
+        summary.add(end);
+    }
+    reporter.event(Event::RunEnded(&summary));
+}
+
+/// What `make`'s reporter writes about a run of these files.
+fn written<R: Reporter>(ends: &[FileEnd], make: impl Fn(Arc<Output>) -> R) -> String {
+    let memory = Memory::default();
+    let output = Arc::new(Output::new(Box::new(memory.clone()), None));
+    let stopped = ends
+        .iter()
+        .any(|end| end.stopped)
+        .then_some(CancelReason::Interrupted);
+    run_of(ends, stopped, &make(output));
+    let bytes = memory.0.lock().expect("memory").clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn plain(ends: &[FileEnd], verbosity: Verbosity, color: bool) -> String {
+    written(ends, |output| PlainReporter::new(output, Paint(color), verbosity))
+}
+
+fn everything() -> Vec<FileEnd> {
+    use samples::*;
+    let results = [
+        passing("a.test.lua"),
+        failing("b.test.lua"),
+        flaky("c.test.lua"),
+        broken("d.test.lua"),
+        timed_out("e.test.lua"),
+    ];
+    results.into_iter().map(end).collect()
+}
+
+#[test]
+fn plain_normal() {
+    assert_snapshot!(plain(&everything(), Verbosity::Normal, false), @r"
+    PASS a.test.lua (1 passed, 0 failed, 1 skipped)
+    FAIL b.test.lua (1 passed, 1 failed, 0 skipped)
+      FAIL adds, up (b.test.lua:12) 12 ms
+        assert_eq failed
+          left:  1
+          right: 100%
+        | before
+        | console of web:
+        | [    0.1] red
+        | bell
+    PASS c.test.lua (1 passed, 0 failed, 0 skipped)
+      pass sometimes 12 ms
+        flaky: passed at attempt 2
+    FAIL d.test.lua (0 passed, 1 failed, 0 skipped)
+      d.test.lua:7: unexpected symbol near '<eof>'
+    TIME e.test.lua (0 passed, 1 failed, 0 skipped)
+      FAIL hangs (e.test.lua:3) 12 ms
+        the file's time limit of 5s has passed, waiting in vm:run
+    5 file(s); 3 passed, 3 failed, 1 skipped; 4.3 s
+    ");
+}
+
+#[test]
+fn plain_verbose() {
+    let ends = [
+        end(samples::passing("a.test.lua")),
+        end(samples::failing("b.test.lua")),
+    ];
+    assert_snapshot!(plain(&ends, Verbosity::Verbose, false), @r"
+    PASS a.test.lua (1 passed, 0 failed, 1 skipped)
+      pass boots 12 ms
+        | uname says 6.12
+      skip needs a disk: no disk here
+    FAIL b.test.lua (1 passed, 1 failed, 0 skipped)
+      pass fine 12 ms
+      FAIL adds, up (b.test.lua:12) 12 ms
+        assert_eq failed
+          left:  1
+          right: 100%
+        | before
+        | console of web:
+        | [    0.1] red
+        | bell
+    2 file(s); 2 passed, 1 failed, 1 skipped; 4.3 s
+    ");
+}
+
+#[test]
+fn plain_quiet() {
+    let ends = [
+        end(samples::passing("a.test.lua")),
+        end(samples::timed_out("e.test.lua")),
+    ];
+    assert_snapshot!(plain(&ends, Verbosity::Quiet, false), @r"
+    TIME e.test.lua (0 passed, 1 failed, 0 skipped)
+      FAIL hangs (e.test.lua:3) 12 ms
+        the file's time limit of 5s has passed, waiting in vm:run
+    2 file(s); 1 passed, 1 failed, 1 skipped; 4.3 s
+    ");
+}
+
+#[test]
+fn plain_interrupted() {
+    let ends = [
+        end(samples::passing("a.test.lua")),
+        FileEnd {
+            stopped: true,
+            ..end(samples::stopped("b.test.lua"))
+        },
+    ];
+    assert_snapshot!(plain(&ends, Verbosity::Normal, false), @r"
+    PASS a.test.lua (1 passed, 0 failed, 1 skipped)
+    STOP b.test.lua (1 passed, 0 failed, 1 skipped)
+      skip cut: interrupted
+    interrupted: 1 file(s) not run to the end
+    2 file(s); 2 passed, 0 failed, 2 skipped; 4.3 s
+    ");
+}
+
+#[test]
+fn colours_only_when_asked_for() {
+    let ends = [end(samples::passing("a.test.lua"))];
+    let colored = plain(&ends, Verbosity::Normal, true);
+    assert!(
+        colored.starts_with("\u{1b}[1m\u{1b}[32mPASS\u{1b}[0m a.test.lua"),
+        "{colored:?}"
+    );
+    let all = plain(&everything(), Verbosity::Verbose, false);
+    assert!(
+        !all.contains('\u{1b}') && !all.contains('\u{7}'),
+        "a guest's control characters came through: {all:?}"
+    );
+}
+
+#[test]
+fn what_was_shown_before_counts_but_is_not_shown_again() {
+    let mut ends = everything();
+    ends.truncate(2);
+    for end in &mut ends {
+        end.shown_before = true;
+    }
+    assert_snapshot!(plain(&ends, Verbosity::Normal, false), @"2 file(s); 2 passed, 1 failed, 1 skipped; 4.3 s");
+    assert_eq!(written(&ends, JsonReporter), "");
+}
+
+#[test]
+fn a_file_without_a_wanted_test_is_left_out() {
+    let unwanted = FileEnd {
+        selected: false,
+        ..end(samples::passing("a.test.lua"))
+    };
+    assert_snapshot!(plain(std::slice::from_ref(&unwanted), Verbosity::Normal, false), @"0 file(s); 0 passed, 0 failed, 0 skipped; 4.3 s");
+    assert_eq!(written(&[unwanted], JsonReporter), "");
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let ends = [
+        end(samples::failing("b.test.lua")),
+        end(samples::broken("d.test.lua")),
+    ];
+    let text = written(&ends, JsonReporter);
+    assert_snapshot!(text, @r#"
+    {"path":"b.test.lua","timeout":"in_time","passed":false,"chunk_error":null,"duration_ns":1500000000,"tests":[{"name":"fine","status":"passed","message":null,"log":[],"duration_ns":12000000,"line":3},{"name":"adds, up","status":"failed","message":"assert_eq failed\n  left:  1\n  right: 100%","log":["before","console of web:\n[    0.1] \u001b[31mred\u001b[0m\r\nbell\u0007"],"duration_ns":12000000,"line":12}]}
+    {"path":"d.test.lua","timeout":"in_time","passed":false,"chunk_error":"d.test.lua:7: unexpected symbol near '<eof>'","duration_ns":1500000000,"tests":[]}
+    "#);
+    let parsed: Vec<FileResult> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    assert_eq!(
+        parsed,
+        [samples::failing("b.test.lua"), samples::broken("d.test.lua")]
+    );
+}
+
+#[test]
+fn github_gets_an_escaped_annotation_per_failure() {
+    let mut ends = everything();
+    ends.push(end(samples::failing("odd,name:x.test.lua")));
+    let text = written(&ends, |output| {
+        GithubReporter::new(output, PathBuf::from("/repo/sub"), Some(PathBuf::from("/repo")))
+    });
+    assert_snapshot!(text, @r"
+    ::error file=sub/b.test.lua,line=12::adds, up: assert_eq failed%0A  left:  1%0A  right: 100%25
+    ::error file=sub/d.test.lua,line=7::d.test.lua:7: unexpected symbol near '<eof>'
+    ::error file=sub/e.test.lua,line=3::hangs: the file's time limit of 5s has passed, waiting in vm:run
+    ::error file=sub/odd%2Cname%3Ax.test.lua,line=12::adds, up: assert_eq failed%0A  left:  1%0A  right: 100%25
+    ");
+}
+
+#[test]
+fn progress_lines_say_what_starts() {
+    let text = written(&everything()[..2], ProgressReporter::new);
+    assert_eq!(text, "running a.test.lua\nrunning b.test.lua\n");
+}
+
+#[test]
+fn the_live_view_shows_what_runs_within_the_width() {
+    let term = InMemoryTerm::new(10, 40);
+    let view = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(term.clone())));
+    let memory = Memory::default();
+    let output = Output::new(Box::new(memory.clone()), Some(view.clone()));
+    let live = LiveReporter::new(view.clone());
+    let test = "a name that is far too long for forty columns of a terminal";
+    live.event(Event::RunStarted { files: 2 });
+    live.event(Event::FileStarted { path: "a.test.lua" });
+    live.event(Event::FileStarted { path: "b.test.lua" });
+    live.event(Event::TestStarted {
+        path: "b.test.lua",
+        test,
+    });
+    live.event(Event::FileEnded(&end(samples::passing("a.test.lua"))));
+    output.write("a line of the report\n");
+    let shown = term.contents();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(
+        lines[0].contains("b.test.lua > a name that") && lines[0].chars().count() <= 40,
+        "{shown}"
+    );
+    assert!(lines[1].contains("1/2 file(s), 1 passed, 0 failed"), "{shown}");
+    live.event(Event::RunEnded(&Summary::default()));
+    assert_eq!(term.contents(), "");
+    assert_eq!(
+        memory.0.lock().expect("memory").as_slice(),
+        b"a line of the report\n"
+    );
+}
+
+#[test]
+fn a_broken_pipe_is_reported_once_and_stops_the_writing() {
+    struct Broken(Arc<Mutex<usize>>);
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            *self.0.lock().expect("count") += 1;
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let tries = Arc::new(Mutex::new(0));
+    let output = Output::new(Box::new(Broken(tries.clone())), None);
+    output.write("one\n");
+    output.write("two\n");
+    assert_eq!(*tries.lock().expect("count"), 1);
+    assert_eq!(
+        output.take_error().map(|error| error.kind()),
+        Some(io::ErrorKind::BrokenPipe)
+    );
+}

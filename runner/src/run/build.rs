@@ -1,0 +1,244 @@
+//! Profiles' `build` commands: run once, before any VM.
+//!
+//! Enters: the configuration. Leaves: whatever the commands made, or an error with the end of the log. Two
+//! profiles with the same command share one run of it. Absent on purpose: deciding whether a build is needed; that
+//! is what make and its like are for.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cancel::{Cancel, CancelReason};
+use crate::config::{Build, Config};
+use crate::units::DisplayDuration;
+
+/// Lines of a failed build's log that are shown.
+const TAIL_LINES: usize = 30;
+
+/// Why a profile could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The command could not be run.
+    #[error("`build` of profile {profile}: {what}: {source}")]
+    Start {
+        /// The profile.
+        profile: String,
+        /// What was tried.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The command failed.
+    #[error("`build` of profile {profile} failed ({status}): {command}\n{log}")]
+    Failed {
+        /// The profile.
+        profile: String,
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it printed.
+        log: String,
+    },
+    /// The run was cancelled.
+    #[error("`build` of profile {0}: {1}")]
+    Cancelled(String, CancelReason),
+}
+
+/// Runs the build of every profile that has one. `say` gets a line when one starts and when it ends; with `verbose`
+/// the commands' output goes to stderr as it comes.
+///
+/// # Errors
+/// [`BuildError`] for the first that fails.
+pub fn build_profiles(
+    config: &Config,
+    verbose: bool,
+    cancel: &Arc<Cancel>,
+    say: &dyn Fn(&str),
+) -> Result<(), BuildError> {
+    let mut done: Vec<&Build> = Vec::new();
+    for profile in config.profiles.values() {
+        let Some(build) = &profile.build else { continue };
+        if done.contains(&build) {
+            continue;
+        }
+        say(&format!("building profile {}: {}", profile.name, build.command));
+        let started = Instant::now();
+        build_one(&profile.name, build, verbose, cancel)?;
+        say(&format!(
+            "built profile {} in {}",
+            profile.name,
+            DisplayDuration(started.elapsed())
+        ));
+        done.push(build);
+    }
+    Ok(())
+}
+
+fn build_one(profile: &str, build: &Build, verbose: bool, cancel: &Arc<Cancel>) -> Result<(), BuildError> {
+    let error = |what: &str, source| BuildError::Start {
+        profile: profile.to_owned(),
+        what: what.to_owned(),
+        source,
+    };
+    if let Some(out) = &build.out {
+        std::fs::create_dir_all(out).map_err(|source| error(&format!("making {}", out.display()), source))?;
+    }
+    let mut log = tempfile::tempfile().map_err(|source| error("keeping its log", source))?;
+    let stream = || match verbose {
+        true => io::stderr().try_clone_stdio(),
+        false => log.try_clone().map(Stdio::from),
+    };
+    let mut command = Command::new("/bin/sh");
+    command
+        .arg("-c")
+        .arg(&build.command)
+        .current_dir(&build.dir)
+        .stdin(Stdio::null());
+    command.stdout(stream().map_err(|source| error("keeping its log", source))?);
+    command.stderr(stream().map_err(|source| error("keeping its log", source))?);
+    // A group of its own, so that Ctrl-C ends the command with everything it started.
+    let mut child = command
+        .process_group(0)
+        .spawn()
+        .map_err(|source| error("starting /bin/sh", source))?;
+    let status = wait(&mut child, cancel).map_err(|source| error("waiting for it", source))?;
+    let Some(status) = status else {
+        return Err(BuildError::Cancelled(
+            profile.to_owned(),
+            cancel.is_cancelled().unwrap_or(CancelReason::Interrupted),
+        ));
+    };
+    if status.success() {
+        return Ok(());
+    }
+    Err(BuildError::Failed {
+        profile: profile.to_owned(),
+        command: build.command.clone(),
+        status,
+        log: tail(&mut log).unwrap_or_default(),
+    })
+}
+
+/// Waits for the child; `None` when cancelled, its group killed.
+fn wait(child: &mut Child, cancel: &Arc<Cancel>) -> io::Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if cancel.sleep(pause).is_some() {
+            let group = rustix::process::Pid::from_child(child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            child.wait()?;
+            return Ok(None);
+        }
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// The last lines of the log.
+fn tail(log: &mut File) -> io::Result<String> {
+    let mut text = Vec::new();
+    log.rewind()?;
+    log.read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+}
+
+/// A stream of this process as one for a child.
+trait CloneStdio {
+    fn try_clone_stdio(&self) -> io::Result<Stdio>;
+}
+
+impl CloneStdio for io::Stderr {
+    fn try_clone_stdio(&self) -> io::Result<Stdio> {
+        use std::os::fd::AsFd;
+        self.as_fd().try_clone_to_owned().map(Stdio::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+
+    fn config(dir: &Path, toml: &str) -> Config {
+        let file: PathBuf = dir.join("provium.toml");
+        std::fs::write(&file, toml).expect("write");
+        Config::load(Some(&file), dir, &[], &Environment::default()).expect(toml)
+    }
+
+    #[test]
+    fn a_shared_build_runs_once_and_in_its_folder() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let toml = "[profiles.a]\nkernel = 'out dir/k'\ncmdline = 'q'\nbuild_out = 'out dir'\n\
+                    build = 'echo x >>count; cp count {out}/k'\n[profiles.b]\ninherits = 'a'\n\
+                    [profiles.c]\nkernel = 'k'\ncmdline = 'q'";
+        let said = RefCell::new(Vec::new());
+        let say = |line: &str| said.borrow_mut().push(line.to_owned());
+        build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &say).expect("builds");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("out dir/k")).expect("built"),
+            "x\n"
+        );
+        let said = said.into_inner();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].starts_with("building profile a: echo x >>count; cp count '"),
+            "{}",
+            said[0]
+        );
+        assert!(said[1].starts_with("built profile a in "), "{}", said[1]);
+    }
+
+    #[test]
+    fn a_failed_build_shows_the_end_of_its_log() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let toml = "[profiles.a]\nkernel = 'k'\ncmdline = 'q'\nbuild = 'seq 100; echo oops >&2; exit 3'";
+        let error =
+            build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &|_| ()).expect_err("exit 3");
+        let text = error.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let command = "seq 100; echo oops >&2; exit 3";
+        assert_eq!(
+            lines[0],
+            format!("`build` of profile a failed (exit status: 3): {command}")
+        );
+        assert_eq!((lines.len(), lines[1], lines[30]), (31, "72", "oops"));
+    }
+
+    #[test]
+    fn a_cancelled_build_ends_with_all_it_started() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let toml = "[profiles.a]\nkernel = 'k'\ncmdline = 'q'\nbuild = 'sleep 600 & echo $! >pid; wait'";
+        let config = config(dir.path(), toml);
+        let cancel = Cancel::new();
+        let pid = dir.path().join("pid");
+        let (other, file) = (cancel.clone(), pid.clone());
+        let thread = std::thread::spawn(move || {
+            while !std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other.cancel(CancelReason::Interrupted);
+        });
+        let started = Instant::now();
+        let error = build_profiles(&config, false, &cancel, &|_| ()).expect_err("cancelled");
+        assert_eq!(error.to_string(), "`build` of profile a: interrupted");
+        assert!(started.elapsed() < Duration::from_secs(60));
+        thread.join().expect("the cancelling thread");
+        let pid = std::fs::read_to_string(pid).expect("the background process's id");
+        let stat = Path::new("/proc").join(pid.trim()).join("stat");
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        while !gone() && started.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(gone(), "{} is still there", stat.display());
+    }
+}

@@ -1,0 +1,38 @@
+//! One test file to run, with everything its runner needs.
+//!
+//! Enters: what discovery, the configuration and the command line came to. Leaves: a [`FileJob`], which
+//! `lua::run_file` turns into a `FileResult`. Absent on purpose: who runs it, and how it is shown.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::select::NameFilter;
+use crate::cancel::Cancel;
+use crate::config::Config;
+
+/// One test file to run.
+///
+/// The scheduler enforces the time limit: it cancels `cancel` with the reason. The runner of the file then
+/// ends what blocks, reports the test it was in as failed with the reason as message (so that the line and the
+/// console's tail are known), leaves out the tests that had not begun, cleans up and returns. It sets
+/// neither `timeout` nor `duration_ns` of the result for good: the scheduler overwrites both.
+#[derive(Debug, Clone)]
+pub struct FileJob {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// The file as reports name it: relative to the working directory where possible.
+    pub shown: String,
+    /// The project's folder.
+    pub project: PathBuf,
+    /// Folders on `require`'s path.
+    pub roots: Vec<PathBuf>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Which tests are wanted; the others are left out of the result.
+    pub filter: Arc<NameFilter>,
+    /// The file's time limit, for messages; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// Cancelled when the file is to stop at once; a child of the run's own token.
+    pub cancel: Arc<Cancel>,
+}

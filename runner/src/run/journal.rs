@@ -1,0 +1,208 @@
+//! The journal of a run: what has ended, so that a run whose host froze can go on where it was.
+//!
+//! Enters: results as files end. Leaves: after a restart, the results that need not be made again. Each line is
+//! one JSON object: `{"ended": RESULT}` once a file has ended, `{"shown": PATH}` once its report is out.
+//! A last line that is torn is no line. Absent on purpose: any use outside of one run; it is no cache.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::FileResult;
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+/// A file that an earlier start of the run has finished.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replayed {
+    /// What came of it.
+    pub result: FileResult,
+    /// Whether its report is out as well.
+    pub shown: bool,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Reading or writing failed.
+    #[error("the journal {}: {source}", path.display())]
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A whole line of it is not what a journal holds.
+    #[error("{}:{line}: not a journal: {source}", path.display())]
+    Line {
+        /// The journal.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Entry {
+    Ended(FileResult),
+    Shown(String),
+}
+
+impl Journal {
+    /// Opens the journal, making it if need be, and returns what it holds in the order it was written.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it cannot be read or written, or holds whole lines that are no entries.
+    pub fn open(path: &Path) -> Result<(Journal, Vec<Replayed>), JournalError> {
+        let error = |source| JournalError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(error)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(error)?;
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |last| last + 1);
+        if whole < bytes.len() {
+            file.set_len(whole as u64).map_err(error)?;
+            file.seek(io::SeekFrom::End(0)).map_err(error)?;
+        }
+        let mut replayed: Vec<Replayed> = Vec::new();
+        let mut shown = HashSet::new();
+        for (index, line) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
+            if line.is_empty() {
+                continue;
+            }
+            match serde_json::from_slice(line) {
+                Ok(Entry::Ended(result)) => replayed.push(Replayed { result, shown: false }),
+                Ok(Entry::Shown(path)) => drop(shown.insert(path)),
+                Err(source) => {
+                    return Err(JournalError::Line {
+                        path: path.to_owned(),
+                        line: index + 1,
+                        source,
+                    });
+                }
+            }
+        }
+        for entry in &mut replayed {
+            entry.shown = shown.contains(&entry.result.path);
+        }
+        Ok((
+            Journal {
+                path: path.to_owned(),
+                file: Mutex::new(file),
+            },
+            replayed,
+        ))
+    }
+
+    /// Notes that a file has ended. Returns once the line is on the disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn ended(&self, result: &FileResult) -> Result<(), JournalError> {
+        self.append(&Entry::Ended(result.clone()))
+    }
+
+    /// Notes that a file's report is out.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn shown(&self, path: &str) -> Result<(), JournalError> {
+        self.append(&Entry::Shown(path.to_owned()))
+    }
+
+    fn append(&self, entry: &Entry) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(entry).expect("an entry has only string keys");
+        line.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        written.map_err(|source| JournalError::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn paths(replayed: &[Replayed]) -> Vec<(&str, bool)> {
+        replayed
+            .iter()
+            .map(|entry| (entry.result.path.as_str(), entry.shown))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("journal");
+        let (journal, replayed) = Journal::open(&path).expect("a new journal");
+        assert_eq!(replayed, []);
+        let (one, two) = (samples::passing("a.test.lua"), samples::failing("b.test.lua"));
+        journal.ended(&one).expect("append");
+        journal.shown("a.test.lua").expect("append");
+        journal.ended(&two).expect("append");
+        drop(journal);
+        let (_, replayed) = Journal::open(&path).expect("the same journal");
+        assert_eq!(paths(&replayed), [("a.test.lua", true), ("b.test.lua", false)]);
+        assert_eq!((&replayed[0].result, &replayed[1].result), (&one, &two));
+    }
+
+    #[test]
+    fn a_torn_line_is_no_line_wherever_it_is_torn() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("journal");
+        let (journal, _) = Journal::open(&path).expect("a new journal");
+        journal.ended(&samples::passing("a.test.lua")).expect("append");
+        let whole = std::fs::read(&path).expect("the journal");
+        journal.ended(&samples::passing("b.test.lua")).expect("append");
+        let both = std::fs::read(&path).expect("the journal");
+        for cut in whole.len()..both.len() {
+            std::fs::write(&path, &both[..cut]).expect("a torn journal");
+            let (journal, replayed) = Journal::open(&path).expect("a torn journal is one");
+            assert_eq!(paths(&replayed), [("a.test.lua", false)], "cut at {cut}");
+            journal.shown("a.test.lua").expect("append");
+            let (_, replayed) = Journal::open(&path).expect("the journal again");
+            assert_eq!(paths(&replayed), [("a.test.lua", true)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_whole_line_of_something_else_is_an_error() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("journal");
+        std::fs::write(&path, "\nhello\n").expect("write");
+        let error = Journal::open(&path).expect_err("not a journal").to_string();
+        assert!(error.contains("journal:2: not a journal: "), "{error}");
+        assert!(
+            Journal::open(&dir.path().join("no/such"))
+                .expect_err("no folder")
+                .to_string()
+                .contains("no/such")
+        );
+    }
+}

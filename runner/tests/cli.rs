@@ -1,0 +1,459 @@
+//! The built command, run as a user runs it, wherever no guest is needed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use provium::doctor::{self, Accel};
+use provium::outcome::{FileResult, TestStatus, Timeliness};
+use tempfile::TempDir;
+
+/// A folder with these files in it.
+fn project(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().expect("a temporary folder");
+    for (name, content) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(path, content).expect("write");
+    }
+    dir
+}
+
+/// The command in that folder, with no environment that would change what it says.
+fn provium(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provium"));
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    for name in ["NO_COLOR", "GITHUB_ACTIONS", "GITHUB_WORKSPACE", "PROVIUM_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(dir: &TempDir, args: &[&str]) -> Ran {
+    finished(provium(dir.path(), args).output().expect("the command starts"))
+}
+
+fn finished(output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+const PASSES: &str = "test('adds up', function(t) t:assert_eq(1 + 1, 2) end)\n\
+                      test('later', function(t) t:skip('not now') end)\n";
+const FAILS: &str = "test('is fine', function(t) t:log('hello') end)\n\
+                     test('is not', function(t)\n  t:assert_eq(1, 2)\nend)\n";
+
+#[test]
+fn usage_errors_exit_with_2_and_help() {
+    let dir = project(&[]);
+    let ran = run(&dir, &["--fail-fsat"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr.contains("a similar argument exists: '--fail-fast'"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&dir, &["--timeout=soon"]);
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("`soon` is not a duration"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&dir, &["--help"]);
+    assert!(
+        ran.code == Some(0) && ran.stdout.contains("Exit codes:"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_mistake_in_the_configuration_ends_the_run_before_it_begins() {
+    let toml = "[profiles.minimal]\nkernal = 'k'\n";
+    let dir = project(&[("provium.toml", toml), ("a.test.lua", "error('must not run')")]);
+    let ran = run(&dir, &[]);
+    let message = "provium: error: provium.toml:2: unknown key `kernal` in [profiles.minimal]; did you mean `kernel`?\n";
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (Some(2), "", message)
+    );
+    let ran = run(&dir, &["--config", "other.toml"]);
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("other.toml: No such file"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_missing_kernel_is_found_before_anything_runs() {
+    let toml = "[profiles.p]\nkernel = 'vmlinux'\ncmdline = 'quiet'\n";
+    let dir = project(&[("provium.toml", toml), ("a.test.lua", PASSES)]);
+    let ran = run(&dir, &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(
+        ran.stderr
+            .starts_with("provium: error: provium.toml:2: `kernel` in [profiles.p]: /"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(run(&dir, &["list"]).code, Some(0), "listing needs no kernel");
+}
+
+#[test]
+fn no_tests_says_where_it_looked() {
+    let dir = project(&[("sub/readme.txt", "")]);
+    let ran = run(&dir, &["sub"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(2), "provium: error: no test files (*.test.lua) in sub\n")
+    );
+    let ran = run(&dir, &["lst"]);
+    let message = "provium: error: no such file or folder: lst; did you mean `provium list`?\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
+}
+
+#[test]
+fn list_names_the_files() {
+    let toml = "[provium]\nroots = ['tests']\n";
+    let dir = project(&[
+        ("provium.toml", toml),
+        ("tests/b.test.lua", ""),
+        ("tests/a/c.test.lua", ""),
+        ("x.test.lua", ""),
+    ]);
+    assert_eq!(
+        run(&dir, &["list"]).stdout,
+        "tests/a/c.test.lua\ntests/b.test.lua\n"
+    );
+    assert_eq!(run(&dir, &["list", "x.test.lua"]).stdout, "x.test.lua\n");
+    let below = finished(
+        provium(&dir.path().join("tests/a"), &["list"])
+            .output()
+            .expect("the command starts"),
+    );
+    let other = dir.path().join("tests/b.test.lua");
+    assert_eq!(below.stdout, format!("c.test.lua\n{}\n", other.display()));
+}
+
+#[test]
+fn completions_are_a_script() {
+    let dir = project(&[]);
+    let ran = run(&dir, &["completions", "bash"]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("--fail-fast") && ran.stdout.contains("complete -F"));
+}
+
+#[test]
+fn passing_tests_exit_with_0() {
+    let dir = project(&[("a.test.lua", PASSES)]);
+    let ran = run(&dir, &[]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "PASS a.test.lua (1 passed, 0 failed, 1 skipped)");
+    assert!(lines[1].starts_with("1 file(s); 1 passed, 0 failed, 1 skipped; ") && lines[1].ends_with(" s"));
+    assert!(lines.len() == 2 && !ran.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn a_failed_test_and_a_broken_file_exit_with_1() {
+    let dir = project(&[
+        ("a.test.lua", PASSES),
+        ("b.test.lua", FAILS),
+        ("c.test.lua", "test('x'"),
+    ]);
+    let ran = run(&dir, &["-j1"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout
+            .contains("FAIL b.test.lua (1 passed, 1 failed, 0 skipped)\n  FAIL is not (b.test.lua:3) ")
+    );
+    assert!(
+        ran.stdout
+            .contains("FAIL c.test.lua (0 passed, 1 failed, 0 skipped)\n  c.test.lua:1: ")
+    );
+    assert!(
+        ran.stdout.contains("3 file(s); 2 passed, 2 failed, 1 skipped; "),
+        "{}",
+        ran.stdout
+    );
+
+    let quiet = run(&dir, &["-q"]).stdout;
+    assert!(
+        !quiet.contains("PASS") && quiet.contains("FAIL b.test.lua") && quiet.contains("3 file(s)"),
+        "{quiet}"
+    );
+    let verbose = run(&dir, &["-v", "b.test.lua"]).stdout;
+    assert!(
+        verbose.contains("  pass is fine ") && verbose.contains("    | hello\n"),
+        "{verbose}"
+    );
+}
+
+#[test]
+fn json_lines_hold_everything_and_nothing_else_is_on_stdout() {
+    let dir = project(&[("a.test.lua", PASSES), ("b.test.lua", FAILS)]);
+    let ran = run(&dir, &["--json", "-j1", "--progress=plain"]);
+    assert_eq!(ran.code, Some(1));
+    let results: Vec<FileResult> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON line"))
+        .collect();
+    let [a, b] = results.as_slice() else {
+        panic!("{}", ran.stdout)
+    };
+    assert!(a.path == "a.test.lua" && a.passed && a.timeout == Timeliness::InTime && a.duration_ns > 0);
+    let statuses: Vec<_> = a
+        .tests
+        .iter()
+        .map(|test| (test.name.as_str(), test.status))
+        .collect();
+    assert_eq!(
+        statuses,
+        [("adds up", TestStatus::Passed), ("later", TestStatus::Skipped)]
+    );
+    assert_eq!(a.tests[1].message.as_deref(), Some("not now"));
+    assert!(!b.passed && b.tests[0].log == ["hello"] && b.tests[1].line == Some(3));
+    assert_eq!(ran.stderr, "running a.test.lua\nrunning b.test.lua\n");
+}
+
+#[test]
+fn filters_choose_tests_and_an_empty_choice_is_an_error() {
+    let dir = project(&[("a.test.lua", PASSES), ("b.test.lua", FAILS)]);
+    let last = |args: &[&str]| {
+        let ran = run(&dir, args);
+        let line = ran.stdout.lines().last().unwrap_or_default().to_owned();
+        (
+            ran.code,
+            line.split("; ").take(2).collect::<Vec<_>>().join("; "),
+            ran.stderr,
+        )
+    };
+    let case = |code, line: &str| (Some(code), line.to_owned(), String::new());
+    assert_eq!(
+        last(&["--filter", "fine"]),
+        case(0, "1 file(s); 1 passed, 0 failed, 0 skipped")
+    );
+    assert_eq!(
+        last(&["--filter", "b.test"]),
+        case(1, "1 file(s); 1 passed, 1 failed, 0 skipped")
+    );
+    let expression = "adds or (IS and not NOT)";
+    assert_eq!(
+        last(&["-k", expression]),
+        case(0, "2 file(s); 2 passed, 0 failed, 0 skipped")
+    );
+    let (code, _, error) = last(&["--filter", "nowhere"]);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        error,
+        "provium: error: none of the tests in 2 file(s) is selected by the filter\n"
+    );
+}
+
+#[test]
+fn a_file_past_its_limit_is_reported_as_such() {
+    let dir = project(&[(
+        "slow.test.lua",
+        "test('spins', function() while true do end end)\n",
+    )]);
+    let ran = run(&dir, &["--timeout=300ms"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout
+            .starts_with("TIME slow.test.lua (0 passed, 1 failed, 0 skipped)\n  FAIL spins "),
+        "{}",
+        ran.stdout
+    );
+    let ran = run(&dir, &["--timeout=300ms", "--json"]);
+    let result: FileResult = serde_json::from_str(&ran.stdout).expect("a JSON line");
+    assert_eq!((result.timeout, result.passed), (Timeliness::TimedOut, false));
+}
+
+#[test]
+fn fail_fast_leaves_the_rest() {
+    let dir = project(&[("a.test.lua", FAILS), ("b.test.lua", PASSES)]);
+    let ran = run(&dir, &["--fail-fast", "-j1"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout.contains(
+            "stopped at the first failure: 1 file(s) not run to the end\n1 file(s); 1 passed, 1 failed"
+        ),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn github_actions_gets_annotations() {
+    let dir = project(&[("b.test.lua", FAILS)]);
+    let mut command = provium(dir.path(), &["--json"]);
+    let ran = finished(
+        command
+            .env("GITHUB_ACTIONS", "true")
+            .output()
+            .expect("the command starts"),
+    );
+    let path = dir.path().join("b.test.lua").display().to_string();
+    assert!(
+        ran.stderr
+            .starts_with(&format!("::error file={path},line=3::is not: ")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout.lines().count(), 1);
+}
+
+#[test]
+fn a_journal_spares_what_has_ended() {
+    let once = "test('once', function(t) local f = io.open('ran', 'a'); f:write('x'); f:close() end)\n";
+    let dir = project(&[("a.test.lua", once), ("b.test.lua", FAILS)]);
+    let args = ["--journal", "journal", "-j1"];
+    let first = run(&dir, &args);
+    assert_eq!(first.code, Some(1));
+    let second = run(&dir, &args);
+    assert_eq!(
+        (second.code, second.stdout.lines().count()),
+        (Some(1), 1),
+        "{}",
+        second.stdout
+    );
+    assert!(
+        second
+            .stdout
+            .starts_with("2 file(s); 2 passed, 1 failed, 0 skipped; "),
+        "{}",
+        second.stdout
+    );
+    assert_eq!(fs::read_to_string(dir.path().join("ran")).expect("the mark"), "x");
+}
+
+/// Starts the command over a file that spins, sends it `signals` SIGINTs and waits for its end.
+fn interrupted(body: &str, signals: usize) -> Ran {
+    let dir = project(&[("busy.test.lua", body), ("z.test.lua", PASSES)]);
+    let mut command = provium(dir.path(), &["-j1", "--progress=plain"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    assert_eq!(line, "running busy.test.lua\n");
+    let mark = dir.path().join("spinning");
+    let started = Instant::now();
+    while !mark.exists() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the test did not start"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    let mut rest = String::new();
+    for index in 0..signals {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the process is there");
+        if index == 0 {
+            stderr.read_line(&mut rest).expect("a line");
+        }
+    }
+    let mut stdout = String::new();
+    child
+        .stdout
+        .take()
+        .expect("stdout")
+        .read_to_string(&mut stdout)
+        .expect("UTF-8");
+    stderr.read_to_string(&mut rest).expect("UTF-8");
+    Ran {
+        code: child.wait().expect("its end").code(),
+        stdout,
+        stderr: rest,
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_busy_test_and_reports_what_ran() {
+    let body = "test('first', function() end)\n\
+                test('spins', function() io.open('spinning', 'w'):close(); while true do pcall(error) end end)\n\
+                test('never', function() end)\n";
+    let ran = interrupted(body, 1);
+    assert_eq!(ran.code, Some(130), "{}", ran.stdout);
+    assert_eq!(
+        ran.stderr,
+        "provium: ending the running tests; Ctrl-C again to quit at once\n"
+    );
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "STOP busy.test.lua (1 passed, 0 failed, 1 skipped)");
+    assert!(
+        lines[1].starts_with("  skip spins: interrupted"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(lines[2], "interrupted: 2 file(s) not run to the end");
+    assert!(
+        lines[3].starts_with("1 file(s); 1 passed, 0 failed, 1 skipped; "),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    // One pattern match that takes hours and in which no Lua instruction is counted.
+    let body = "test('stuck', function() io.open('spinning', 'w'):close()\n\
+                  string.find(string.rep('a', 5000), string.rep('.-', 50) .. 'b') end)\n";
+    let started = Instant::now();
+    let ran = interrupted(body, 2);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(130), ""));
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn with_profiles_the_host_must_be_able_to_run_guests() {
+    let toml = "[profiles.p]\nkernel = 'provium.toml'\ncmdline = 'quiet'\n";
+    let dir = project(&[("provium.toml", toml), ("a.test.lua", PASSES)]);
+    let ran = run(&dir, &["--accel", "kvm"]);
+    match doctor::choose(Accel::Kvm) {
+        Ok(_) => assert_eq!(ran.code, Some(0), "{}", ran.stderr),
+        // The reason has measurements in it, which differ from time to time.
+        Err(_) => {
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+            assert!(
+                ran.stderr.starts_with("provium: error: --accel kvm: "),
+                "{}",
+                ran.stderr
+            );
+        }
+    }
+    let ran = run(&dir, &["--accel", "xen"]);
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("[possible values: auto, kvm, tcg]"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn doctor_says_whether_tests_can_run_here() {
+    let dir = project(&[]);
+    let ran = run(&dir, &["doctor", "--json"]);
+    let facts: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let can = doctor::choose(Accel::Auto).is_ok();
+    assert_eq!(ran.code, Some(if can { 0 } else { 2 }), "{facts}");
+    let screen = run(&dir, &["doctor"]).stdout;
+    assert!(screen.contains("KVM") && !screen.contains('\u{1b}'), "{screen}");
+}
