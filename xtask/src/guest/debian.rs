@@ -1,0 +1,143 @@
+//! Debian packages as a source of files: found, downloaded and unpacked, never installed.
+//!
+//! Enters: a package name. Leaves: its candidate version, or its content below a folder. Installing a
+//! kernel package would run boot-loader hooks on the user's machine; unpacking one touches nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{output, run};
+use crate::packages;
+
+/// One package at the version apt would install now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Its name, such as `linux-source-6.12`.
+    pub(crate) name: String,
+    /// Its version, such as `6.12.117-1~deb12u1`.
+    pub(crate) version: String,
+    /// Its `Depends` field, unparsed.
+    depends: String,
+}
+
+impl Package {
+    /// Looks a package up in apt's lists, fetching them first when this machine has none.
+    ///
+    /// # Errors
+    /// When apt does not know the package, or its lists are missing and cannot be fetched.
+    pub(crate) fn find(name: &str) -> Result<Package> {
+        let lookup = || output(Command::new("apt-cache").args(["show", "--no-all-versions", name]));
+        let shown = lookup().or_else(|_| {
+            packages::update_lists()?;
+            lookup()
+        });
+        let shown = shown.with_context(|| format!("apt offers no package {name}"))?;
+        Package::parse(&shown).with_context(|| format!("apt-cache show {name}: no package in its answer"))
+    }
+
+    fn parse(shown: &str) -> Option<Package> {
+        let field = |key: &str| {
+            shown
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+                .map(str::to_owned)
+        };
+        let depends = field("Depends").unwrap_or_default();
+        Some(Package {
+            name: field("Package")?,
+            version: field("Version")?,
+            depends,
+        })
+    }
+
+    /// The first package this one depends on whose name starts with `prefix`: the real kernel behind a
+    /// package that only names the current one.
+    ///
+    /// # Errors
+    /// When there is none, or apt does not know it.
+    pub(crate) fn dependency(&self, prefix: &str) -> Result<Package> {
+        let names = self
+            .depends
+            .split([',', '|'])
+            .filter_map(|item| item.split_whitespace().next());
+        match names.into_iter().find(|name| name.starts_with(prefix)) {
+            Some(name) => Package::find(name),
+            None => bail!(
+                "{} depends on no package named {prefix}…, but on: {}",
+                self.name,
+                self.depends
+            ),
+        }
+    }
+
+    /// Downloads the package and unpacks its content into `folder`, which is created.
+    ///
+    /// # Errors
+    /// When the download or the unpacking fails.
+    pub(crate) fn unpack(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let exact = format!("{}={}", self.name, self.version);
+        println!("   downloading {exact}");
+        let fetch = || {
+            // As root apt warns that it cannot drop its rights in a folder of ours: asked for here.
+            let options = ["-qq", "-o", "APT::Sandbox::User=root", "download", &exact];
+            output(Command::new("apt-get").args(options).current_dir(folder))
+        };
+        fetch().or_else(|_| {
+            packages::update_lists()?;
+            fetch()
+        })?;
+        let deb = the_only_deb(folder)?;
+        run(Command::new("dpkg").arg("-x").arg(&deb).arg(folder))?;
+        std::fs::remove_file(&deb).with_context(|| format!("remove {}", deb.display()))
+    }
+}
+
+fn the_only_deb(folder: &Path) -> Result<PathBuf> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "deb") {
+            return Ok(path);
+        }
+    }
+    bail!("apt-get download left no package in {}", folder.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "Package: linux-image-cloud-amd64\nSource: linux-signed-amd64 (6.1.192+2)\n\
+        Version: 6.1.192-2\nDepends: linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)\nPre-Depends: x\n\
+        Description: Linux for x86-64\n";
+
+    #[test]
+    fn name_version_and_dependencies_are_read() {
+        let package = Package::parse(SHOWN).unwrap();
+        assert_eq!(
+            (package.name.as_str(), package.version.as_str()),
+            ("linux-image-cloud-amd64", "6.1.192-2")
+        );
+        assert_eq!(package.depends, "linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)");
+    }
+
+    #[test]
+    fn a_missing_dependency_is_named_with_what_is_there() {
+        let message = Package::parse(SHOWN)
+            .unwrap()
+            .dependency("linux-headers-")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("linux-headers-…") && message.contains("6.1.0-56-cloud"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_package_is_none() {
+        assert_eq!(Package::parse("N: Unable to locate package x\n"), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! `cargo xtask guest`: everything a guest is booted from.
+//!
+//! Leaves in `target/guest/`: `vmlinux`, `bzImage`, `System.map`, `config` (our kernel), `initrd.cpio`
+//! (busybox), and `debian-cloud/{vmlinuz,initrd.cpio}`; with fragments, our kernel's files in
+//! `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see [`cache`]); the archives
+//! are put together anew, in milliseconds.
+
+mod archive;
+mod cache;
+mod cloud;
+mod config;
+mod debian;
+mod initrd;
+mod kernel;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::workspace;
+use cache::{Cache, place};
+use debian::Package;
+
+/// Our kernel's files, as the cache holds them and `target/guest/` gets them.
+const KERNEL_FILES: [&str; 4] = ["vmlinux", "bzImage", "System.map", "config"];
+
+/// Builds what is missing and puts everything below `target/`.
+///
+/// # Errors
+/// When a fragment does not exist, a download or a build fails, or a file cannot be written.
+pub(crate) fn build(fragments: &[String]) -> Result<()> {
+    let cache = Cache::of_user()?;
+    let folder = folder_for(fragments);
+    // The quick parts first: what is missing on this machine shows before the long build.
+    if fragments.is_empty() {
+        place(&initrd::userland()?.into_bytes()?, &folder.join("initrd.cpio"))?;
+        cloud_files(&cache, &folder.join("debian-cloud"))?;
+    }
+    kernel_files(&cache, fragments, &folder)?;
+    println!("   guest files are in {}", folder.display());
+    Ok(())
+}
+
+fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path) -> Result<()> {
+    let fragments = read_fragments(fragments)?;
+    let source = kernel::Source::find()?;
+    let version = source.version();
+    let names: Vec<&str> = fragments.iter().map(|(name, _)| name.as_str()).collect();
+    println!(
+        "   kernel: {} {version}, fragments {}",
+        kernel::PACKAGE,
+        names.join(" + ")
+    );
+    let recipe = kernel::RECIPE.to_string();
+    let texts = fragments
+        .iter()
+        .flat_map(|(name, text)| [name.as_str(), text.as_str()]);
+    let key = cache::key(
+        ["kernel", &recipe, kernel::PACKAGE, version]
+            .into_iter()
+            .chain(texts),
+    );
+    let entry = cache.get(&format!("kernel-{key}"), |scratch, out| {
+        kernel::build(&source, &fragments, scratch, out)
+    })?;
+    for name in KERNEL_FILES {
+        copy(&entry.join(name), &folder.join(name))?;
+    }
+    Ok(())
+}
+
+fn cloud_files(cache: &Cache, folder: &Path) -> Result<()> {
+    let package = Package::find("linux-image-cloud-amd64")?.dependency("linux-image-")?;
+    println!("   Debian's cloud kernel: {} {}", package.name, package.version);
+    let key = cache::key([
+        "cloud",
+        &cloud::RECIPE.to_string(),
+        &package.name,
+        &package.version,
+    ]);
+    let entry = cache.get(&format!("cloud-{key}"), |scratch, out| {
+        cloud::build(&package, scratch, out)
+    })?;
+    copy(&entry.join("vmlinuz"), &folder.join("vmlinuz"))?;
+    place(&cloud::initrd(&entry)?, &folder.join("initrd.cpio"))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let content = std::fs::read(from).with_context(|| format!("read {}", from.display()))?;
+    place(&content, to)
+}
+
+/// `target/guest`, or `target/guest-debug` for the variant with that fragment.
+fn folder_for(fragments: &[String]) -> PathBuf {
+    let name: Vec<&str> = ["guest"]
+        .into_iter()
+        .chain(fragments.iter().map(String::as_str))
+        .collect();
+    workspace::root().join("target").join(name.join("-"))
+}
+
+/// Name and text of `base` and of each named fragment, in the order they are laid over each other.
+fn read_fragments(extra: &[String]) -> Result<Vec<(String, String)>> {
+    let folder = workspace::root().join("kernel-config");
+    let mut fragments = Vec::new();
+    for name in ["base"].into_iter().chain(extra.iter().map(String::as_str)) {
+        ensure!(
+            !fragments.iter().any(|(seen, _)| seen == name),
+            "fragment `{name}` is named twice"
+        );
+        let path = folder.join(format!("{name}.config"));
+        if !path.is_file() || name.contains('/') {
+            bail!(
+                "no fragment `{name}`; kernel-config/ has: {}",
+                fragment_names(&folder)?.join(", ")
+            );
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        fragments.push((name.to_owned(), text));
+    }
+    Ok(fragments)
+}
+
+fn fragment_names(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".config").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_get_folders_of_their_own() {
+        let name = |fragments: &[&str]| {
+            let fragments: Vec<String> = fragments.iter().map(|name| (*name).to_owned()).collect();
+            folder_for(&fragments).file_name().unwrap().to_owned()
+        };
+        assert_eq!(
+            (name(&[]), name(&["debug"])),
+            ("guest".into(), "guest-debug".into())
+        );
+    }
+
+    #[test]
+    fn an_unknown_fragment_is_refused_with_those_there_are() {
+        let message = read_fragments(&["debgu".to_owned()]).unwrap_err().to_string();
+        assert!(
+            message.contains("`debgu`") && message.contains("base, debug"),
+            "{message}"
+        );
+        let message = read_fragments(&["base".to_owned()]).unwrap_err().to_string();
+        assert!(message.contains("named twice"), "{message}");
+    }
+}

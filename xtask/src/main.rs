@@ -1,0 +1,77 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! Each command is a module; what they share is how programs are run ([`command`]), where things are
+//! ([`workspace`]), what must be installed ([`packages`]) and how phases are shown ([`phases`]).
+
+mod command;
+mod demo;
+mod guest;
+mod host_tests;
+mod kvm;
+mod lua_tests;
+mod packages;
+mod phases;
+mod suite;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Build, show and test Provium."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the guest kernels and initrds below target/guest/ (cached outside the tree)
+    Guest {
+        /// Add kernel-config/NAME.config and build our kernel to target/guest-NAME/
+        #[arg(long = "fragment", value_name = "NAME")]
+        fragments: Vec<String>,
+    },
+    /// Install what is missing, build everything and run examples/hello/
+    Demo,
+    /// Run every check and test, as CI does
+    Test {
+        /// Only these parts
+        #[arg(long = "only", value_name = "PART", value_delimiter = ',')]
+        parts: Vec<suite::Part>,
+        /// Only KVM tests with this in their name, such as `boot::`
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        filter: String,
+    },
+    /// Boot guest after guest in one process and see that nothing leaks
+    Soak {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        boots: u32,
+    },
+    /// Run KVM tests as one of several workers (started by `test` and `soak`)
+    #[command(hide = true)]
+    RunTests(kvm::worker::WorkerArguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Guest { fragments } => guest::build(&fragments),
+        Command::Demo => demo::demo(),
+        Command::Test { parts, filter } => suite::test(&parts, &filter),
+        Command::Soak { boots } => suite::soak(boots),
+        Command::RunTests(arguments) => kvm::worker::work(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

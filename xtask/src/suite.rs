@@ -1,0 +1,200 @@
+//! `cargo xtask test` and `cargo xtask soak`: everything that CI checks, and the long version of one test.
+//!
+//! Leaves: a summary whose last line is `N passed, N failed`. A phase that fails does not keep the others
+//! from running; each that could not be carried out counts as one failure.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::command::run;
+use crate::host_tests::{self, Count};
+use crate::kvm::{self, Selection};
+use crate::phases::Phases;
+use crate::{demo, guest, lua_tests, packages, workspace};
+
+/// A part of the suite, to be run alone while working on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Formatting and clippy
+    Lint,
+    /// Unit tests and doctests, which need no guest
+    Host,
+    /// Whole-program tests, which need a KVM
+    Kvm,
+    /// The Lua tests of examples/ and tests/lua/
+    Lua,
+}
+
+/// Runs the suite, or some parts of it.
+///
+/// # Errors
+/// When anything failed; what it was has been printed.
+pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
+    let wanted = |part| parts.is_empty() || parts.contains(&part);
+    let mut phases = Phases::new();
+    let (mut host, mut lua) = (None, None);
+    let mut kvm = None;
+    phases.run("packages", packages::ensure);
+    if wanted(Part::Lint) {
+        phases.run("cargo fmt --check", || {
+            run(workspace::cargo().args(["fmt", "--all", "--check"]))
+        });
+        phases.run("cargo clippy", clippy);
+    }
+    if wanted(Part::Host) {
+        host = phases.run("host tests", host_tests::run);
+    }
+    if wanted(Part::Kvm) || wanted(Part::Lua) {
+        let guest = phases.run("guest kernel and initrd", || guest::build(&[]));
+        if let (Some(()), Some(provium)) = (guest, phases.run("build provium", demo::build_provium)) {
+            if wanted(Part::Kvm) {
+                let selection = Selection {
+                    filter: filter.to_owned(),
+                    ..Selection::default()
+                };
+                kvm = phases.run("KVM tests", || kvm::run(&provium, &selection));
+            }
+            if wanted(Part::Lua) {
+                lua = phases.run("Lua tests", || lua_tests::run(&provium));
+            }
+        }
+    }
+    phases.print();
+    conclude(phases.failed(), host, kvm.as_ref(), lua)
+}
+
+/// Runs the leak test with many boots.
+///
+/// # Errors
+/// When anything failed; what it was has been printed.
+pub(crate) fn soak(boots: u32) -> Result<()> {
+    let mut phases = Phases::new();
+    let kvm = phases.run("packages", packages::ensure).and_then(|()| {
+        phases.run("guest kernel and initrd", || guest::build(&[]))?;
+        let provium: PathBuf = phases.run("build provium", demo::build_provium)?;
+        let limit = 120 + 10 * u64::from(boots);
+        let selection = Selection {
+            filter: "leaks::".to_owned(),
+            limit,
+            soak_boots: Some(boots),
+        };
+        phases.run(&format!("leak tests with {boots} boots"), || {
+            kvm::run(&provium, &selection)
+        })
+    });
+    phases.print();
+    conclude(phases.failed(), None, kvm.as_ref(), None)
+}
+
+fn clippy() -> Result<()> {
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "--deny",
+        "warnings",
+    ];
+    run(workspace::cargo().args(arguments))
+}
+
+fn conclude(
+    failed_phases: usize,
+    host: Option<Count>,
+    kvm: Option<&kvm::Summary>,
+    lua: Option<Count>,
+) -> Result<()> {
+    print!("{}", summary(failed_phases, host, kvm, lua));
+    let kvm = kvm.map(|kvm| Count {
+        passed: kvm.passed,
+        failed: kvm.failed.len(),
+    });
+    let counts = [host, kvm, lua].map(Option::unwrap_or_default);
+    let passed: usize = counts.iter().map(|count| count.passed).sum();
+    let failed: usize = counts.iter().map(|count| count.failed).sum::<usize>() + failed_phases;
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        bail!("{failed} failure(s)");
+    }
+    Ok(())
+}
+
+fn summary(
+    failed_phases: usize,
+    host: Option<Count>,
+    kvm: Option<&kvm::Summary>,
+    lua: Option<Count>,
+) -> String {
+    let mut text = String::from("\n");
+    let mut line = |name: &str, count: Count, place: &str| {
+        text.push_str(&format!(
+            "{name}: {} passed, {} failed{place}\n",
+            count.passed, count.failed
+        ));
+    };
+    if let Some(count) = host {
+        line("host tests", count, "");
+    }
+    if let Some(kvm) = kvm {
+        let count = Count {
+            passed: kvm.passed,
+            failed: kvm.failed.len(),
+        };
+        line("KVM tests", count, &format!(", on {}", kvm.place));
+    }
+    if let Some(count) = lua {
+        line("Lua tests", count, "");
+    }
+    for test in kvm.iter().flat_map(|kvm| &kvm.flaky) {
+        text.push_str(&format!("  flaky: {test} passed at the second attempt only\n"));
+    }
+    for test in kvm.iter().flat_map(|kvm| &kvm.failed) {
+        text.push_str(&format!("  failed: {test}\n"));
+    }
+    if failed_phases > 0 {
+        text.push_str(&format!(
+            "{failed_phases} phase(s) failed, each counted as one failure\n"
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_says_how_many_ran_and_where() {
+        let kvm = kvm::Summary {
+            passed: 40,
+            failed: vec!["boot::smp".to_owned()],
+            flaky: vec!["ends::panic".to_owned()],
+            place: "2 emulated hosts".to_owned(),
+        };
+        let text = summary(
+            1,
+            Some(Count {
+                passed: 300,
+                failed: 0,
+            }),
+            Some(&kvm),
+            None,
+        );
+        assert_eq!(
+            text,
+            "\nhost tests: 300 passed, 0 failed\nKVM tests: 40 passed, 1 failed, on 2 emulated hosts\n  \
+             flaky: ends::panic passed at the second attempt only\n  failed: boot::smp\n\
+             1 phase(s) failed, each counted as one failure\n"
+        );
+    }
+
+    #[test]
+    fn a_phase_that_failed_is_never_lost() {
+        assert!(conclude(1, Some(Count { passed: 5, failed: 0 }), None, None).is_err());
+        assert!(conclude(0, Some(Count { passed: 5, failed: 0 }), None, None).is_ok());
+        assert!(conclude(0, None, None, Some(Count { passed: 5, failed: 1 })).is_err());
+    }
+}
