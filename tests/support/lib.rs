@@ -1,0 +1,188 @@
+//! What the whole-program tests share: the guests `cargo xtask guest` has made, booting them, tiny guests
+//! of a few instructions, and counting what a process holds.
+//!
+//! Everything here needs a KVM that can run a guest. `cargo xtask test` runs these tests where there is
+//! one, on this host or on the emulated one; nothing is skipped, a missing guest is a failure.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use provium::agent_archive::agent_archive;
+use provium::cancel::Cancel;
+use provium::guest::{BootError, ExecOutcome, ExecSpec, Guest, boot, with_agent};
+use provium_vmm::{Discovery, Machine, MachineConfig};
+
+/// Long enough for anything that ends at all, even with several tests on one emulated processor.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// A file that `cargo xtask guest` makes.
+pub fn artifact(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace");
+    let path = root.join("target/guest").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask guest` first",
+        path.display()
+    );
+    path
+}
+
+/// Our kernel, our initrd, the agent, 128 MiB, one vCPU.
+pub fn config() -> MachineConfig {
+    MachineConfig {
+        kernel: artifact("vmlinux"),
+        initrd: Some(artifact("initrd.cpio")),
+        extra_initrd: agent_archive().to_vec(),
+        cmdline: with_agent("console=ttyS0 quiet"),
+        memory: 128 << 20,
+        cpus: 1,
+        rng_seed: None,
+        discovery: Discovery::Auto,
+    }
+}
+
+/// [`config`] with other words on the command line.
+pub fn config_with(cmdline: &str) -> MachineConfig {
+    MachineConfig {
+        cmdline: with_agent(cmdline),
+        ..config()
+    }
+}
+
+/// Boots until the agent answers.
+pub fn try_boot(config: MachineConfig, limit: Duration) -> Result<Guest, BootError> {
+    boot(config, limit, &Cancel::new())
+}
+
+/// Boots a guest that has to come up.
+pub fn boot_guest(config: MachineConfig) -> Guest {
+    try_boot(config, LONG).unwrap_or_else(|error| panic!("the guest did not boot: {error}"))
+}
+
+/// Runs a shell line in the guest.
+pub fn sh(guest: &mut Guest, line: &str) -> ExecOutcome {
+    guest
+        .client
+        .exec(&ExecSpec::shell(line))
+        .unwrap_or_else(|error| panic!("`{line}`: {error}"))
+}
+
+/// What a shell line in the guest prints.
+pub fn stdout(guest: &mut Guest, line: &str) -> String {
+    String::from_utf8(sh(guest, line).stdout).expect("text")
+}
+
+/// An ELF kernel of these instructions, loaded at 16 MiB and entered there in 64-bit mode.
+pub fn payload(code: &[u8]) -> tempfile::NamedTempFile {
+    const LOAD: u64 = 0x100_0000;
+    let mut image = vec![0u8; 0x1000];
+    image[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    image[16..18].copy_from_slice(&2u16.to_le_bytes()); // executable
+    image[18..20].copy_from_slice(&62u16.to_le_bytes()); // x86-64
+    image[24..32].copy_from_slice(&LOAD.to_le_bytes()); // entry
+    image[32..40].copy_from_slice(&64u64.to_le_bytes()); // program headers
+    image[54..58].copy_from_slice(&[56, 0, 1, 0]); // of 56 bytes, one of them
+    let segment = &mut image[64..120];
+    segment[0] = 1; // to be loaded
+    segment[8..16].copy_from_slice(&0x1000u64.to_le_bytes());
+    segment[24..32].copy_from_slice(&LOAD.to_le_bytes());
+    segment[32..40].copy_from_slice(&(code.len() as u64).to_le_bytes());
+    segment[40..48].copy_from_slice(&(code.len() as u64).to_le_bytes());
+    image.extend_from_slice(code);
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(&image).expect("written");
+    file
+}
+
+/// A started machine that runs nothing but `code`.
+pub fn start_payload(code: &[u8]) -> Machine {
+    let file = payload(code);
+    let machine = Machine::create(MachineConfig {
+        kernel: file.path().to_owned(),
+        initrd: None,
+        extra_initrd: Vec::new(),
+        cmdline: String::new(),
+        memory: 64 << 20,
+        cpus: 1,
+        rng_seed: None,
+        discovery: Discovery::Acpi,
+    });
+    let machine = machine.expect("the payload's machine");
+    machine.start().expect("started");
+    machine
+}
+
+/// What this process holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdings {
+    /// Open descriptors, by what they are.
+    pub descriptors: Vec<String>,
+    /// Names of its threads.
+    pub threads: Vec<String>,
+    /// Mappings of guest memory or KVM.
+    pub guest_mappings: usize,
+    /// KiB of writable mappings. (All of the address space would count what the allocator has only
+    /// reserved for a thread.)
+    pub writable_kib: u64,
+}
+
+impl Holdings {
+    /// Looks at `/proc/self`.
+    pub fn now() -> Self {
+        let entries = |dir: &str| -> Vec<PathBuf> {
+            let dir = std::fs::read_dir(dir).expect("/proc is mounted");
+            dir.filter_map(|entry| Some(entry.ok()?.path())).collect()
+        };
+        let fds = entries("/proc/self/fd");
+        let mut descriptors: Vec<String> = fds
+            .iter()
+            .filter_map(|fd| std::fs::read_link(fd).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            .filter(|target| !target.contains("/proc/"))
+            .collect();
+        descriptors.sort();
+        let tasks = entries("/proc/self/task");
+        let mut threads: Vec<String> = tasks
+            .iter()
+            .filter_map(|task| std::fs::read_to_string(task.join("comm")).ok())
+            .collect();
+        threads.sort();
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+        let guest_mappings = maps
+            .lines()
+            .filter(|line| line.contains("kvm") || line.contains("memfd"))
+            .count();
+        let writable_kib = maps.lines().filter_map(writable_bytes).sum::<u64>() / 1024;
+        Self {
+            descriptors,
+            threads,
+            guest_mappings,
+            writable_kib,
+        }
+    }
+
+    /// Fails when this process holds more than it did `before`: descriptors, threads, mappings, or so much
+    /// memory that a guest's must be among it.
+    pub fn assert_no_more_than(&self, before: &Holdings, allowance_kib: u64) {
+        assert_eq!(self.descriptors, before.descriptors, "descriptors");
+        assert_eq!(self.threads, before.threads, "threads");
+        assert_eq!(self.guest_mappings, before.guest_mappings, "mappings of KVM");
+        assert!(
+            self.writable_kib <= before.writable_kib + allowance_kib,
+            "writable memory grew from {} to {} KiB",
+            before.writable_kib,
+            self.writable_kib
+        );
+    }
+}
+
+/// Length of a line of `/proc/self/maps`, if it is writable.
+fn writable_bytes(line: &str) -> Option<u64> {
+    let mut words = line.split(' ');
+    let (from, to) = words.next()?.split_once('-')?;
+    let number = |hex| u64::from_str_radix(hex, 16).ok();
+    words.next()?.contains('w').then_some(number(to)? - number(from)?)
+}
