@@ -54,6 +54,8 @@ pub(crate) enum ToInside {
     Signal(i32),
     /// The terminal's size has changed.
     Resize(WindowSize),
+    /// Nothing; the interrupt that brings it is what counts.
+    Nudge,
 }
 
 /// A command and all that a process takes over from the one that starts it.

@@ -303,7 +303,7 @@ fn obey(mut port: File, mut decoder: Decoder, pid: Pid, pty: Option<File>, input
                     spawn::resize(pty, size);
                 }
             }
-            Ok(ToInside::Plan(_)) => {}
+            Ok(ToInside::Plan(_) | ToInside::Nudge) => {}
             Err(_) => {
                 machine::power_off();
             }

@@ -21,6 +21,10 @@ use super::qemu::Qemu;
 
 /// Written at once to a stream that poll calls writable, without any danger to block (PIPE_BUF).
 const WRITE: usize = 4096;
+/// Between two nudges. QEMU 7.2 updates the flag of pending interrupts without its lock when a nested guest
+/// exits, so that an interrupt which arrives at that instant is forgotten, and with it the timer's that would
+/// set the next. Any later interrupt brings the forgotten one along; a nudge is one.
+const NUDGE: Duration = Duration::from_millis(50);
 /// Output held back before the emulated host has to wait.
 const HELD: usize = 8 * CHUNK;
 /// Bytes of the console and of QEMU's own words that are kept for messages.
@@ -69,6 +73,7 @@ struct Session<'a> {
     /// Input that the command has not taken yet.
     under_way: usize,
     input_ended: bool,
+    ready: bool,
     started: bool,
     interrupted: bool,
     raw: Option<Raw>,
@@ -116,18 +121,25 @@ pub(crate) fn run(
         stderr: Pending::default(),
         under_way: 0,
         input_ended: false,
+        ready: false,
         started: false,
         interrupted: false,
         raw: None,
         end: None,
     };
     let mut alive = Instant::now();
+    let mut nudged = Instant::now();
     loop {
         if session.end.is_some() && session.stdout.bytes.is_empty() && session.stderr.bytes.is_empty() {
             break;
         }
         let reads = session.reads_channel();
-        let ready = session.poll(silence.saturating_sub(alive.elapsed()))?;
+        if nudged.elapsed() >= NUDGE {
+            nudged = Instant::now();
+            session.nudge();
+        }
+        let silence_left = silence.saturating_sub(alive.elapsed());
+        let ready = session.poll(silence_left.min(NUDGE.saturating_sub(nudged.elapsed())))?;
         // While nothing was read, silence means nothing.
         if !reads
             || ready
@@ -246,6 +258,13 @@ impl Session<'_> {
         }
     }
 
+    /// Makes QEMU raise an interrupt, unless there is enough on its way to do so.
+    fn nudge(&mut self) {
+        if self.ready && self.end.is_none() && self.outgoing.is_empty() {
+            self.send(&ToInside::Nudge);
+        }
+    }
+
     /// What cannot be read any more: the rest is on its way to stdout and stderr already.
     fn died(&mut self) {
         if self.end.is_none() {
@@ -307,6 +326,7 @@ impl Session<'_> {
     fn message(&mut self, message: FromInside, on_started: &mut dyn FnMut()) {
         match message {
             FromInside::Ready => {
+                self.ready = true;
                 let now = SystemTime::now()
                     .duration_since(SystemTime::UNIX_EPOCH)
                     .unwrap_or_default();
