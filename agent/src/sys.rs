@@ -71,3 +71,14 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
         }
     }
 }
+
+/// Makes the kernel's random number generator start anew from its pool (`RNDRESEEDCRNG` of `linux/random.h`).
+pub(crate) fn reseed_random(random: &std::fs::File) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
+    // SAFETY: the request takes no argument and touches no memory of this process.
+    match unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}

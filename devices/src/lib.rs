@@ -8,16 +8,19 @@
 //! bus       address ranges → devices
 //! legacy    serial port, power and reset registers, panic notification, an empty PCI bus
 //! virtio    the MMIO transport, and behind it rng and vsock
+//! state     what a saved device looks like, and what is wrong with one that cannot be
 //! ```
 
 pub mod bus;
 pub mod irq;
 pub mod legacy;
+pub mod state;
 pub mod virtio;
 
 pub use bus::{Bus, BusDevice};
 pub use irq::IrqLine;
 pub use legacy::power::PowerEvent;
+pub use state::{QueueState, StateError};
 
 /// The guest's memory, with a bitmap of the pages that devices (not vCPUs) have written.
 pub type GuestRam = vm_memory::GuestMemoryMmap<vm_memory::bitmap::AtomicBitmap>;

@@ -4,7 +4,8 @@
 //! it, and an [`EndReason`]. Absent on purpose: Lua, what is said on the streams, caches of anything.
 //!
 //! ```text
-//! machine   the guest's life: create, start, pause, end; its threads and devices
+//! machine   the guest's life: create, start, pause, save, load, end; its threads and devices
+//! snapshot  a paused machine as two files
 //! boot      files → memory the first instruction can run in
 //! kvm       every ioctl
 //! layout    the guest's physical address space
@@ -14,6 +15,7 @@ mod boot;
 mod kvm;
 mod layout;
 mod machine;
+pub mod snapshot;
 pub mod soundness;
 
 pub use boot::acpi::AcpiError;
@@ -21,8 +23,11 @@ pub use boot::kernel::LoadError;
 pub use boot::mptable::MpTableError;
 pub use boot::params::ParamsError;
 pub use kvm::KvmError;
+pub use kvm::host::HostModel;
 pub use machine::{
     ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig, MachineError,
+    SaveOptions,
 };
+pub use provium_devices::StateError;
 pub use provium_devices::bus::BusError;
 pub use provium_devices::virtio::vsock::{VsockListener, VsockStream};

@@ -14,11 +14,11 @@ use crate::bounded::list;
 /// Version of everything in this crate; both sides must agree exactly. Any change of a message's encoding
 /// raises it and adds a line to `FINGERPRINTS`. [`Hello`], [`Welcome`], [`Refused`] and the frame header never
 /// change: they are what two versions need to tell each other that they differ.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// For each version, the hash of one encoded example of every message: what makes a test fail when the messages
 /// change and the version does not. See `tests/fingerprint.rs`.
 #[doc(hidden)]
-pub const FINGERPRINTS: &[(u32, u64)] = &[(1, 0x4655_9804_6718_47c4)];
+pub const FINGERPRINTS: &[(u32, u64)] = &[(1, 0x4655_9804_6718_47c4), (2, 0x726b_294d_3685_d446)];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;
 /// The guest's vsock port on which the agent accepts further sessions from the host.
@@ -138,6 +138,8 @@ pub enum Request {
         /// Restart in place of power-off.
         reboot: bool,
     },
+    /// Tells a guest that has just come out of a snapshot what it cannot know. Replies `Done`.
+    Resumed(Resumed),
 }
 
 impl Request {
@@ -149,6 +151,16 @@ impl Request {
             _ => false,
         }
     }
+}
+
+/// What a guest out of a snapshot cannot know by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Random bytes that nobody else has, for the kernel's generator to start anew from: two guests out of one
+    /// snapshot would draw the same numbers. Absent where that is wanted.
+    pub entropy: Option<ByteBuf>,
+    /// What time it is: nanoseconds since 1970. The guest keeps its own time when absent.
+    pub wall_clock_ns: Option<u64>,
 }
 
 /// A program to run.

@@ -6,6 +6,7 @@
 mod body;
 mod exec;
 mod read_file;
+mod resumed;
 mod stat;
 mod syscall;
 mod write_file;
@@ -56,6 +57,7 @@ pub(crate) fn handle(session: &mut Session<'_>, request: Request) -> Result<Resp
         Request::WriteFile { path, perm } => write_file::write_file(session, &path, perm),
         Request::Stat { path, follow } => Ok(stat::stat(&path, follow)?),
         Request::Syscall(call) => Ok(syscall::syscall(call)?),
+        Request::Resumed(resumed) => Ok(resumed::resumed(&resumed)?),
     }
 }
 

@@ -25,6 +25,16 @@ impl PciHostBridge {
     /// Bytes of register space, ports 0xcf8 to 0xcff.
     pub const SIZE: u64 = 8;
 
+    /// The address register, which is all there is to save.
+    pub fn save(&self) -> u32 {
+        self.address
+    }
+
+    /// Puts the address register back; any value will do.
+    pub fn restore(&mut self, address: u32) {
+        self.address = address;
+    }
+
     fn register(&self) -> u32 {
         if self.address & ENABLE == 0 || self.address & DEVICE != 0 {
             // What reads where no device answers.

@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vm_superio::{Serial, Trigger, serial::NoEvents};
 
-use crate::{BusDevice, IrqLine};
+use crate::{BusDevice, IrqLine, StateError};
 
 struct EdgeLine(Arc<dyn IrqLine>);
 
@@ -28,6 +29,20 @@ impl Trigger for EdgeLine {
 pub struct SerialPort<W: Write + Send> {
     uart: Serial<EdgeLine, NoEvents, W>,
     input: VecDeque<u8>,
+}
+
+/// The UART's registers and what has been typed and not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SerialState {
+    /// Divisor latch, low then high byte; interrupt enable, interrupt identification, line control, line
+    /// status, modem control, modem status, scratch (16550A data sheet, section 8).
+    pub registers: [u8; 9],
+    /// Bytes in the receive FIFO.
+    #[serde(with = "serde_bytes")]
+    pub fifo: Vec<u8>,
+    /// Bytes that did not fit into it yet.
+    #[serde(with = "serde_bytes")]
+    pub input: Vec<u8>,
 }
 
 /// Most bytes of typed input that wait for the guest; more is refused.
@@ -51,6 +66,56 @@ impl<W: Write + Send> SerialPort<W> {
         self.input.extend(&bytes[..taken]);
         self.feed();
         taken
+    }
+
+    /// What has to be written down of the port; what it has printed is not part of it.
+    pub fn save(&self) -> SerialState {
+        let uart = self.uart.state();
+        SerialState {
+            registers: [
+                uart.baud_divisor_low,
+                uart.baud_divisor_high,
+                uart.interrupt_enable,
+                uart.interrupt_identification,
+                uart.line_control,
+                uart.line_status,
+                uart.modem_control,
+                uart.modem_status,
+                uart.scratch,
+            ],
+            fifo: uart.in_buffer,
+            input: self.input.iter().copied().collect(),
+        }
+    }
+
+    /// Puts the port into a saved state. An interrupt that was pending is raised once more, so that a
+    /// driver in the middle of a transmission goes on.
+    pub fn restore(&mut self, state: &SerialState) -> Result<(), StateError>
+    where
+        W: Clone,
+    {
+        if state.input.len() > MAX_PENDING_INPUT {
+            let what = format!("{} bytes of input, at most {MAX_PENDING_INPUT}", state.input.len());
+            return Err(StateError::new("serial port", what));
+        }
+        let [dll, dlh, ier, iir, lcr, lsr, mcr, msr, scratch] = state.registers;
+        let uart = vm_superio::serial::SerialState {
+            baud_divisor_low: dll,
+            baud_divisor_high: dlh,
+            interrupt_enable: ier,
+            interrupt_identification: iir,
+            line_control: lcr,
+            line_status: lsr,
+            modem_control: mcr,
+            modem_status: msr,
+            scratch,
+            in_buffer: state.fifo.clone(),
+        };
+        let line = EdgeLine(Arc::clone(&self.uart.interrupt_evt().0));
+        self.uart = Serial::from_state(&uart, line, NoEvents, self.uart.writer().clone())
+            .map_err(|error| StateError::new("serial port", error.to_string()))?;
+        self.input = state.input.iter().copied().collect();
+        Ok(())
     }
 
     fn feed(&mut self) {

@@ -42,6 +42,18 @@ impl FakeDriver {
         }
     }
 
+    /// The same driver before another transport, whose memory is made equal: what a guest is after a
+    /// restore.
+    pub fn onto(&self, transport: MmioTransport) -> FakeDriver {
+        let mut memory = vec![0; 4 << 20];
+        self.ram.read_slice(&mut memory, GuestAddress(0)).unwrap();
+        let mut driver = FakeDriver::new(transport);
+        driver.ram.write_slice(&memory, GuestAddress(0)).unwrap();
+        driver.sizes.clone_from(&self.sizes);
+        driver.used.clone_from(&self.used);
+        driver
+    }
+
     /// The registers, for accesses no good driver makes.
     pub fn transport(&self) -> std::sync::MutexGuard<'_, MmioTransport> {
         self.transport.lock().unwrap()

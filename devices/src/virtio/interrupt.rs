@@ -50,6 +50,13 @@ impl Interrupt {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts saved status bits back and drives the wire accordingly, whatever it was before.
+    pub fn restore(&self, bits: u32) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        *status = bits & (USED_BUFFER | CONFIG_CHANGE);
+        self.line.set_level(*status != 0);
+    }
+
     /// The driver has seen these bits.
     pub fn acknowledge(&self, bits: u32) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueT};
 
-use super::{Activation, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Interrupt, VirtioDevice};
-use crate::{BusDevice, GuestRam, IrqLine};
+use super::{
+    Activation, DeviceState, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Interrupt, VirtioDevice,
+};
+use crate::{BusDevice, GuestRam, IrqLine, QueueState, StateError};
 
 /// Bytes of register space of one transport.
 pub const MMIO_SIZE: u64 = 0x1000;
@@ -75,7 +78,107 @@ pub struct MmioTransport {
     active: bool,
 }
 
+/// The registers of a transport, its queues, and the device behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportState {
+    /// Device id, virtio 1.2 section 5.
+    pub device_id: u32,
+    /// The status register.
+    pub status: u32,
+    /// Which half of the offered features is read.
+    pub device_features_sel: u32,
+    /// Which half of the accepted features is written.
+    pub driver_features_sel: u32,
+    /// The features the driver has accepted so far.
+    pub driver_features: u64,
+    /// The queue that queue registers stand for.
+    pub queue_sel: u32,
+    /// Whether the device has the queues.
+    pub active: bool,
+    /// Interrupt status bits that the driver has not acknowledged.
+    pub interrupt: u32,
+    /// Every queue, the device's own while it is active.
+    pub queues: Vec<QueueState>,
+    /// The device.
+    pub device: DeviceState,
+}
+
 impl MmioTransport {
+    /// What has to be written down of the transport and its device.
+    pub fn save(&self) -> TransportState {
+        let own = || self.queues.iter().map(QueueState::of).collect();
+        TransportState {
+            device_id: self.device.device_id(),
+            status: self.status,
+            device_features_sel: self.device_features_sel,
+            driver_features_sel: self.driver_features_sel,
+            driver_features: self.driver_features,
+            queue_sel: self.queue_sel,
+            active: self.active,
+            interrupt: self.interrupt.status(),
+            queues: self.device.queues().unwrap_or_else(own),
+            device: self.device.save(),
+        }
+    }
+
+    /// Puts transport and device into a saved state, whatever they are doing. The guest's memory has to be
+    /// the one that belongs to it; [`kick`](Self::kick) follows when all else is in place.
+    pub fn restore(&mut self, state: &TransportState) -> Result<(), StateError> {
+        const WHO: &str = "virtio transport";
+        let id = self.device.device_id();
+        if state.device_id != id {
+            let what = format!("it belongs to device {}, and this is {id}", state.device_id);
+            return Err(StateError::new(WHO, what));
+        }
+        let foreign = state.driver_features & !self.offered();
+        if state.status & status::FEATURES_OK != 0 && foreign != 0 {
+            let what = format!("features {foreign:#x} of device {id} were never offered");
+            return Err(StateError::new(WHO, what));
+        }
+        let sizes = self.device.queue_sizes();
+        if state.queues.len() != sizes.len() {
+            let what = format!("device {id} has {} queues, not {}", sizes.len(), state.queues.len());
+            return Err(StateError::new(WHO, what));
+        }
+        let restored = state.queues.iter().zip(sizes);
+        let restored = restored.map(|(queue, &size)| queue.queue(size, &self.ram, WHO));
+        let restored: Vec<Queue> = restored.collect::<Result<_, _>>()?;
+        let (queues, activation) = if state.active {
+            let mut queues = fresh_queues(&*self.device);
+            for (mine, theirs) in queues.iter_mut().zip(&restored) {
+                mine.set_ready(theirs.ready());
+            }
+            let activation = Activation {
+                ram: self.ram.clone(),
+                queues: restored,
+                interrupt: Arc::clone(&self.interrupt),
+                features: state.driver_features,
+            };
+            (queues, Some(activation))
+        } else {
+            (restored, None)
+        };
+        self.device.restore(&state.device, activation)?;
+        self.queues = queues;
+        self.active = state.active;
+        self.status = state.status;
+        self.device_features_sel = state.device_features_sel;
+        self.driver_features_sel = state.driver_features_sel;
+        self.driver_features = state.driver_features;
+        self.queue_sel = state.queue_sel;
+        self.interrupt.restore(state.interrupt);
+        Ok(())
+    }
+
+    /// Lets the device look at every queue, as after a restore: a kick that was under way is not lost.
+    pub fn kick(&mut self) {
+        for index in 0..self.queues.len() {
+            if self.active && self.queues[index].ready() {
+                self.device.notify(index as u16);
+            }
+        }
+    }
+
     /// Puts `device` behind registers; its interrupt is the level of `line`.
     pub fn new(device: Box<dyn VirtioDevice>, ram: GuestRam, line: Arc<dyn IrqLine>) -> Self {
         let queues = fresh_queues(&*device);
@@ -330,6 +433,16 @@ mod tests {
         fn reset(&mut self) {
             self.0.lock().unwrap().resets += 1;
         }
+        fn queues(&self) -> Option<Vec<QueueState>> {
+            None
+        }
+        fn save(&self) -> DeviceState {
+            DeviceState::Rng(crate::virtio::rng::RngState { stream: None })
+        }
+        fn restore(&mut self, _: &DeviceState, activation: Option<Activation>) -> Result<(), StateError> {
+            self.0.lock().unwrap().activations += usize::from(activation.is_some());
+            Ok(())
+        }
     }
 
     fn probe() -> (Arc<Mutex<Log>>, FakeDriver) {
@@ -409,6 +522,53 @@ mod tests {
         let before = driver.read(reg::STATUS);
         driver.write(reg::STATUS, status::ACKNOWLEDGE);
         assert_eq!(driver.read(reg::STATUS), before);
+    }
+
+    #[test]
+    fn states_no_driver_could_have_made_are_refused_and_change_nothing() {
+        let (log, mut driver) = probe();
+        driver.set_up(F_VERSION_1);
+        let good = driver.transport().save();
+        assert!(good.active);
+        type Spoil = fn(&mut TransportState);
+        let spoils: [(&str, Spoil); 6] = [
+            ("belongs to device 4", |state| state.device_id = 4),
+            ("never offered", |state| state.driver_features |= 1 << 50),
+            ("has 2 queues, not 1", |state| state.queues.truncate(1)),
+            ("at most 4 descriptors", |state| state.queues[0].max_size = 4),
+            ("outside of guest memory", |state| state.queues[1].desc_table = 1 << 40),
+            ("queue:", |state| state.queues[0].size = 3),
+        ];
+        for (expected, spoil) in spoils {
+            let mut state = good.clone();
+            spoil(&mut state);
+            let error = driver.transport().restore(&state).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_eq!(driver.transport().save(), good, "{expected}");
+        }
+        driver.transport().restore(&good).unwrap();
+        driver.transport().kick();
+        let log = log.lock().unwrap();
+        assert_eq!((log.activations, &log.notified[..]), (2, &[0, 1][..]));
+    }
+
+    #[test]
+    fn pending_interrupts_and_half_made_negotiations_survive() {
+        let (_log, mut driver) = probe();
+        assert!(driver.negotiate(F_VERSION_1));
+        driver.write(reg::QUEUE_SEL, 1);
+        driver.write(reg::QUEUE_NUM, 8);
+        let state = driver.transport().save();
+        let line = Arc::new(FakeLine::default());
+        let log = Arc::new(Mutex::new(Log::default()));
+        let other = MmioTransport::new(Box::new(Probe(log)), ram(), line.clone());
+        let other = driver.onto(other);
+        let pending = TransportState { interrupt: 1, ..state };
+        other.transport().restore(&pending).unwrap();
+        assert!(line.is_high());
+        assert_eq!(other.transport().save(), pending);
+        other.write(reg::INTERRUPT_ACK, 1);
+        assert!(!line.is_high());
     }
 
     #[test]

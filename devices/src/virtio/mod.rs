@@ -17,8 +17,9 @@ use std::sync::Arc;
 use virtio_queue::Queue;
 
 pub use interrupt::Interrupt;
+use serde::{Deserialize, Serialize};
 
-use crate::GuestRam;
+use crate::{GuestRam, QueueState, StateError};
 
 /// Feature bit: the device obeys virtio 1.0 and later.
 pub const F_VERSION_1: u64 = 1 << 32;
@@ -58,6 +59,22 @@ pub trait VirtioDevice: Send {
     fn notify(&mut self, index: u16);
     /// Forgets the queues and everything the driver did.
     fn reset(&mut self);
+    /// The queues as they stand, while the device has them.
+    fn queues(&self) -> Option<Vec<QueueState>>;
+    /// What has to be written down of the device itself.
+    fn save(&self) -> DeviceState;
+    /// Takes over a saved state, which is not trusted, and what the driver had set up, if it had. Whatever
+    /// the device was doing is forgotten. Fails without having changed anything.
+    fn restore(&mut self, state: &DeviceState, activation: Option<Activation>) -> Result<(), StateError>;
+}
+
+/// A device's own state, by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceState {
+    /// virtio-rng.
+    Rng(rng::RngState),
+    /// virtio-vsock.
+    Vsock(vsock::VsockState),
 }
 
 /// Copies the part of a config space that an access covers.

@@ -5,11 +5,12 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
 use virtio_queue::QueueT;
 
 use super::chain::{Chain, next_chain};
-use super::{Activation, VirtioDevice};
-use crate::GuestRam;
+use super::{Activation, DeviceState, VirtioDevice};
+use crate::{GuestRam, QueueState, StateError};
 
 /// Most bytes one request is given; the driver asks again for more.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -23,6 +24,13 @@ pub struct Rng {
 enum Source {
     Host,
     Seeded(SplitMix64),
+}
+
+/// Where the device's random bytes come from next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RngState {
+    /// How far a seeded stream has come; absent for the host's entropy.
+    pub stream: Option<u64>,
 }
 
 impl Rng {
@@ -68,6 +76,28 @@ impl VirtioDevice for Rng {
 
     fn reset(&mut self) {
         self.active = None;
+    }
+
+    fn queues(&self) -> Option<Vec<QueueState>> {
+        let active = self.active.as_ref()?;
+        Some(active.queues.iter().map(QueueState::of).collect())
+    }
+
+    fn save(&self) -> DeviceState {
+        let stream = match &self.source {
+            Source::Host => None,
+            Source::Seeded(stream) => Some(stream.0),
+        };
+        DeviceState::Rng(RngState { stream })
+    }
+
+    fn restore(&mut self, state: &DeviceState, activation: Option<Activation>) -> Result<(), StateError> {
+        let DeviceState::Rng(state) = state else {
+            return Err(StateError::new("random number device", "it is another device's"));
+        };
+        self.source = state.stream.map_or(Source::Host, |at| Source::Seeded(SplitMix64(at)));
+        self.active = activation;
+        Ok(())
     }
 }
 
@@ -151,6 +181,18 @@ mod tests {
         assert_eq!(take(Some(7)), take(Some(7)));
         assert_ne!(take(Some(7)), take(Some(8)));
         assert_ne!(take(None), take(None));
+    }
+
+    #[test]
+    fn a_saved_stream_goes_on_where_it_was() {
+        let (mut driver, line) = driver(Some(7), F_EVENT_IDX);
+        take(&mut driver, 64);
+        let state = driver.transport().save();
+        let mut other = driver.onto(MmioTransport::new(Box::new(Rng::new(None)), ram(), line));
+        let expected = take(&mut driver, 64);
+        other.transport().restore(&state).unwrap();
+        assert_eq!(other.transport().save(), state);
+        assert_eq!(take(&mut other, 64), expected);
     }
 
     #[test]

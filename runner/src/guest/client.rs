@@ -8,7 +8,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use provium_protocol::{
-    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, STDERR, STDOUT, Stat,
+    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, Resumed, STDERR, STDOUT, Stat,
     Syscall, VERSION, Welcome, read_frame, write_frame,
 };
 use serde_bytes::ByteBuf;
@@ -109,6 +109,24 @@ impl GuestClient {
             exchange: Exchange::new(stream),
             pid: hello.pid,
         })
+    }
+
+    /// Goes on with a session that lived through a snapshot, telling the guest first what it cannot know.
+    pub(super) fn resumed(
+        stream: Box<dyn Stream>,
+        pid: u32,
+        news: Option<Resumed>,
+    ) -> Result<GuestClient, GuestError> {
+        let mut exchange = Exchange::new(stream);
+        if let Some(news) = news {
+            exchange.request_in_advance(Request::Resumed(news))?;
+        }
+        Ok(GuestClient { exchange, pid })
+    }
+
+    /// The ports of the session's connection, by which it is found again in a resumed machine.
+    pub(super) fn ports(&self) -> Option<(u32, u32)> {
+        self.exchange.ports()
     }
 
     /// Process id, in the guest, of what answers this session.

@@ -21,6 +21,8 @@ const INLINE_BODY: usize = 32 * 1024;
 pub(super) struct Exchange {
     stream: Box<dyn Stream>,
     over: Option<String>,
+    /// Answers to requests made in advance, which come before any other.
+    owed: usize,
 }
 
 /// Takes `Data` frames, channel and bytes; says whether the request has such a channel.
@@ -34,7 +36,38 @@ pub(super) fn no_data(_channel: u8, _bytes: &[u8]) -> bool {
 impl Exchange {
     /// A connection past its handshake.
     pub(super) fn new(stream: Box<dyn Stream>) -> Exchange {
-        Exchange { stream, over: None }
+        Exchange {
+            stream,
+            over: None,
+            owed: 0,
+        }
+    }
+
+    /// The ports of the connection, where it can live on in a snapshot.
+    pub(super) fn ports(&self) -> Option<(u32, u32)> {
+        self.stream.ports()
+    }
+
+    /// Makes a request without a body and does not wait for its answer, which is looked at before that of the next.
+    pub(super) fn request_in_advance(&mut self, request: Request) -> Result<(), GuestError> {
+        write_frame(&mut self.stream, &Frame::Request(request)).map_err(|error| from_request(error, None))?;
+        self.owed += 1;
+        Ok(())
+    }
+
+    /// Takes the answers that are owed. A failure is nothing the next request could help.
+    fn take_owed(&mut self, limit: Option<Duration>) -> Result<(), GuestError> {
+        while self.owed > 0 {
+            match answer(&mut self.stream, limit, &mut no_data) {
+                Ok(_) => {}
+                Err(GuestError::Op(error)) => {
+                    tracing::warn!(error = error.message, "a request made in advance failed");
+                }
+                Err(error) => return Err(error),
+            }
+            self.owed -= 1;
+        }
+        Ok(())
     }
 
     /// Why no more requests can be made, if so.
@@ -72,6 +105,8 @@ impl Exchange {
         self.stream.set_read_timeout(limit).map_err(GuestError::Lost)?;
         write_frame(&mut self.stream, &Frame::Request(request))
             .map_err(|error| from_request(error, limit))?;
+        // Before any body: it may be long, and the agent reads none of it before it has answered what is owed.
+        self.take_owed(limit)?;
         let Some(body) = body else {
             return answer(&mut self.stream, limit, sink);
         };

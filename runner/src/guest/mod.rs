@@ -8,6 +8,7 @@ mod client;
 mod cmdline;
 mod error;
 mod exchange;
+mod resume;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,6 +19,7 @@ pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
 pub use cmdline::with_agent;
 pub use error::GuestError;
+pub use resume::{Arrival, ResumeError, reset, resume, resume_in, save};
 pub use stream::Stream;
 pub use vm::Vm;
 pub use vm_error::{VmError, VmState};

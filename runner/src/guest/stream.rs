@@ -19,6 +19,9 @@ pub trait Stream: Read + Write + Send {
     /// A second handle on the same connection, so that one thread writes while another reads.
     fn try_clone(&self) -> io::Result<Box<dyn Stream>>;
 
+    /// What names the connection across a snapshot, where it can live on in one: the host's port and the guest's.
+    fn ports(&self) -> Option<(u32, u32)>;
+
     /// Ends both directions, so that a thread blocked on the other handle comes back with an error.
     fn hang_up(&self);
 }
@@ -31,6 +34,10 @@ impl Stream for VsockStream {
 
     fn try_clone(&self) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(VsockStream::try_clone(self)?))
+    }
+
+    fn ports(&self) -> Option<(u32, u32)> {
+        VsockStream::ports(self)
     }
 
     fn hang_up(&self) {
@@ -46,6 +53,10 @@ impl Stream for UnixStream {
 
     fn try_clone(&self) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(UnixStream::try_clone(self)?))
+    }
+
+    fn ports(&self) -> Option<(u32, u32)> {
+        None
     }
 
     fn hang_up(&self) {

@@ -7,6 +7,9 @@ use super::{KvmError, call};
 
 const TSC_DEADLINE: u32 = 1 << 24;
 const HYPERVISOR: u32 = 1 << 31;
+/// Virtualization of its own is not offered: its state would have to be part of a snapshot.
+const INTEL_VMX: u32 = 1 << 5;
+const AMD_SVM: u32 = 1 << 2;
 const HYPER_THREADING: u32 = 1 << 28;
 const KVM_FEATURES: u32 = 0x4000_0001;
 /// Asynchronous page faults: with all memory mapped they buy nothing, and their in-flight tokens would
@@ -35,7 +38,7 @@ fn fit(entry: &mut kvm_cpuid_entry2, cpu: u32, cpus: u32) {
     let width = cpus.next_power_of_two().trailing_zeros();
     match entry.function {
         0x1 => {
-            entry.ecx |= HYPERVISOR | TSC_DEADLINE;
+            entry.ecx = (entry.ecx | HYPERVISOR | TSC_DEADLINE) & !INTEL_VMX;
             entry.ebx = (entry.ebx & 0xff00) | (entry.ebx & 0xff) | (cpus << 16) | (cpu << 24);
             if cpus > 1 {
                 entry.edx |= HYPER_THREADING;
@@ -63,6 +66,8 @@ fn fit(entry: &mut kvm_cpuid_entry2, cpu: u32, cpus: u32) {
             entry.ecx = (entry.index & 0xff) | (kind << 8);
         }
         KVM_FEATURES => entry.eax &= !ASYNC_PAGE_FAULTS,
+        0x8000_0001 => entry.ecx &= !AMD_SVM,
+        0x8000_000a => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
         // AMD: cores less one, and the width of their part of the APIC id.
         0x8000_0008 => entry.ecx = (entry.ecx & !0xf0ff) | (cpus - 1) | (width << 12),
         0x8000_001d if entry.eax & 0x1f != 0 => {

@@ -3,9 +3,14 @@
 //! Order matters to speed: memory slots come before the interrupt chips, because a slot that changes
 //! afterwards waits for a grace period of the kernel's I/O bus.
 
+pub(crate) mod chips_state;
 pub(crate) mod cpuid;
+pub(crate) mod host;
+pub(crate) mod msrs;
 pub(crate) mod regs;
+pub(crate) mod tsc;
 pub(crate) mod vcpu;
+pub(crate) mod vcpu_state;
 pub(crate) mod vm;
 
 /// Why KVM could not do something.

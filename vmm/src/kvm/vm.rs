@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kvm_bindings::kvm_userspace_memory_region;
+use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use provium_devices::{GuestRam, IrqLine};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -15,7 +15,8 @@ pub(crate) struct Vm {
     pub(crate) kvm: Kvm,
     pub(crate) fd: Arc<VmFd>,
     /// What slots point at; unmapped only after the machine is gone.
-    _ram: GuestRam,
+    ram: GuestRam,
+    logs_dirty: bool,
 }
 
 /// What a host's KVM must have for guests of this monitor.
@@ -29,8 +30,9 @@ pub(crate) const NEEDED: [(Cap, &str); 6] = [
 ];
 
 impl Vm {
-    /// Creates a machine with `ram` and the PC's interrupt chips (no PIT: guests here do not need one).
-    pub(crate) fn create(ram: &GuestRam) -> Result<Self, KvmError> {
+    /// Creates a machine with `ram` and the PC's interrupt chips (no PIT: guests here do not need one). With
+    /// `log_dirty`, KVM notes from the start which pages vCPUs write.
+    pub(crate) fn create(ram: &GuestRam, log_dirty: bool) -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(KvmError::Open)?;
         for (cap, name) in NEEDED {
             if !kvm.check_extension(cap) {
@@ -42,24 +44,48 @@ impl Vm {
             .map_err(call("KVM_SET_IDENTITY_MAP_ADDR"))?;
         fd.set_tss_address(layout::KVM_TSS)
             .map_err(call("KVM_SET_TSS_ADDR"))?;
-        for (slot, region) in ram.iter().enumerate() {
+        let vm = Self {
+            kvm,
+            fd: Arc::new(fd),
+            ram: ram.clone(),
+            logs_dirty: log_dirty,
+        };
+        vm.set_slots()?;
+        vm.fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
+        Ok(vm)
+    }
+
+    fn set_slots(&self) -> Result<(), KvmError> {
+        for (slot, region) in self.ram.iter().enumerate() {
             let slot = kvm_userspace_memory_region {
                 slot: slot as u32,
-                flags: 0,
+                flags: if self.logs_dirty { KVM_MEM_LOG_DIRTY_PAGES } else { 0 },
                 guest_phys_addr: region.start_addr().0,
                 memory_size: region.len(),
                 userspace_addr: region.as_ptr() as u64,
             };
             // SAFETY: the range is the mapping of `region`, which `ram` owns; the clone kept in this
             // struct is dropped after `fd`, so that it outlives the machine. Regions do not overlap.
-            unsafe { fd.set_user_memory_region(slot) }.map_err(call("KVM_SET_USER_MEMORY_REGION"))?;
+            unsafe { self.fd.set_user_memory_region(slot) }.map_err(call("KVM_SET_USER_MEMORY_REGION"))?;
         }
-        fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
-        Ok(Self {
-            kvm,
-            fd: Arc::new(fd),
-            _ram: ram.clone(),
-        })
+        Ok(())
+    }
+
+    /// Makes KVM note which pages vCPUs write from now on, unless it does already. Costs a grace period.
+    pub(crate) fn log_dirty(&mut self) -> Result<(), KvmError> {
+        if !self.logs_dirty {
+            self.logs_dirty = true;
+            self.set_slots()?;
+        }
+        Ok(())
+    }
+
+    /// The pages of region `slot` that vCPUs have written since the last call, a bit each.
+    pub(crate) fn take_dirty_log(&self, slot: usize, bytes: u64) -> Result<Vec<u64>, KvmError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.fd
+            .get_dirty_log(slot as u32, bytes)
+            .map_err(call("KVM_GET_DIRTY_LOG"))
     }
 
     /// The wire to pin `gsi` of the interrupt controllers.

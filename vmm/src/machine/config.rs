@@ -6,6 +6,8 @@ use crate::boot;
 
 /// Least memory of a guest, in bytes.
 pub const MIN_MEMORY: u64 = 64 << 20;
+/// Least memory of a machine that is only ever given a snapshot, such as a payload of a few instructions.
+pub(crate) const MIN_SHELL_MEMORY: u64 = 2 << 20;
 /// Most memory of a guest, in bytes.
 pub const MAX_MEMORY: u64 = 8 << 30;
 /// Most vCPUs of a guest.

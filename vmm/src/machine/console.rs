@@ -58,6 +58,11 @@ impl Console {
         }
     }
 
+    /// Forgets what was printed: the machine has become another.
+    pub(crate) fn clear(&self) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Log::default();
+    }
+
     /// Everything printed so far, as far as it is kept.
     pub(crate) fn log(&self) -> Vec<u8> {
         self.log
@@ -115,6 +120,7 @@ fn sign_in(line: &str) -> Option<PanicSign> {
 }
 
 /// The serial port's way in.
+#[derive(Clone)]
 pub(crate) struct ConsoleWriter(pub(crate) Arc<Console>);
 
 impl io::Write for ConsoleWriter {

@@ -6,6 +6,9 @@
 //!    └─────────┴── end ◄─┴────────┘   by the guest, by kill or by drop
 //! ```
 //!
+//! A machine can also begin as a [`shell`](Machine::shell), with nothing in it and its vCPUs parked, and be given
+//! the content of a snapshot: the first time, that is a restore; a machine that has run, it puts back (`load`).
+//!
 //! Threads of a running machine: one a vCPU, one supervisor. Both kinds are gone when [`Machine::kill`]
 //! returns, and so are the guest's memory and every file descriptor; the console's log stays readable.
 
@@ -14,7 +17,10 @@ mod console;
 mod end;
 mod gate;
 mod lifecycle;
-mod platform;
+mod load;
+pub(crate) mod platform;
+mod reaper;
+mod save;
 mod supervisor;
 mod vcpu_thread;
 
@@ -23,12 +29,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use provium_devices::GuestRam;
 use provium_devices::bus::BusError;
 use provium_devices::virtio::vsock::{Vsock, VsockListener, VsockStream};
+use provium_devices::{GuestRam, StateError};
 
+pub(crate) use config::MIN_SHELL_MEMORY;
 pub use config::{ConfigError, Discovery, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, MachineConfig};
 pub use end::EndReason;
+pub use save::SaveOptions;
 
 use crate::boot::acpi::AcpiError;
 use crate::boot::kernel::{self, LoadError};
@@ -37,8 +45,10 @@ use crate::boot::params::{self, Params, ParamsError};
 use crate::boot::{acpi, mptable};
 use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vm::Vm;
-use crate::kvm::{KvmError, cpuid, regs};
+use crate::kvm::{KvmError, host, regs};
 use crate::layout;
+use crate::snapshot::state::Shape;
+use crate::snapshot::{Snapshot, SnapshotError};
 use console::Console;
 use lifecycle::{Lifecycle, VcpuThread};
 use platform::Platform;
@@ -91,6 +101,23 @@ pub enum MachineError {
     /// The machine has not been started yet.
     #[error("the machine has not been started yet")]
     NotStarted,
+    /// The machine runs, and has to be paused for this.
+    #[error("the machine is not paused")]
+    NotPaused,
+    /// A snapshot cannot be written or used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A device cannot be put into the state a snapshot has for it.
+    #[error("the snapshot cannot be restored: {0}")]
+    State(#[from] StateError),
+    /// The snapshot is of another kind of machine.
+    #[error("the snapshot is of a machine with {snapshot}, and this one has {machine}")]
+    Shape {
+        /// What the snapshot needs.
+        snapshot: String,
+        /// What there is.
+        machine: String,
+    },
 }
 
 /// One guest.
@@ -107,8 +134,11 @@ struct Parts {
     platform: Arc<Platform>,
     ram: GuestRam,
     supervisor: Option<JoinHandle<()>>,
+    shape: Shape,
+    /// The snapshot the machine was equal to, and what has changed since.
+    baseline: Option<load::Baseline>,
     // Last: the machine goes after its vCPUs.
-    _vm: Vm,
+    vm: Vm,
 }
 
 impl std::fmt::Debug for Machine {
@@ -123,24 +153,16 @@ impl Machine {
     /// Checks the configuration, loads the kernel and creates vCPUs and devices. Nothing runs yet.
     pub fn create(config: MachineConfig) -> Result<Machine, MachineError> {
         config.check()?;
-        let ram = GuestRam::from_ranges(&layout::ram_ranges(config.memory)).map_err(|error| {
-            MachineError::Memory {
-                mib: config.memory >> 20,
-                cause: error.to_string(),
-            }
-        })?;
+        let ram = map_ram(config.memory)?;
         let entry = kernel::load_kernel(&ram, &config.kernel)?;
         let initrd = kernel::load_initrd(&ram, &entry, config.initrd.as_deref(), &config.extra_initrd)?;
 
-        let vm = Vm::create(&ram)?;
-        let vsock = Vsock::new(GUEST_CID);
-        let life = Arc::new(Lifecycle::new(vsock.clone())?);
-        let console = Console::new({
-            let life = Arc::clone(&life);
-            Box::new(move |sign| life.panic_sign(sign))
-        });
-        let platform = Platform::new(&vm, &ram, &life, &console, vsock.clone(), config.rng_seed)?;
-
+        let shape = Shape {
+            memory: config.memory,
+            cpus: config.cpus,
+        };
+        let assembly = Assembly::new(&ram, shape, config.rng_seed, false)?;
+        let platform = &assembly.platform;
         let rsdp = if config.uses_acpi() {
             Some(acpi::write(&ram, config.cpus, &platform.virtio)?)
         } else {
@@ -159,25 +181,33 @@ impl Machine {
         )?;
         regs::write_tables(&ram)?;
 
-        let offer = cpuid::supported(&vm.kvm)?;
-        let vcpus = (0..config.cpus).map(|index| Vcpu::create(&vm, &offer, index, config.cpus));
-        let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
         // `check` has made sure that there is a first one.
-        regs::set_up_boot_cpu(&vcpus[0].fd, entry.entry)?;
+        regs::set_up_boot_cpu(&assembly.vcpus[0].fd, entry.entry)?;
+        Ok(assembly.finish(ram, shape))
+    }
 
-        let parts = Parts {
-            vcpus: vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu))).collect(),
-            platform: Arc::new(platform),
-            ram,
-            supervisor: None,
-            _vm: vm,
-        };
-        Ok(Machine {
-            life,
-            console,
-            vsock,
-            parts: Mutex::new(Some(parts)),
-        })
+    /// A machine with nothing in it, paused, its vCPUs' threads waiting: all that can be done for a restore
+    /// before it is known of which snapshot. [`load`](Self::load) gives it content.
+    pub fn shell(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
+        if !(1..=MAX_CPUS).contains(&cpus) {
+            return Err(ConfigError::Cpus(cpus).into());
+        }
+        if !(MIN_SHELL_MEMORY..=MAX_MEMORY).contains(&memory) || !memory.is_multiple_of(4096) {
+            return Err(ConfigError::Memory(memory).into());
+        }
+        let ram = map_ram(memory)?;
+        let shape = Shape { memory, cpus };
+        let machine = Assembly::new(&ram, shape, None, true)?.finish(ram, shape);
+        machine.life.gate.pause();
+        machine.start()?;
+        Ok(machine)
+    }
+
+    /// A machine in the state of a snapshot, paused.
+    pub fn restore(snapshot: &Arc<Snapshot>) -> Result<Machine, MachineError> {
+        let machine = Self::shell(snapshot.memory(), snapshot.cpus())?;
+        machine.load(snapshot)?;
+        Ok(machine)
     }
 
     fn parts(&self) -> MutexGuard<'_, Option<Parts>> {
@@ -281,6 +311,28 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes the host end of a connection that came with a snapshot, by its ports: host's, guest's.
+    pub fn adopt(&self, ports: (u32, u32)) -> Option<VsockStream> {
+        self.vsock.adopt(ports)
+    }
+
+    /// Ends the connections of a loaded snapshot that nobody has adopted.
+    pub fn close_unclaimed(&self) {
+        self.vsock.close_unclaimed();
+    }
+
+    /// Connections with the guest that streams of the host hold.
+    pub fn held_connections(&self) -> usize {
+        self.vsock.held_connections()
+    }
+
+    /// Ends the machine now and leaves it to a thread of its own to wait for its threads and give back what it
+    /// holds, which takes KVM milliseconds; at most a few machines wait for that thread, more are done with here.
+    pub fn dispose(self) {
+        self.life.end(EndReason::Killed);
+        reaper::reap(self);
+    }
+
     /// Ends the machine now; idempotent. When it returns, the machine's threads, memory and descriptors
     /// are gone.
     pub fn kill(&self) {
@@ -349,6 +401,71 @@ impl Machine {
     /// The guest's vsock context id.
     pub fn cid(&self) -> u32 {
         GUEST_CID
+    }
+}
+
+fn map_ram(memory: u64) -> Result<GuestRam, MachineError> {
+    GuestRam::from_ranges(&layout::ram_ranges(memory)).map_err(|error| MachineError::Memory {
+        mib: memory >> 20,
+        cause: error.to_string(),
+    })
+}
+
+/// A machine's hardware, put together.
+struct Assembly {
+    vm: Vm,
+    life: Arc<Lifecycle>,
+    console: Arc<Console>,
+    vsock: Vsock,
+    platform: Platform,
+    vcpus: Vec<Vcpu>,
+}
+
+impl Assembly {
+    fn new(
+        ram: &GuestRam,
+        shape: Shape,
+        rng_seed: Option<u64>,
+        log_dirty: bool,
+    ) -> Result<Assembly, MachineError> {
+        let vm = Vm::create(ram, log_dirty)?;
+        let vsock = Vsock::new(GUEST_CID);
+        let life = Arc::new(Lifecycle::new(vsock.clone())?);
+        let console = Console::new({
+            let life = Arc::clone(&life);
+            Box::new(move |sign| life.panic_sign(sign))
+        });
+        let platform = Platform::new(&vm, ram, &life, &console, vsock.clone(), rng_seed)?;
+        let (offer, _) = host::offer(&vm.kvm)?;
+        let vcpus = (0..shape.cpus).map(|index| Vcpu::create(&vm, offer, index, shape.cpus));
+        let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        Ok(Assembly {
+            vm,
+            life,
+            console,
+            vsock,
+            platform,
+            vcpus,
+        })
+    }
+
+    fn finish(self, ram: GuestRam, shape: Shape) -> Machine {
+        let vcpus = self.vcpus.into_iter().map(|vcpu| Arc::new(Mutex::new(vcpu)));
+        let parts = Parts {
+            vcpus: vcpus.collect(),
+            platform: Arc::new(self.platform),
+            ram,
+            supervisor: None,
+            shape,
+            baseline: None,
+            vm: self.vm,
+        };
+        Machine {
+            life: self.life,
+            console: self.console,
+            vsock: self.vsock,
+            parts: Mutex::new(Some(parts)),
+        }
     }
 }
 

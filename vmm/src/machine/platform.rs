@@ -1,6 +1,6 @@
 //! The machine's devices and where they are on its two buses.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use provium_devices::bus::BusError;
 use provium_devices::legacy::pci::PciHostBridge;
@@ -10,19 +10,22 @@ use provium_devices::virtio::VirtioDevice;
 use provium_devices::virtio::mmio::{MMIO_SIZE, MmioTransport};
 use provium_devices::virtio::rng::Rng;
 use provium_devices::virtio::vsock::Vsock;
-use provium_devices::{Bus, GuestRam, IrqLine};
+use provium_devices::{Bus, GuestRam, IrqLine, StateError};
 
 use super::console::{Console, ConsoleWriter};
 use super::lifecycle::Lifecycle;
 use crate::boot::MmioDevice;
 use crate::kvm::vm::Vm;
 use crate::layout;
+use crate::snapshot::state::DevicesState;
 
 /// What vCPU threads reach with port and memory accesses.
 pub(crate) struct Platform {
     pub(crate) ports: Bus,
     pub(crate) mmio: Bus,
     pub(crate) serial: Arc<Mutex<SerialPort<ConsoleWriter>>>,
+    pci: Arc<Mutex<PciHostBridge>>,
+    transports: Vec<Arc<Mutex<MmioTransport>>>,
     pub(crate) power_button: Arc<dyn IrqLine>,
     /// The virtio devices as the guest is told of them.
     pub(crate) virtio: Vec<MmioDevice>,
@@ -59,23 +62,62 @@ impl Platform {
         ports.insert(u64::from(layout::PVPANIC_PORT), 1, panic)?;
 
         let pci = Arc::new(Mutex::new(PciHostBridge::default()));
-        ports.insert(u64::from(layout::PCI_PORT), PciHostBridge::SIZE, pci)?;
+        ports.insert(u64::from(layout::PCI_PORT), PciHostBridge::SIZE, pci.clone())?;
 
         let mut mmio = Bus::default();
         let mut virtio = Vec::new();
+        let mut transports = Vec::new();
         let devices: [Box<dyn VirtioDevice>; 2] = [Box::new(vsock), Box::new(Rng::new(rng_seed))];
         for ((index, device), gsi) in devices.into_iter().enumerate().zip(layout::VIRTIO_GSIS) {
             let base = layout::VIRTIO_MMIO + index as u64 * MMIO_SIZE;
             let transport = MmioTransport::new(device, ram.clone(), vm.line(gsi));
-            mmio.insert(base, MMIO_SIZE, Arc::new(Mutex::new(transport)))?;
+            let transport = Arc::new(Mutex::new(transport));
+            mmio.insert(base, MMIO_SIZE, transport.clone())?;
             virtio.push(MmioDevice { base, gsi });
+            transports.push(transport);
         }
         Ok(Self {
             ports,
             mmio,
             serial,
+            pci,
+            transports,
             power_button: vm.line(layout::POWER_BUTTON_GSI),
             virtio,
         })
     }
+
+    /// The state of every device that has one.
+    pub(crate) fn save(&self) -> DevicesState {
+        DevicesState {
+            serial: lock(&self.serial).save(),
+            pci_address: lock(&self.pci).save(),
+            virtio: self.transports.iter().map(|transport| lock(transport).save()).collect(),
+        }
+    }
+
+    /// Puts every device into a saved state and drives the interrupt lines accordingly; guest memory has to be in
+    /// place.
+    pub(crate) fn restore(&self, state: &DevicesState) -> Result<(), StateError> {
+        if state.virtio.len() != self.transports.len() {
+            let what = format!("{} virtio devices, not {}", self.transports.len(), state.virtio.len());
+            return Err(StateError::new("machine", what));
+        }
+        for (transport, state) in self.transports.iter().zip(&state.virtio) {
+            lock(transport).restore(state)?;
+        }
+        lock(&self.pci).restore(state.pci_address);
+        lock(&self.serial).restore(&state.serial)
+    }
+
+    /// Lets every device look at its queues.
+    pub(crate) fn kick(&self) {
+        for transport in &self.transports {
+            lock(transport).kick();
+        }
+    }
+}
+
+fn lock<T: ?Sized>(device: &Mutex<T>) -> MutexGuard<'_, T> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,6 +30,9 @@ pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
     loop {
         guard.page.clear();
         if life.gate.is_closed() {
+            if let Some(reason) = settle(surroundings, &mut guard) {
+                life.end(reason);
+            }
             drop(guard);
             if life.gate.park() == Pass::Stop {
                 return;
@@ -39,7 +42,7 @@ pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
             let _ = guard.fd.kvmclock_ctrl();
             continue;
         }
-        if let Some(reason) = step(surroundings, &mut guard) {
+        if let Step::End(reason) = step(surroundings, &mut guard) {
             life.end(reason);
         }
     }
@@ -58,8 +61,35 @@ impl Drop for Leave<'_> {
     }
 }
 
+/// Most exits that one instruction makes: a string instruction leaves for each page of elements.
+const MAX_SETTLING: usize = 1 << 16;
+
+/// Finishes the instruction that the vCPU left the guest for. KVM keeps its second half until the next KVM_RUN, where
+/// no saved state would have it, and where it would come on top of a state put back.
+fn settle(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Option<EndReason> {
+    for _ in 0..MAX_SETTLING {
+        vcpu.page.set();
+        match step(surroundings, vcpu) {
+            Step::Interrupted => break,
+            Step::Done => {}
+            Step::End(reason) => return Some(reason),
+        }
+    }
+    None
+}
+
+/// How a stay in the guest ended.
+enum Step {
+    /// What the guest needed has been seen to.
+    Done,
+    /// Somebody wants the vCPU's attention.
+    Interrupted,
+    /// The machine cannot go on.
+    End(EndReason),
+}
+
 /// One stay in the guest and what it left it for.
-fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Option<EndReason> {
+fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Step {
     let platform = &surroundings.platform;
     match vcpu.fd.run() {
         Ok(VcpuExit::MmioRead(address, data)) => platform.mmio.read(address, data),
@@ -74,31 +104,35 @@ fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Option<EndReason> {
                 platform.ports.write(u64::from(port), element);
             }
         }
-        Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen | VcpuExit::Hlt) => {}
-        Ok(VcpuExit::Shutdown) => return Some(EndReason::TripleFault(vcpu.describe(&surroundings.ram))),
-        Ok(VcpuExit::InternalError) => return Some(internal_error(surroundings, vcpu)),
+        Ok(VcpuExit::Intr) => return Step::Interrupted,
+        Ok(VcpuExit::IrqWindowOpen | VcpuExit::Hlt) => {}
+        Ok(VcpuExit::Shutdown) => {
+            return Step::End(EndReason::TripleFault(vcpu.describe(&surroundings.ram)));
+        }
+        Ok(VcpuExit::InternalError) => return Step::End(internal_error(surroundings, vcpu)),
         Ok(VcpuExit::FailEntry(reason, cpu)) => {
             let state = vcpu.describe(&surroundings.ram);
             let cause =
                 format!("entering the guest failed with hardware reason {reason:#x} on cpu {cpu}: {state}");
-            return Some(EndReason::InternalError(cause));
+            return Step::End(EndReason::InternalError(cause));
         }
         Ok(other) => {
             let exit = format!("{other:?}");
             let state = vcpu.describe(&surroundings.ram);
-            return Some(EndReason::InternalError(format!(
+            return Step::End(EndReason::InternalError(format!(
                 "unexpected exit {exit}: {state}"
             )));
         }
-        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
+        Err(error) if error.errno() == libc::EINTR => return Step::Interrupted,
+        Err(error) if error.errno() == libc::EAGAIN => {}
         Err(error) => {
             let state = vcpu.describe(&surroundings.ram);
-            return Some(EndReason::InternalError(format!(
+            return Step::End(EndReason::InternalError(format!(
                 "KVM_RUN failed: {error}: {state}"
             )));
         }
     }
-    None
+    Step::Done
 }
 
 fn internal_error(surroundings: &Surroundings, vcpu: &Vcpu) -> EndReason {

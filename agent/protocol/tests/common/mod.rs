@@ -83,11 +83,20 @@ fn requests() -> Vec<Request> {
             }],
         }),
         Request::Shutdown { reboot: false },
+        Request::Resumed(Resumed {
+            entropy: Some(vec![1, 2, 3].into()),
+            wall_clock_ns: Some(5),
+        }),
+        Request::Resumed(Resumed {
+            entropy: None,
+            wall_clock_ns: None,
+        }),
     ];
     for request in &requests {
         match request {
             Request::Ping | Request::Exec(_) | Request::ReadFile { .. } | Request::WriteFile { .. } => {}
             Request::Stat { .. } | Request::Syscall(_) | Request::Shutdown { .. } => {}
+            Request::Resumed(_) => {}
         }
     }
     requests

@@ -52,11 +52,11 @@ pub(crate) struct Connection {
     pub(crate) host_receives: bool,
     /// The guest was asked for credit and has not answered.
     pub(crate) credit_requested: bool,
-    taken: u32,
-    advertised: u32,
-    sent: u32,
-    guest_buffer: u32,
-    guest_taken: u32,
+    pub(super) taken: u32,
+    pub(super) advertised: u32,
+    pub(super) sent: u32,
+    pub(super) guest_buffer: u32,
+    pub(super) guest_taken: u32,
 }
 
 impl Connection {

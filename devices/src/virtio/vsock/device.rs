@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::connection::Phase;
 use super::state::{Listener, RX, State, TX};
 use super::stream::{VsockListener, VsockStream, wait};
-use crate::virtio::{Activation, VirtioDevice, read_config_bytes};
+use crate::virtio::{Activation, DeviceState, VirtioDevice, read_config_bytes};
+use crate::{QueueState, StateError};
 
 /// The device; a clone is another handle on the same one.
 #[derive(Clone)]
@@ -98,6 +99,23 @@ impl Vsock {
         Ok(VsockListener::new(Arc::clone(&self.shared), port))
     }
 
+    /// Takes the host end of a connection that a restored state brought along: `(host port, guest port)`,
+    /// as [`VsockStream::ports`] has told before the save.
+    pub fn adopt(&self, ports: (u32, u32)) -> Option<VsockStream> {
+        let id = self.lock().adopt(ports)?;
+        Some(VsockStream::new(Arc::clone(&self.shared), id))
+    }
+
+    /// Ends the connections of a restored state that nobody has adopted.
+    pub fn close_unclaimed(&self) {
+        self.lock().close_unclaimed();
+    }
+
+    /// Connections that are alive and held by streams of the host.
+    pub fn held_connections(&self) -> usize {
+        self.lock().held_connections()
+    }
+
     /// Ends every connection: the machine is gone.
     pub fn end(&self) {
         self.lock().end();
@@ -152,5 +170,20 @@ impl VirtioDevice for Vsock {
 
     fn reset(&mut self) {
         self.lock().deactivate();
+    }
+
+    fn queues(&self) -> Option<Vec<QueueState>> {
+        self.lock().queue_states()
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Vsock(self.lock().save())
+    }
+
+    fn restore(&mut self, state: &DeviceState, activation: Option<Activation>) -> Result<(), StateError> {
+        match state {
+            DeviceState::Vsock(state) => self.lock().restore(state, activation),
+            _ => Err(StateError::new("vsock", "it is another device's")),
+        }
     }
 }

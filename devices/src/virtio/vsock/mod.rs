@@ -18,16 +18,24 @@
 //! Bytes to the guest are never buffered here: a writer puts them into the guest's own receive buffers
 //! and blocks while there is no credit or no buffer. Bytes from the guest wait in their connection's
 //! buffer, which the credit bounds. So one reader that stalls holds up its own connection and no other.
+//!
+//! # Snapshots
+//!
+//! Both ends of a connection's bookkeeping are here or in guest memory, so connections live on in a restored
+//! machine ([`VsockState`]). Its host ends are new: whoever knows a connection's ports takes it with
+//! [`Vsock::adopt`], and [`Vsock::close_unclaimed`] ends the others. Streams of before a reset fail.
 
 mod connection;
 mod device;
 mod packet;
+mod saved;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use device::Vsock;
+pub use saved::{ConnectionState, Half, PhaseState, VsockState};
 pub use stream::{VsockListener, VsockStream};
 
 /// The host's context id, virtio 1.2 section 5.10.4.

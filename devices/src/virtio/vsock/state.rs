@@ -23,15 +23,15 @@ pub(crate) const RX: usize = 0;
 pub(crate) const TX: usize = 1;
 
 /// Control packets that may wait for a receive buffer before the guest's sending is held up.
-const MAX_CONTROL: usize = 256;
+pub(super) const MAX_CONTROL: usize = 256;
 /// Connections alive at once, both ways together.
-const MAX_CONNECTIONS: usize = 1024;
+pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// Connections a listener holds that nobody has accepted yet.
 const MAX_BACKLOG: usize = 128;
 /// Most payload the driver may put into one packet; Linux's limit is the same.
 const MAX_PAYLOAD: usize = 64 * 1024;
 /// First of the host's own ports for connections it opens.
-const FIRST_EPHEMERAL: u32 = 0x4000_0000;
+pub(super) const FIRST_EPHEMERAL: u32 = 0x4000_0000;
 
 /// Names a connection for as long as anybody holds it, even when its ports are in use again.
 pub(crate) type Id = u64;
@@ -55,12 +55,12 @@ pub(crate) enum Sent {
 pub(crate) struct State {
     pub(crate) guest_cid: u64,
     pub(crate) connections: HashMap<Id, Connection>,
-    by_ports: HashMap<Ports, Id>,
+    pub(super) by_ports: HashMap<Ports, Id>,
     pub(crate) listeners: HashMap<u32, Listener>,
-    control: VecDeque<Header>,
-    active: Option<Activation>,
+    pub(super) control: VecDeque<Header>,
+    pub(super) active: Option<Activation>,
     next_id: Id,
-    next_port: u32,
+    pub(super) next_port: u32,
     pub(crate) ended: bool,
     scratch: Vec<u8>,
 }
@@ -105,7 +105,7 @@ impl State {
         }
     }
 
-    fn reset_all(&mut self) {
+    pub(super) fn reset_all(&mut self) {
         let alive: Vec<Id> = self.by_ports.values().copied().collect();
         for id in alive {
             self.finish(id, Phase::Reset);
@@ -402,7 +402,7 @@ impl State {
         self.by_ports.len() < MAX_CONNECTIONS
     }
 
-    fn insert(&mut self, ports: Ports, phase: Phase) -> Id {
+    pub(super) fn insert(&mut self, ports: Ports, phase: Phase) -> Id {
         let id = self.next_id;
         self.next_id += 1;
         self.connections.insert(id, Connection::new(ports, phase));
@@ -411,7 +411,7 @@ impl State {
     }
 
     /// Ends a connection at once and tells the guest.
-    fn kill(&mut self, id: Id) {
+    pub(super) fn kill(&mut self, id: Id) {
         if let Some(connection) = self.connections.get(&id)
             && connection.is_alive()
         {

@@ -88,6 +88,15 @@ impl VsockStream {
         }
     }
 
+    /// The connection's two ports, host's first; `None` once it is over.
+    pub fn ports(&self) -> Option<(u32, u32)> {
+        let state = self.lock();
+        let connection = state.connections.get(&self.id)?;
+        connection
+            .is_alive()
+            .then_some((connection.ports.host, connection.ports.guest))
+    }
+
     /// Limits how long this handle's reads block; `None` is for ever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.read_timeout.set(timeout);

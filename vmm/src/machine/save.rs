@@ -1,0 +1,177 @@
+//! A paused machine, written into a folder.
+//!
+//! Enters: a machine and a folder. Leaves: a [`Snapshot`], and a machine that keeps track of what it changes from
+//! then on. Whoever calls sees to it that nobody writes to the machine's streams or console meanwhile.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use provium_devices::GuestRam;
+use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+
+use super::load::Baseline;
+use super::{Machine, MachineError, Parts};
+use crate::kvm::{chips_state, host, tsc, vcpu_state};
+use crate::snapshot::dirty::DirtyPages;
+use crate::snapshot::state::{MachineState, MemoryState, Parent};
+use crate::snapshot::{LayerWriter, PAGE, PageIndex, Snapshot, SnapshotError, SnapshotId, io_error, is_zero, write_state};
+
+/// How a snapshot is written.
+#[derive(Debug, Clone, Default)]
+pub struct SaveOptions {
+    /// Store only the pages that differ from the snapshot the machine came from, if it came from one. Such a
+    /// snapshot needs its parent.
+    pub on_parent: bool,
+    /// Whatever the caller wants to find again with [`Snapshot::note`].
+    pub note: Vec<u8>,
+}
+
+impl Machine {
+    /// Writes the machine, which has to be paused, into `folder`, an existing one without a snapshot in it. From
+    /// then on the machine keeps track of what differs from it, so that [`load`](Self::load)ing it again is quick.
+    ///
+    /// # Errors
+    /// [`MachineError::NotPaused`], and whatever goes wrong on the way; half a snapshot may be left then.
+    pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<Arc<Snapshot>, MachineError> {
+        self.check_started()?;
+        if !self.is_paused() {
+            return Err(MachineError::NotPaused);
+        }
+        if !self.life.gate.wait_parked() {
+            return Err(self.ended_error());
+        }
+        let mut slot = self.parts();
+        let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
+
+        let host_tsc = tsc::host_tsc();
+        let vcpus = parts.vcpus.iter().map(|vcpu| {
+            let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            vcpu_state::save(&parts.vm.kvm, &vcpu.fd, host_tsc)
+        });
+        let vcpus = vcpus.collect::<Result<_, _>>()?;
+        let chips = chips_state::save(&parts.vm.fd)?;
+        let devices = parts.platform.save();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+
+        if let Some(baseline) = &mut parts.baseline {
+            baseline.dirty.collect(&parts.vm, &parts.ram)?;
+        }
+        let (parent, index) = match &parts.baseline {
+            Some(baseline) if options.on_parent => {
+                (Some(Arc::clone(&baseline.snapshot)), write_changes(folder, parts, baseline)?)
+            }
+            _ => (None, write_all(folder, parts)?),
+        };
+        let state = MachineState {
+            id: SnapshotId::fresh()?,
+            host: host::offer(&parts.vm.kvm)?.1.clone(),
+            saved_at_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            shape: parts.shape,
+            memory: MemoryState {
+                parent: parent.as_ref().map(|parent| Parent {
+                    folder: parent.folder().to_owned(),
+                    id: parent.id(),
+                }),
+                index,
+            },
+            vcpus,
+            chips,
+            devices,
+            note: options.note,
+        };
+        write_state(folder, &state)?;
+        let snapshot = Snapshot::assemble(folder, state, parent.map(|parent| Arc::clone(parent.image())))?;
+
+        parts.vm.log_dirty()?;
+        // What is in the logs by now is in the snapshot too.
+        let mut dirty = DirtyPages::default();
+        dirty.collect(&parts.vm, &parts.ram)?;
+        dirty.clear();
+        parts.baseline = Some(Baseline {
+            snapshot: Arc::clone(&snapshot),
+            dirty,
+        });
+        Ok(snapshot)
+    }
+}
+
+/// The pages that have been written since the baseline, and are not what they were.
+fn write_changes(folder: &Path, parts: &Parts, baseline: &Baseline) -> Result<PageIndex, MachineError> {
+    let pages = baseline.snapshot.pages()?;
+    let mut writer = LayerWriter::create(folder, parts.shape.memory)?;
+    let mut content = [0; PAGE as usize];
+    for page in baseline.dirty.iter(&parts.ram) {
+        read_page(&parts.ram, page, &mut content);
+        if content != *pages.page(page) {
+            writer.push(page, &content)?;
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// All pages that are not zero.
+fn write_all(folder: &Path, parts: &Parts) -> Result<PageIndex, MachineError> {
+    let candidates = match &parts.baseline {
+        Some(baseline) => {
+            let mut pages = baseline.snapshot.image().pages_of_all_layers();
+            pages.extend(baseline.dirty.iter(&parts.ram));
+            pages
+        }
+        None => touched(&parts.ram)?,
+    };
+    let mut writer = LayerWriter::create(folder, parts.shape.memory)?;
+    let mut content = [0; PAGE as usize];
+    for page in candidates {
+        read_page(&parts.ram, page, &mut content);
+        if !is_zero(&content) {
+            writer.push(page, &content)?;
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// The pages of anonymous memory that anybody has ever touched. The others are zero, and reading them just to see
+/// that costs a page fault each.
+fn touched(ram: &GuestRam) -> Result<BTreeSet<u64>, SnapshotError> {
+    // Eight bytes a page (`Documentation/admin-guide/mm/pagemap.rst`); bit 63: present, bit 62: swapped.
+    let path = Path::new("/proc/self/pagemap");
+    let file = File::open(path).map_err(io_error(path))?;
+    let mut pages = BTreeSet::new();
+    let mut first = 0;
+    for region in ram.iter() {
+        let mut entries = vec![0; (region.len() / PAGE * 8) as usize];
+        file.read_exact_at(&mut entries, region.as_ptr() as u64 / PAGE * 8)
+            .map_err(io_error(path))?;
+        let (entries, _) = entries.as_chunks::<8>();
+        let known = entries.iter().enumerate().filter(|(_, entry)| entry[7] & 0b1100_0000 != 0);
+        pages.extend(known.map(|(page, _)| first + page as u64));
+        first += region.len() / PAGE;
+    }
+    Ok(pages)
+}
+
+/// Reads a page by its number in a memory file.
+pub(super) fn read_page(ram: &GuestRam, page: u64, content: &mut [u8]) {
+    if let Some((region, at)) = locate(ram, page) {
+        region.read_slice(content, at).expect("a page of the region");
+    }
+}
+
+/// Where in guest memory the page with this number in a memory file is.
+pub(super) fn locate(
+    ram: &GuestRam,
+    page: u64,
+) -> Option<(&<GuestRam as GuestMemoryBackend>::R, MemoryRegionAddress)> {
+    let mut at = page * PAGE;
+    for region in ram.iter() {
+        if at < region.len() {
+            return Some((region, MemoryRegionAddress(at)));
+        }
+        at -= region.len();
+    }
+    None
+}
