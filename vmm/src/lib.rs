@@ -24,6 +24,7 @@ pub use boot::mptable::MpTableError;
 pub use boot::params::ParamsError;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
+pub use kvm::tsc::measured_khz as measured_tsc_khz;
 pub use machine::{
     ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig, MachineError,
     SaveOptions,

@@ -149,7 +149,13 @@ fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec
     add("-serial", "stdio".into());
     add("-kernel", prepared.kernel.clone().into());
     add("-initrd", prepared.initramfs.clone().into());
-    add("-append", format!("{COMMAND_LINE} provium.exe={exe}").into());
+    // The emulated counter is this processor's own. Left to find out its frequency, the kernel may be wrong by a
+    // thousandth, and correct itself only after KVM is loaded, whose guests are then without a timer.
+    let khz = provium_vmm::measured_tsc_khz();
+    add(
+        "-append",
+        format!("{COMMAND_LINE} tsc_early_khz={khz} provium.exe={exe}").into(),
+    );
     add("-device", "virtio-serial-pci,max_ports=2".into());
     add("-chardev", format!("socket,id={PORT},fd={channel}").into());
     add(

@@ -11,7 +11,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::vm::Vm;
-use super::{KvmError, call, cpuid, regs};
+use super::{KvmError, call, cpuid, regs, tsc};
 
 /// A vCPU, owned by the thread that runs it.
 pub(crate) struct Vcpu {
@@ -33,6 +33,7 @@ impl Vcpu {
             .map_err(call("KVM_CREATE_VCPU"))?;
         fd.set_cpuid2(&cpuid::for_vcpu(offer, index, cpus))
             .map_err(call("KVM_SET_CPUID2"))?;
+        tsc::ensure_frequency(&fd)?;
         regs::set_up_any_cpu(&fd)?;
         let page = Arc::new(RunPage::map(&fd, vm.fd.run_size())?);
         Ok(Self { fd, page })
