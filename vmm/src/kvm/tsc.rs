@@ -5,14 +5,15 @@
 //! (`Documentation/virt/kvm/devices/vcpu.rst`, section 4).
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kvm_bindings::{KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, KVMIO, kvm_device_attr};
+use kvm_bindings::{KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, KVMIO, Msrs, kvm_device_attr, kvm_msr_entry};
 use kvm_ioctls::VcpuFd;
+use rustix::time::{ClockId, clock_gettime};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::ioctl_iow_nr;
 
-use super::{KvmError, call};
+use super::{KvmError, call, msrs};
 
 ioctl_iow_nr!(KVM_SET_DEVICE_ATTR, KVMIO, 0xe1, kvm_device_attr);
 ioctl_iow_nr!(KVM_GET_DEVICE_ATTR, KVMIO, 0xe2, kvm_device_attr);
@@ -23,7 +24,7 @@ pub(crate) fn host_tsc() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// The frequency of the host's counter in kHz, measured against the monotonic clock once in a process: within some
+/// The frequency of the host's counter in kHz, measured against the raw monotonic clock once in a process: within some
 /// ten parts in a million.
 pub fn measured_khz() -> u32 {
     const STRETCH: Duration = Duration::from_millis(60);
@@ -32,33 +33,53 @@ pub fn measured_khz() -> u32 {
         let (start, first) = reading();
         std::thread::sleep(STRETCH);
         let (end, last) = reading();
-        let nanos = end.duration_since(start).as_nanos().max(1);
-        let khz = u128::from(last.wrapping_sub(first)) * 1_000_000 / nanos;
+        let khz = u128::from(last.wrapping_sub(first)) * 1_000_000 / (end - start).max(1);
         u32::try_from(khz).unwrap_or(u32::MAX)
     })
 }
 
-/// Clock and counter at one moment: of several readings the one that took least.
-fn reading() -> (Instant, u64) {
+/// Clock in nanoseconds and counter at one moment: of several readings the one that took least.
+fn reading() -> (u128, u64) {
     let readings = (0..16).map(|_| {
         let before = host_tsc();
-        let now = Instant::now();
+        let now = clock_gettime(ClockId::MonotonicRaw);
         let after = host_tsc();
         let spent = after.wrapping_sub(before);
+        let now = now.tv_sec.unsigned_abs() as u128 * 1_000_000_000 + now.tv_nsec.unsigned_abs() as u128;
         (spent, now, before.wrapping_add(spent / 2))
     });
     let (_, now, tsc) = readings.min_by_key(|reading| reading.0).expect("sixteen readings");
     (now, tsc)
 }
 
-/// Gives a vCPU a counter of known frequency if KVM gave it none: where the host has corrected its own idea of its
-/// counter's frequency since KVM was loaded, KVM refuses the old one and leaves the vCPU without; its timer then
-/// never fires.
-pub(crate) fn ensure_frequency(vcpu: &VcpuFd) -> Result<(), KvmError> {
-    if vcpu.get_tsc_khz().map_err(call("KVM_GET_TSC_KHZ"))? == 0 {
+/// Makes sure that a new vCPU's counter runs. Where the host's kernel has corrected its idea of the counter's
+/// frequency since KVM was loaded, KVM asks itself for the old one, refuses, and leaves the vCPU with a counter that
+/// stands still: such a guest boots, and its first sleep never ends.
+pub(crate) fn ensure_running(vcpu: &VcpuFd) -> Result<(), KvmError> {
+    if !runs(vcpu)? {
         vcpu.set_tsc_khz(measured_khz()).map_err(call("KVM_SET_TSC_KHZ"))?;
+        if !runs(vcpu)? {
+            return Err(KvmError::Lacks("a time stamp counter that runs"));
+        }
     }
     Ok(())
+}
+
+fn runs(vcpu: &VcpuFd) -> Result<bool, KvmError> {
+    Ok(read(vcpu)? != read(vcpu)?)
+}
+
+/// The guest's counter as it is now.
+pub(crate) fn read(vcpu: &VcpuFd) -> Result<u64, KvmError> {
+    let entry = kvm_msr_entry {
+        index: msrs::TSC,
+        ..Default::default()
+    };
+    let mut msrs = Msrs::from_entries(&[entry]).expect("one register");
+    match vcpu.get_msrs(&mut msrs).map_err(call("KVM_GET_MSRS"))? {
+        1 => Ok(msrs.as_slice()[0].data),
+        _ => Err(KvmError::Msr(msrs::TSC)),
+    }
 }
 
 /// What is added to the host's counter to get the guest's; `None` when this KVM cannot say.
@@ -102,7 +123,7 @@ mod tests {
         let (start, first) = reading();
         std::thread::sleep(Duration::from_millis(100));
         let (end, last) = reading();
-        let expected = end.duration_since(start).as_nanos() * khz / 1_000_000;
+        let expected = (end - start) * khz / 1_000_000;
         let counted = u128::from(last.wrapping_sub(first));
         let off = counted.abs_diff(expected);
         assert!(off * 1000 < expected, "{counted} counts, expected {expected}");

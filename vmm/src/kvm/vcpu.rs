@@ -33,7 +33,7 @@ impl Vcpu {
             .map_err(call("KVM_CREATE_VCPU"))?;
         fd.set_cpuid2(&cpuid::for_vcpu(offer, index, cpus))
             .map_err(call("KVM_SET_CPUID2"))?;
-        tsc::ensure_frequency(&fd)?;
+        tsc::ensure_running(&fd)?;
         regs::set_up_any_cpu(&fd)?;
         let page = Arc::new(RunPage::map(&fd, vm.fd.run_size())?);
         Ok(Self { fd, page })

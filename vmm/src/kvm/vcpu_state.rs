@@ -48,7 +48,7 @@ pub(crate) fn save(kvm: &Kvm, vcpu: &VcpuFd, host_tsc: u64) -> Result<VcpuState,
     let mp_state = vcpu.get_mp_state().map_err(call("KVM_GET_MP_STATE"))?;
     let offset = match tsc::offset(vcpu) {
         Some(offset) => offset,
-        None => read_tsc(vcpu)?.wrapping_sub(tsc::host_tsc()),
+        None => tsc::read(vcpu)?.wrapping_sub(tsc::host_tsc()),
     };
     Ok(VcpuState {
         mp_state,
@@ -101,18 +101,6 @@ pub(crate) fn restore(vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64) -> Result
     msrs::restore(vcpu, &state.msrs[deadline..])?;
     vcpu.set_vcpu_events(&state.events)
         .map_err(call("KVM_SET_VCPU_EVENTS"))
-}
-
-fn read_tsc(vcpu: &VcpuFd) -> Result<u64, KvmError> {
-    let entry = kvm_bindings::kvm_msr_entry {
-        index: msrs::TSC,
-        ..Default::default()
-    };
-    let mut msrs = kvm_bindings::Msrs::from_entries(&[entry]).expect("one register");
-    match vcpu.get_msrs(&mut msrs).map_err(call("KVM_GET_MSRS"))? {
-        1 => Ok(msrs.as_slice()[0].data),
-        _ => Err(KvmError::Msr(msrs::TSC)),
-    }
 }
 
 /// Bytes that KVM_GET_XSAVE returns.
