@@ -109,7 +109,7 @@ fn insert(files: &mut BTreeMap<PathBuf, TestFile>, path: PathBuf, cwd: &Path) ->
 }
 
 /// A folder given by name is searched whatever it is called; below it, hidden and build folders are not.
-fn is_searched(entry: &DirEntry) -> bool {
+pub(crate) fn is_searched(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
     entry.depth() == 0 || !entry.file_type().is_dir() || !(name.starts_with('.') || SKIPPED.contains(&&*name))
 }

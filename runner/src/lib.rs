@@ -11,6 +11,7 @@ pub mod config;
 pub mod discover;
 pub mod doctor;
 pub mod emulated;
+pub mod fixture;
 pub mod guest;
 pub mod lua;
 pub mod outcome;

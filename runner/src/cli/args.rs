@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fixture::FixtureArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::doctor::{Accel, DoctorArgs};
@@ -41,6 +42,8 @@ pub struct Cli {
 pub enum Command {
     /// List the test files that would run
     List(ListArgs),
+    /// Look after the cache of fixtures
+    Fixture(FixtureArgs),
     /// Say what this host can do: KVM, the emulated host, cores, memory
     Doctor(DoctorArgs),
     /// Run a command on an emulated host, which has a sound KVM

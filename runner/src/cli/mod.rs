@@ -4,6 +4,8 @@
 //! Absent on purpose: any work of its own; each command is a call into the module that does it.
 
 pub mod args;
+mod fixture;
+mod fixture_hook;
 mod list;
 mod run;
 pub mod settings;
@@ -30,6 +32,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => run::run(cli.run),
         Some(Command::List(args)) => list::list(&args),
+        Some(Command::Fixture(args)) => fixture::fixture(&args, &fixture_hook::build_fixture),
         Some(Command::Doctor(args)) => Ok(exit_code(doctor::run(&args))),
         Some(Command::Host(args)) => Ok(exit_code(emulated::run_host(&args))),
         Some(Command::EmulatedHostInit(args)) => Ok(exit_code(emulated::run_init(&args))),

@@ -58,7 +58,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
             ));
         }
         drop(watch); // from here on signals are for the run inside
-        return in_emulated_host(&project);
+        return in_emulated_host(&project, 0);
     }
 
     let journal = args.journal.as_deref().map(Journal::open).transpose()?;
@@ -98,8 +98,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     Ok(summary.exit_code())
 }
 
-/// Runs this very command line in the emulated host, where the project and the cache can be written.
-fn in_emulated_host(project: &Project) -> anyhow::Result<u8> {
+/// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where the
+/// project and the cache can be written.
+pub(super) fn in_emulated_host(project: &Project, words: usize) -> anyhow::Result<u8> {
     let mut writable = vec![project.config.project.clone()];
     if !project.cwd.starts_with(&project.config.project) {
         writable.push(project.cwd.clone());
@@ -109,7 +110,7 @@ fn in_emulated_host(project: &Project) -> anyhow::Result<u8> {
         .map_err(|error| anyhow::anyhow!("cannot make the cache folder {}: {error}", cache.display()))?;
     writable.push(cache.clone());
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    Ok(exit_code(emulated::reexec(&args, &writable)?))
+    Ok(exit_code(emulated::reexec(&args, words, &writable)?))
 }
 
 /// The process's two streams and the live view that shares the terminal with them.

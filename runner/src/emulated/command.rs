@@ -67,14 +67,14 @@ pub fn run_init(_: &InitArgs) -> i32 {
 
 /// Runs this program with `args` in an emulated host, on the KVM there, and returns its exit code.
 ///
-/// `args` are those of the present command line, without the program's name. They come after
-/// `--accel kvm --journal FILE`, without an `--accel` of their own. FILE is in a folder that lives as long as this
+/// `args` are those of the present command line, without the program's name; the first `words` of them name a
+/// subcommand. The others come after `--accel kvm --journal FILE`, without an `--accel` of their own. FILE is in a folder that lives as long as this
 /// call and is writable inside, as those in `writable` are (but for `/`, which cannot be): when the emulated host freezes, the same command line is
 /// started again with the same FILE.
 ///
 /// # Errors
 /// [`EmulatedError`]: the command line did not run to its end.
-pub fn reexec(args: &[OsString], writable: &[PathBuf]) -> Result<i32, EmulatedError> {
+pub fn reexec(args: &[OsString], words: usize, writable: &[PathBuf]) -> Result<i32, EmulatedError> {
     let cache = prepare::cache_folder().ok_or_else(|| {
         let reason = "neither HOME nor XDG_CACHE_HOME is set".to_owned();
         EmulatedError::Folder {
@@ -84,7 +84,9 @@ pub fn reexec(args: &[OsString], writable: &[PathBuf]) -> Result<i32, EmulatedEr
     })?;
     let scratch = Scratch::create(&cache.join("runs"))?;
     let journal = scratch.path().join("journal");
+    let (command, args) = args.split_at(words.min(args.len()));
     let mut argv = vec![env::current_exe()?.into_os_string()];
+    argv.extend_from_slice(command);
     argv.extend([
         "--accel".into(),
         "kvm".into(),
