@@ -9,7 +9,7 @@ use provium_vmm::snapshot::Snapshot;
 
 fn saved(guest: &Guest) -> (tempfile::TempDir, Arc<Snapshot>) {
     let folder = tempfile::tempdir().unwrap();
-    let snapshot = save(guest, folder.path(), false).unwrap();
+    let snapshot = save(guest, folder.path(), false, Arrival::default()).unwrap();
     (folder, snapshot)
 }
 

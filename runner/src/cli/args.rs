@@ -85,6 +85,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = units::parse_duration,
           help_heading = "Run")]
     pub timeout: Duration,
+    /// Machines kept ready for the next fixture; 0 to make each when it is needed
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Run")]
+    pub ready: usize,
     /// End the run at the first failed test
     #[arg(long, help_heading = "Run")]
     pub fail_fast: bool,

@@ -23,7 +23,8 @@ use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::run::journal::Journal;
 use crate::run::select::NameFilter;
 use crate::run::{self, Plan};
-use crate::{emulated, lua};
+use crate::guest::{Fixtures, Ready};
+use crate::{emulated, fixture, lua};
 
 /// How long a file may take to clean up once it is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -74,17 +75,32 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
             stderr.write("provium: ending the running tests; Ctrl-C again to quit at once\n");
         }))
     };
+    let config = Arc::new(project.config);
+    let fixtures = {
+        let stderr = screen.stderr.clone();
+        let quiet = args.quiet;
+        let say = move |event: &fixture::Event| {
+            // That something is found is what is expected; all else explains a wait, or is a warning.
+            if event.is_warning() || !(quiet || matches!(event, fixture::Event::CacheHit { .. })) {
+                stderr.write(&format!("provium: {event}\n"));
+            }
+        };
+        Fixtures::new(config.clone(), Ready::new(args.ready), Box::new(say))
+    };
     let plan = Plan {
         files,
         jobs: settings.jobs,
         timeout: Some(args.timeout).filter(|timeout| !timeout.is_zero()),
         fail_fast: args.fail_fast,
         filter,
-        config: Arc::new(project.config),
+        config,
+        fixtures: fixtures.clone(),
         grace: GRACE,
         journal,
     };
-    let summary = run::run(plan, Arc::new(lua::run_file), reporter, &cancel)?;
+    let summary = run::run(plan, Arc::new(lua::run_file), reporter, &cancel);
+    fixtures.close();
+    let summary = summary?;
     if let Some(error) = screen.stdout.take_error() {
         // Whoever reads the report has gone, as `head` does; there is nobody to complain to.
         if error.kind() == io::ErrorKind::BrokenPipe {

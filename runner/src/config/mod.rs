@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
 pub use load::Environment;
-pub use profile::{Build, Profile};
+pub use profile::{Build, Profile, WallClock};
 pub use table::nearest;
 
 /// The name that is looked for, in the working directory and its parents.

@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "kernel",
     "memory",
     "rootfs",
+    "wall_clock",
 ];
 
 /// What a guest boots; a VM can override memory, vCPUs and the command line.
@@ -41,10 +42,22 @@ pub struct Profile {
     pub cpus: u8,
     /// Whether the agent is added to the initramfs at boot.
     pub inject_agent: bool,
+    /// What a resumed guest's wall clock shows.
+    pub wall_clock: WallClock,
     /// What makes the kernel, if anything.
     pub build: Option<Build>,
     /// Line of each key that names a file.
     pub(crate) lines: BTreeMap<&'static str, usize>,
+}
+
+/// What a guest's wall clock shows when it is resumed from a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WallClock {
+    /// The host's time.
+    #[default]
+    Corrected,
+    /// The time of the snapshot, going on from there.
+    Kept,
 }
 
 /// A command that makes what a profile boots.
@@ -97,6 +110,7 @@ pub(super) struct RawProfile {
     memory: Option<u64>,
     cpus: Option<u8>,
     inject_agent: Option<bool>,
+    wall_clock: Option<WallClock>,
     build: Option<Located<String>>,
     build_out: Option<Located<PathBuf>>,
 }
@@ -118,6 +132,17 @@ impl RawProfile {
             Some(cpus) => {
                 Some(check_cpus(cpus.value).map_err(|what| section.mistake_at(cpus.line, "cpus", &what))?)
             }
+        };
+        let wall_clock = match section.string("wall_clock")? {
+            None => None,
+            Some(word) => Some(match word.value.as_str() {
+                "corrected" => WallClock::Corrected,
+                "kept" => WallClock::Kept,
+                other => {
+                    let what = format!("`{other}` is neither `corrected` nor `kept`");
+                    return Err(section.mistake_at(word.line, "wall_clock", &what));
+                }
+            }),
         };
         let cmdline = section.string("cmdline")?;
         if let Some(cmdline) = cmdline.as_ref().filter(|cmdline| cmdline.value.trim().is_empty()) {
@@ -144,6 +169,7 @@ impl RawProfile {
             memory,
             cpus,
             inject_agent: section.boolean("inject_agent")?.map(|value| value.value),
+            wall_clock,
             build: section.string("build")?,
             build_out: section.path("build_out")?,
         })
@@ -161,6 +187,7 @@ impl RawProfile {
             memory: self.memory.or(base.memory),
             cpus: self.cpus.or(base.cpus),
             inject_agent: self.inject_agent.or(base.inject_agent),
+            wall_clock: self.wall_clock.or(base.wall_clock),
             build: self.build.or(base.build),
             build_out: self.build_out.or(base.build_out),
         }
@@ -219,6 +246,7 @@ impl RawProfile {
             memory: self.memory.unwrap_or(MEMORY_DEFAULT),
             cpus: self.cpus.unwrap_or(1),
             inject_agent: self.inject_agent.unwrap_or(true),
+            wall_clock: self.wall_clock.unwrap_or_default(),
             build,
             lines,
         })

@@ -19,7 +19,7 @@ use super::client::GuestClient;
 use super::error::GuestError;
 
 /// What a resumed guest finds different from what it remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// Random numbers of its own; without, every guest of the snapshot draws the same.
     pub reseed: bool,
@@ -71,15 +71,23 @@ struct Note {
     ports: (u32, u32),
     /// The session's process in the guest.
     pid: u32,
+    /// What the guest is told when it is resumed.
+    arrival: Arrival,
 }
 
 /// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
 ///
-/// With `on_parent`, only what differs from the snapshot the guest came from is written.
+/// With `on_parent`, only what differs from the snapshot the guest came from is written. `arrival` is remembered, for
+/// [`arrival_of`].
 ///
 /// # Errors
 /// [`ResumeError::OpenConnections`], and what the monitor says; the guest goes on.
-pub fn save(guest: &Guest, folder: &Path, on_parent: bool) -> Result<Arc<Snapshot>, ResumeError> {
+pub fn save(
+    guest: &Guest,
+    folder: &Path,
+    on_parent: bool,
+    arrival: Arrival,
+) -> Result<Arc<Snapshot>, ResumeError> {
     let ports = guest.client.ports().ok_or(ResumeError::SessionOver)?;
     let others = guest.machine.held_connections().saturating_sub(1);
     if others > 0 {
@@ -88,6 +96,7 @@ pub fn save(guest: &Guest, folder: &Path, on_parent: bool) -> Result<Arc<Snapsho
     let note = Note {
         ports,
         pid: guest.client.pid(),
+        arrival,
     };
     let options = SaveOptions {
         on_parent,
@@ -102,6 +111,12 @@ pub fn save(guest: &Guest, folder: &Path, on_parent: bool) -> Result<Arc<Snapsho
         guest.machine.resume()?;
     }
     Ok(saved?)
+}
+
+/// What guests of this snapshot are to be told, as it was saved.
+pub fn arrival_of(snapshot: &Snapshot) -> Arrival {
+    let note: Result<Note, _> = rmp_serde::from_slice(snapshot.note());
+    note.map(|note| note.arrival).unwrap_or_default()
 }
 
 /// A running guest out of a snapshot.

@@ -4,21 +4,26 @@
 //! created ──boot──► booted ◄──pause/resume──► paused
 //!                     │  └── panic, triple fault, agent lost ──► dead
 //!                     └── shutdown, kill, power off ──► shutdown ──boot──► booted
+//! created, shutdown ──restore──► booted;  whatever it is ──put_back──► booted
 //! ```
 //!
 //! Enters: a configuration, then calls. Leaves: answers, or a [`VmError`] that names the VM and why. The machine
 //! is watched at each call, so that a guest which died in between is noticed. Absent on purpose: names of Lua
 //! methods, scopes, and any waiting that the given [`Cancel`] does not end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use provium_protocol::Syscall;
-use provium_vmm::{EndReason, MachineConfig, MachineError};
+use provium_vmm::snapshot::Snapshot;
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
 
 use super::boot::{CONSOLE_TAIL, Guest, boot, kill_on_cancel};
 use super::client::GuestClient;
 use super::error::GuestError;
+use super::ready::{Ready, dispose};
+use super::resume::{Arrival, ResumeError, arrival_of, reset, save};
 use super::vm_error::{VmError, VmState};
 use crate::cancel::Cancel;
 
@@ -34,6 +39,8 @@ pub struct Vm {
     config: MachineConfig,
     boot_timeout: Duration,
     life: Life,
+    /// The snapshot it came from last, or was saved as.
+    origin: Option<Arc<Snapshot>>,
 }
 
 #[derive(Debug)]
@@ -59,6 +66,86 @@ impl Vm {
             config,
             boot_timeout,
             life: Life::Created,
+            origin: None,
+        }
+    }
+
+    /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
+    /// from. Works in `booted` and `paused`.
+    pub fn snapshot(&mut self, folder: &Path, on_parent: bool, arrival: Arrival) -> Result<Arc<Snapshot>, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted, VmState::Paused], "booted or paused")?;
+        let saved = save(guest, folder, on_parent, arrival).map_err(|error| self.resume_error(error))?;
+        self.origin = Some(Arc::clone(&saved));
+        Ok(saved)
+    }
+
+    /// The snapshot it came from last, or was saved as.
+    pub fn origin(&self) -> Option<&Arc<Snapshot>> {
+        self.origin.as_ref()
+    }
+
+    /// Starts it from a snapshot. Works in `created` and `shutdown`.
+    pub fn restore(&mut self, snapshot: &Arc<Snapshot>, ready: &Ready) -> Result<(), VmError> {
+        match self.state() {
+            VmState::Created | VmState::Shutdown => self.restore_now(snapshot, ready),
+            _ => Err(self.wrong_state("created or shutdown")),
+        }
+    }
+
+    /// Puts it into the state of a snapshot, whatever it is now: in place where it runs.
+    pub fn put_back(&mut self, snapshot: &Arc<Snapshot>, ready: &Ready) -> Result<(), VmError> {
+        if matches!(self.state(), VmState::Booted | VmState::Paused)
+            && let Life::Running { guest, paused } = &mut self.life
+        {
+            match reset(guest, snapshot, arrival_of(snapshot)) {
+                Ok(_) => {
+                    *paused = false;
+                    self.origin = Some(Arc::clone(snapshot));
+                    return Ok(());
+                }
+                Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
+                    return Err(self.resume_error(error));
+                }
+                // Of another shape, or dead: a new machine takes its place.
+                Err(error) => tracing::debug!(vm = self.name, %error, "no reset in place"),
+            }
+        }
+        self.restore_now(snapshot, ready)
+    }
+
+    fn restore_now(&mut self, snapshot: &Arc<Snapshot>, ready: &Ready) -> Result<(), VmError> {
+        self.give_up(ready);
+        let guest = ready
+            .resume(snapshot, arrival_of(snapshot))
+            .map_err(|error| self.resume_error(error))?;
+        self.life = Life::Running { guest, paused: false };
+        self.origin = Some(Arc::clone(snapshot));
+        Ok(())
+    }
+
+    /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve again.
+    pub fn give_up(&mut self, ready: &Ready) {
+        self.notice_end();
+        let Life::Running { guest, .. } = &self.life else {
+            return;
+        };
+        let over = Life::Over(End {
+            state: VmState::Shutdown,
+            why: "it was closed".to_owned(),
+            console: guest.machine.console_log(),
+        });
+        if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
+            match self.origin.take() {
+                Some(snapshot) => ready.give_back(&snapshot, guest),
+                None => dispose(guest),
+            }
+        }
+    }
+
+    fn resume_error(&self, error: ResumeError) -> VmError {
+        VmError::Resume {
+            name: self.name.clone(),
+            error,
         }
     }
 
@@ -256,6 +343,14 @@ impl Vm {
         }
     }
 
+    /// The machine that runs now, for whoever follows its console.
+    pub fn machine(&self) -> Option<Arc<Machine>> {
+        match &self.life {
+            Life::Running { guest, .. } => Some(Arc::clone(&guest.machine)),
+            Life::Created | Life::Over(_) => None,
+        }
+    }
+
     /// The console's last lines, at most 4 KiB.
     pub fn console_tail(&self) -> String {
         let log = self.console_log();
@@ -271,6 +366,7 @@ impl Vm {
         match boot(self.config.clone(), self.boot_timeout, cancel) {
             Ok(guest) => {
                 self.life = Life::Running { guest, paused: false };
+                self.origin = None;
                 Ok(())
             }
             Err(error) => {
@@ -352,4 +448,9 @@ impl Vm {
             error,
         }
     }
+}
+
+/// Whether a machine refused a snapshot before anything was done.
+fn refused(error: &ResumeError) -> bool {
+    matches!(error, ResumeError::Machine(MachineError::Shape { .. }))
 }

@@ -6,6 +6,7 @@ use provium_vmm::MachineError;
 
 use super::boot::BootError;
 use super::error::GuestError;
+use super::resume::ResumeError;
 use crate::cancel::CancelReason;
 
 /// Where a VM is in its life.
@@ -77,6 +78,14 @@ pub enum VmError {
     /// The guest tried and failed.
     #[error("{0}")]
     Guest(GuestError),
+    /// It cannot be saved or resumed.
+    #[error("VM `{name}`: {error}")]
+    Resume {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: ResumeError,
+    },
     /// The monitor could not.
     #[error("VM `{name}`: {error}")]
     Machine {

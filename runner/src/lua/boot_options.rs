@@ -6,18 +6,19 @@
 use std::time::Duration;
 
 use provium_vmm::{Discovery, MachineConfig};
+use serde::{Deserialize, Serialize};
 
 use super::call::Raise;
 use super::options::Options;
 use crate::agent_archive::agent_archive;
-use crate::config::{Profile, check_cpus, check_memory};
-use crate::guest::with_agent;
+use crate::config::{Profile, WallClock, check_cpus, check_memory};
+use crate::guest::{Arrival, with_agent};
 
 /// How long a boot may take where nothing else is said.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Changes to a profile; what is absent stays the profile's.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct BootOptions {
     memory: Option<u64>,
     cpus: Option<u8>,
@@ -59,6 +60,15 @@ impl BootOptions {
             cmdline_append: self.cmdline_append.or_else(|| earlier.cmdline_append.clone()),
             boot_timeout: self.boot_timeout.or(earlier.boot_timeout),
             rng_seed: self.rng_seed.or(earlier.rng_seed),
+        }
+    }
+
+    /// What guests of a snapshot of this VM are told when they are resumed.
+    pub(crate) fn arrival(&self, profile: &Profile) -> Arrival {
+        Arrival {
+            // A seed is the wish for a guest that draws the same numbers each time.
+            reseed: self.rng_seed.is_none(),
+            correct_clock: profile.wall_clock == WallClock::Corrected,
         }
     }
 

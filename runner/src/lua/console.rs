@@ -4,6 +4,7 @@
 
 use super::binding::{Kind, Method};
 use super::call::{Call, one};
+use super::stream::ConsoleStream;
 use super::vm::Vm;
 
 /// The console of a VM.
@@ -22,7 +23,19 @@ impl Kind for Console {
     const PREFIX: &'static str = "console";
 
     fn methods() -> Vec<Method<Console>> {
-        vec![Method {
+        vec![
+            Method {
+                name: "read",
+                signature: "(): ConsoleStream",
+                doc: "A stream of what is printed, from the start on.",
+                run: |call, console| {
+                    call.at_most(0)?;
+                    console.0.open(call)?;
+                    let stream = ConsoleStream::open(call, &console.0);
+                    one(call.lua(), stream.into_userdata(call.lua())?)
+                },
+            },
+            Method {
             name: "read_log",
             signature: "(): string",
             doc: "Everything printed since the VM's last boot.",
@@ -31,7 +44,8 @@ impl Kind for Console {
                 let log = console.0.core().borrow().console_log();
                 one(call.lua(), call.lua().create_string(log)?)
             },
-        }]
+        },
+        ]
     }
 
     fn describe(&self) -> String {

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::lab::Lab;
 use super::scope::Scopes;
 use super::test_run::TestRun;
 use crate::cancel::Cancel;
+use crate::fixture::{Building, Input};
 use crate::run::job::FileJob;
 
 /// A test that waits for its turn.
@@ -51,6 +52,15 @@ pub(crate) struct Ending {
     pub(crate) line: Option<u32>,
 }
 
+/// A stream of a VM, which no snapshot can hold.
+pub(crate) trait OpenStream {
+    /// Where it was opened, unless it is closed.
+    fn open_at(&self) -> Option<String>;
+
+    /// The VM it belongs to.
+    fn vm(&self) -> String;
+}
+
 /// One test file.
 pub(crate) struct File {
     job: FileJob,
@@ -66,6 +76,13 @@ pub(crate) struct File {
     pub(crate) todo: RefCell<Option<String>>,
     /// Time limit of each test that has none of its own.
     pub(crate) default_timeout: Cell<Option<Duration>>,
+    /// Whether every VM is put back before each test.
+    pub(crate) reset_between_tests: Cell<bool>,
+    /// The fixture build this file is the source of.
+    building: Option<Building>,
+    snapshots: Cell<usize>,
+    /// The streams that were opened.
+    pub(crate) streams: RefCell<Vec<Weak<dyn OpenStream>>>,
     /// What was printed outside a test and has not been shown yet.
     pub(crate) printed: RefCell<Vec<String>>,
     running: RefCell<Option<Rc<TestRun>>>,
@@ -77,6 +94,15 @@ pub(crate) struct File {
 impl File {
     /// The file of a job, before its chunk runs.
     pub(crate) fn new(job: &FileJob, source: String) -> Rc<File> {
+        File::with_build(job, source, None)
+    }
+
+    /// The source of a fixture that is being built.
+    pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
+        File::with_build(job, source, Some(building))
+    }
+
+    fn with_build(job: &FileJob, source: String, building: Option<Building>) -> Rc<File> {
         Rc::new(File {
             chunk_name: format!("@{}", job.shown),
             source,
@@ -85,6 +111,10 @@ impl File {
             tests: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
+            reset_between_tests: Cell::default(),
+            building,
+            snapshots: Cell::default(),
+            streams: RefCell::default(),
             printed: RefCell::default(),
             running: RefCell::default(),
             cancel: RefCell::new(Arc::clone(&job.cancel)),
@@ -100,6 +130,26 @@ impl File {
             .app_data_ref::<Rc<File>>()
             .expect("every Lua state is made for a file");
         Rc::clone(&file)
+    }
+
+    /// The fixture build this file is the source of, if it is.
+    pub(crate) fn building(&self) -> Option<&Building> {
+        self.building.as_ref()
+    }
+
+    /// Notes that a fixture build takes something in, before it does; nothing to note elsewhere.
+    pub(crate) fn takes_in(&self, input: Input) -> Result<(), String> {
+        match &self.building {
+            Some(building) => building.inputs().add(input).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// A number for the next snapshot that this file makes.
+    pub(crate) fn next_snapshot(&self) -> usize {
+        let number = self.snapshots.get();
+        self.snapshots.set(number + 1);
+        number
     }
 
     /// Its job.
@@ -165,6 +215,19 @@ impl File {
             line,
         });
         message
+    }
+
+    /// Whether an ending was noted.
+    pub(crate) fn has_ending(&self) -> bool {
+        self.ending.borrow().is_some()
+    }
+
+    /// Where the oldest stream that is still open was opened; with a VM's name, of that VM.
+    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<String> {
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|stream| stream.strong_count() > 0);
+        let mut open = streams.iter().filter_map(Weak::upgrade);
+        open.find_map(|stream| stream.open_at().filter(|_| vm.is_none_or(|vm| stream.vm() == vm)))
     }
 
     /// Takes the ending that was noted.

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use mlua::{AnyUserData, Value};
 
@@ -13,7 +14,7 @@ use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, duration, none, one};
 use super::location::{self, Place};
 use super::vm::Vm;
-use crate::config::nearest;
+use crate::config::{Profile, nearest};
 use crate::guest::{self, VmError};
 
 /// Names that would hide what the API means by them.
@@ -43,8 +44,13 @@ struct Member {
 impl Lab {
     /// The root lab of a file.
     pub(crate) fn root() -> Lab {
+        Lab::named("provium")
+    }
+
+    /// A lab of its own.
+    pub(crate) fn named(name: &str) -> Lab {
         Lab(Rc::new(Shared {
-            name: "provium".to_owned(),
+            name: name.to_owned(),
             members: RefCell::default(),
         }))
     }
@@ -63,7 +69,48 @@ impl Lab {
             .map(|member| member.value.clone())
     }
 
-    fn vms(&self) -> Vec<Vm> {
+    /// Puts a VM into the lab, owned by the file's scope or the innermost one; returns its Lua value.
+    pub(crate) fn add(
+        &self,
+        call: &Call<'_>,
+        name: String,
+        profile: Profile,
+        options: BootOptions,
+        for_file: bool,
+    ) -> Result<(Vm, AnyUserData), Raise> {
+        let file = call.file();
+        let fixtures = Arc::clone(&file.job().fixtures);
+        let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures);
+        let value = vm.clone().into_userdata(call.lua())?;
+        let depth = if for_file { 1 } else { file.scopes.depth() };
+        self.0.members.borrow_mut().push(Member {
+            vm: vm.clone(),
+            value: value.clone(),
+            depth,
+            place: location::caller(call.lua()),
+        });
+        match for_file {
+            true => file.scopes.own_by_file(Rc::new(vm.clone())),
+            false => file.scopes.own(Rc::new(vm.clone())),
+        }
+        Ok((vm, value))
+    }
+
+    /// A name like `wanted` that no member has.
+    pub(crate) fn free_name(&self, wanted: &str) -> String {
+        let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        let free = names.find(|name| self.find(name).is_none() && !RESERVED.contains(&name.as_str()));
+        free.unwrap_or_default()
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its VMs in the order of their declaration.
+    pub(crate) fn vms(&self) -> Vec<Vm> {
         self.0
             .members
             .borrow()
@@ -96,7 +143,7 @@ impl Kind for Lab {
     const PREFIX: &'static str = "provium";
 
     fn methods() -> Vec<Method<Lab>> {
-        vec![
+        let mut methods = vec![
             Method {
                 name: "vm",
                 signature: "(name: string, profile?: string, opts?: table): VM",
@@ -145,19 +192,36 @@ impl Kind for Lab {
                 doc: "Its name.",
                 run: |call, lab| one(call.lua(), lab.0.name.as_str()),
             },
-        ]
+        ];
+        methods.extend(super::fixture::lab_methods());
+        methods.extend(super::snapshot::lab_methods());
+        methods
     }
 
     fn fields() -> Vec<Field<Lab>> {
-        vec![Field {
-            name: "timeout",
-            ty: "number|string|nil",
-            doc: "Time limit of each test of the file that has none of its own.",
-            get: |lua, _| {
-                let limit = super::file::File::of(lua).default_timeout.get();
-                Ok(limit.map_or(Value::Nil, |limit| Value::Number(limit.as_secs_f64())))
+        vec![
+            Field {
+                name: "timeout",
+                ty: "number|string|nil",
+                doc: "Time limit of each test of the file that has none of its own.",
+                get: |lua, _| {
+                    let limit = super::file::File::of(lua).default_timeout.get();
+                    Ok(limit.map_or(Value::Nil, |limit| Value::Number(limit.as_secs_f64())))
+                },
             },
-        }]
+            Field {
+                name: "reset_between_tests",
+                ty: "boolean",
+                doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
+                get: |lua, _| Ok(Value::Boolean(super::file::File::of(lua).reset_between_tests.get())),
+            },
+            Field {
+                name: "fixture",
+                ty: "fun(name: string): VM",
+                doc: "A VM of the current scope out of a fixture, in the classic dialect.",
+                get: |lua, lab| super::fixture::classic(lua, lab.clone()).map(Value::Function),
+            },
+        ]
     }
 
     fn missing(call: &mut Call<'_>, lab: &Lab, key: &str) -> Answer {
@@ -165,9 +229,22 @@ impl Kind for Lab {
     }
 
     fn assign(call: &mut Call<'_>, _lab: &Lab, key: &str, value: Value) -> Answer {
+        if key == "reset_between_tests" {
+            let Value::Boolean(wanted) = value else {
+                let got = super::binding::type_name(&value);
+                let message = format!("provium.reset_between_tests: expected true or false, got {got}");
+                return Err(Raise::text(message));
+            };
+            if call.file().running().is_some() {
+                let message = "provium.reset_between_tests is set at file scope, and a test runs";
+                return Err(Raise::text(message));
+            }
+            call.file().reset_between_tests.set(wanted);
+            return none();
+        }
         if key != "timeout" {
             return Err(Raise::text(format!(
-                "provium has no setting `{key}`; there is `timeout`"
+                "provium has no setting `{key}`; there are `reset_between_tests` and `timeout`"
             )));
         }
         let limit = match &value {
@@ -206,16 +283,7 @@ fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let options = BootOptions::read(call.options(2)?)?;
     may_declare(call, lab, &name)?;
 
-    let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&lab.0)));
-    let value = vm.clone().into_userdata(call.lua())?;
-    let (depth, place) = (file.scopes.depth(), location::caller(call.lua()));
-    lab.0.members.borrow_mut().push(Member {
-        vm: vm.clone(),
-        value: value.clone(),
-        depth,
-        place,
-    });
-    file.scopes.own(Rc::new(vm));
+    let (_, value) = lab.add(call, name, profile, options, false)?;
     one(call.lua(), value)
 }
 

@@ -8,6 +8,7 @@
 //! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
+mod baseline;
 mod binding;
 mod boot_options;
 mod call;
@@ -15,6 +16,7 @@ mod command;
 mod console;
 mod equal;
 mod file;
+mod fixture;
 mod interrupt;
 mod json;
 mod lab;
@@ -26,7 +28,9 @@ mod run_result;
 mod runner;
 mod scope;
 mod signal;
+mod snapshot;
 mod state;
+mod stream;
 mod syscall;
 mod test_run;
 #[cfg(test)]
@@ -34,4 +38,5 @@ mod tests;
 mod vm;
 mod wait;
 
+pub use fixture::build as build_fixture;
 pub use runner::run_file;

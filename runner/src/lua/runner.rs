@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mlua::{Function, IntoLuaMulti, Lua, Value};
 
+use super::baseline::Baseline;
 use super::binding::Kind;
 use super::call::text_of;
 use super::file::{File, Registered};
@@ -50,7 +51,10 @@ pub(super) fn run_prepared(
                     file.scopes.enter();
                     result.chunk_error = run_chunk(&lua, &file);
                     if result.chunk_error.is_none() {
-                        result.tests = run_tests(&lua, &file, progress);
+                        match baseline(&file) {
+                            Ok(baseline) => result.tests = run_tests(&lua, &file, progress, baseline.as_ref()),
+                            Err(message) => result.chunk_error = Some(message),
+                        }
                     }
                     file.scopes.leave();
                     file.forget_lua();
@@ -64,18 +68,46 @@ pub(super) fn run_prepared(
     result
 }
 
-/// Runs the file's own code; returns why it failed, if it did.
-fn run_chunk(lua: &Lua, file: &Rc<File>) -> Option<String> {
-    let chunk = match lua
+/// What the file's VMs are put back to before each test, if they are to be.
+fn baseline(file: &File) -> Result<Option<Baseline>, String> {
+    file.reset_between_tests.get().then(|| Baseline::take(file)).transpose()
+}
+
+/// Runs a fixture's source; returns what it returned, or why it failed.
+pub(super) fn run_fixture(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
+    let chunk = load(lua, file)?;
+    match protect_values(lua, &chunk, ()) {
+        Ok(mut values) if !file.has_ending() => Ok(values.pop_front().unwrap_or(Value::Nil)),
+        caught => Err(chunk_failure(file, caught.err())),
+    }
+}
+
+fn load(lua: &Lua, file: &Rc<File>) -> Result<Function, String> {
+    let chunk = lua
         .load(file.source())
         .set_name(file.chunk_name())
-        .into_function()
-    {
+        .into_function();
+    chunk.map_err(|error| match error {
+        mlua::Error::SyntaxError { message, .. } => message,
+        error => error.to_string(),
+    })
+}
+
+/// Runs the file's own code; returns why it failed, if it did.
+fn run_chunk(lua: &Lua, file: &Rc<File>) -> Option<String> {
+    let chunk = match load(lua, file) {
         Ok(chunk) => chunk,
-        Err(mlua::Error::SyntaxError { message, .. }) => return Some(message),
-        Err(error) => return Some(error.to_string()),
+        Err(message) => return Some(message),
     };
     let caught = protect(lua, &chunk, ());
+    match (file.has_ending(), &caught) {
+        (false, None) => None,
+        _ => Some(chunk_failure(file, caught)),
+    }
+}
+
+/// Why a chunk failed, with what it printed and what its VMs' consoles show.
+fn chunk_failure(file: &File, caught: Option<Caught>) -> String {
     let error = match (file.take_ending(), caught) {
         (Some(ending), _) => {
             let place = ending
@@ -84,23 +116,25 @@ fn run_chunk(lua: &Lua, file: &Rc<File>) -> Option<String> {
                 .unwrap_or_default();
             format!("{place}{}", ending.message)
         }
-        (None, Some(caught)) => caught.text,
-        (None, None) => return None,
+        (None, caught) => caught.map(|caught| caught.text).unwrap_or_default(),
     };
     let printed = file.printed.take();
     let consoles = consoles(file);
-    Some(
-        [error]
-            .into_iter()
-            .chain(printed)
-            .chain(consoles)
-            .collect::<Vec<_>>()
-            .join("\n"),
-    )
+    [error]
+        .into_iter()
+        .chain(printed)
+        .chain(consoles)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Runs the registered tests in their order, as long as nothing ends the file.
-fn run_tests(lua: &Lua, file: &Rc<File>, progress: &dyn Progress) -> Vec<TestResult> {
+fn run_tests(
+    lua: &Lua,
+    file: &Rc<File>,
+    progress: &dyn Progress,
+    baseline: Option<&Baseline>,
+) -> Vec<TestResult> {
     let job = file.job();
     let mut results = Vec::new();
     for test in file.tests.take() {
@@ -111,14 +145,19 @@ fn run_tests(lua: &Lua, file: &Rc<File>, progress: &dyn Progress) -> Vec<TestRes
             continue;
         }
         progress.test_started(&job.shown, &test.name);
-        let result = run_with_retries(lua, file, &test);
+        let result = run_with_retries(lua, file, &test, baseline);
         progress.test_ended(&job.shown, &result);
         results.push(result);
     }
     results
 }
 
-fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult {
+fn run_with_retries(
+    lua: &Lua,
+    file: &Rc<File>,
+    test: &Registered,
+    baseline: Option<&Baseline>,
+) -> TestResult {
     let started = Instant::now();
     let skip = file.todo.borrow().clone().or_else(|| test.settings.skip.clone());
     if let Some(reason) = skip {
@@ -131,7 +170,7 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult
             line: test.line,
         };
     }
-    let mut result = run_once(lua, file, test);
+    let mut result = run_once(lua, file, test, baseline);
     let mut earlier = Vec::new();
     for attempt in 2..=test.settings.retries.saturating_add(1) {
         if result.status != TestStatus::Failed || file.job().cancel.is_cancelled().is_some() {
@@ -139,7 +178,7 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult
         }
         let message = result.message.take().unwrap_or_default();
         earlier.push(format!("attempt {} failed: {message}", attempt - 1));
-        result = run_once(lua, file, test);
+        result = run_once(lua, file, test, baseline);
         if result.status == TestStatus::Passed {
             result.message = Some(format!("flaky: passed at attempt {attempt}"));
         }
@@ -149,7 +188,7 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult
     result
 }
 
-fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult {
+fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, baseline: Option<&Baseline>) -> TestResult {
     let started = Instant::now();
     let run = TestRun::new(test.name.clone(), test.meta.clone());
     run.log.borrow_mut().extend(file.printed.take());
@@ -161,7 +200,10 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered) -> TestResult {
     let token = file.begin_test(&run, limit);
     file.scopes.enter();
 
-    let caught = run_body(lua, test, &run, limit, &token);
+    let caught = match baseline.map_or(Ok(()), Baseline::put_back) {
+        Ok(()) => run_body(lua, test, &run, limit, &token),
+        Err(text) => Some(Caught { text, line: None }),
+    };
     let ending = file.end_test();
     run.end();
 
@@ -265,8 +307,17 @@ impl Caught {
     }
 }
 
-/// Calls a function as Lua's `xpcall` does; the line is taken while the stack is still there.
+/// Calls a function for its effects.
 fn protect(lua: &Lua, function: &Function, args: impl IntoLuaMulti) -> Option<Caught> {
+    protect_values(lua, function, args).err()
+}
+
+/// Calls a function as Lua's `xpcall` does; the line is taken while the stack is still there.
+fn protect_values(
+    lua: &Lua,
+    function: &Function,
+    args: impl IntoLuaMulti,
+) -> Result<mlua::MultiValue, Caught> {
     let line = Rc::new(std::cell::Cell::new(None));
     let noted = Rc::clone(&line);
     let call = || -> mlua::Result<mlua::MultiValue> {
@@ -281,12 +332,12 @@ fn protect(lua: &Lua, function: &Function, args: impl IntoLuaMulti) -> Option<Ca
     };
     let text = match call() {
         Ok(mut result) => match result.pop_front() {
-            Some(Value::Boolean(true)) => return None,
+            Some(Value::Boolean(true)) => return Ok(result),
             _ => error_text(&result.pop_front().unwrap_or(Value::Nil)),
         },
         Err(error) => error.to_string(),
     };
-    Some(Caught {
+    Err(Caught {
         text,
         line: line.get(),
     })

@@ -44,6 +44,14 @@ impl Scopes {
         }
     }
 
+    /// Gives the file's own scope something to close, from wherever it is made.
+    pub(crate) fn own_by_file(&self, resource: Rc<dyn Resource>) {
+        match self.open.borrow_mut().first_mut() {
+            Some(scope) => scope.push(resource),
+            None => resource.close(),
+        }
+    }
+
     /// How deep the current scope is: 1 is the file's, 2 a test's.
     pub(crate) fn depth(&self) -> usize {
         self.open.borrow().len()

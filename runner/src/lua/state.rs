@@ -12,7 +12,8 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use super::binding::{Kind, function};
 use super::call::{Answer, Call, Raise, none};
 use super::file::File;
-use super::{interrupt, json, test_run, wait};
+use super::{fixture, interrupt, json, test_run, wait};
+use crate::fixture::Input;
 
 /// Where the state keeps Lua's own `xpcall`, whatever the test does with the global.
 pub(crate) const XPCALL: &str = "provium.xpcall";
@@ -41,6 +42,9 @@ pub(crate) fn new(file: &Rc<File>) -> mlua::Result<Lua> {
     io.get::<Function>("output")?
         .call::<()>(io.get::<Value>("stderr")?)?;
     set_require_path(&globals.get("package")?, file)?;
+    if file.building().is_some() {
+        fixture::watch_require(&lua)?;
+    }
     interrupt::watch(&lua)?;
     Ok(lua)
 }
@@ -72,6 +76,8 @@ fn dofile(call: &mut Call<'_>) -> Answer {
 fn load(call: &Call<'_>) -> Result<Function, Raise> {
     let path = call.name(0, "a string as path")?;
     let full = call.file().project().join(&path);
+    let input = Input::HostFile { path: full.clone() };
+    call.file().takes_in(input).map_err(|message| call.fail(message))?;
     let source =
         std::fs::read(&full).map_err(|error| call.fail(format_args!("{}: {error}", full.display())))?;
     call.lua()

@@ -309,6 +309,9 @@ fn log(call: &mut Call<'_>, t: &T) -> Answer {
 pub(crate) fn register(call: &mut Call<'_>) -> Answer {
     use super::file::Registered;
     let file = call.file();
+    if file.building().is_some() {
+        return Err(call.fail("a fixture has no tests; they go into a *.test.lua file that uses it"));
+    }
     if let Some(running) = file.running() {
         return Err(call.fail(format_args!(
             "cannot register a test while test `{}` runs",

@@ -4,9 +4,12 @@
 //! Absent on purpose: the life of a VM itself, which `guest::Vm` has without Lua.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mlua::Value;
+use provium_vmm::snapshot::Snapshot;
 
 use super::binding::{Kind, Method};
 use super::boot_options::BootOptions;
@@ -16,7 +19,8 @@ use super::lab::WeakLab;
 use super::remote::{self, Remote};
 use super::scope::Resource;
 use crate::config::Profile;
-use crate::guest::{self, GuestClient, GuestError, VmError, VmState};
+use crate::fixture::Input;
+use crate::guest::{self, Fixtures, GuestClient, GuestError, VmError, VmState};
 
 /// A VM.
 #[derive(Clone)]
@@ -28,12 +32,19 @@ struct Shared {
     options: RefCell<BootOptions>,
     core: RefCell<guest::Vm>,
     lab: WeakLab,
+    fixtures: Arc<Fixtures>,
     closed: Cell<bool>,
 }
 
 impl Vm {
     /// Declares a VM of `lab`.
-    pub(crate) fn new(name: String, profile: Profile, options: BootOptions, lab: WeakLab) -> Vm {
+    pub(crate) fn new(
+        name: String,
+        profile: Profile,
+        options: BootOptions,
+        lab: WeakLab,
+        fixtures: Arc<Fixtures>,
+    ) -> Vm {
         let core = guest::Vm::new(name.clone(), options.machine(&profile), options.boot_timeout());
         Vm(Rc::new(Shared {
             name,
@@ -41,8 +52,43 @@ impl Vm {
             options: RefCell::new(options),
             core: RefCell::new(core),
             lab,
+            fixtures,
             closed: Cell::default(),
         }))
+    }
+
+    /// Whether it was closed for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.get()
+    }
+
+    /// Its profile.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    /// What it was declared and booted with.
+    pub(crate) fn options(&self) -> BootOptions {
+        self.0.options.borrow().clone()
+    }
+
+    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did.
+    pub(crate) fn save(&self, folder: &Path, on_parent: bool) -> Result<Arc<Snapshot>, VmError> {
+        let arrival = self.0.options.borrow().arrival(&self.0.profile);
+        let mut core = self.0.core.borrow_mut();
+        // Only what is in the cache is sure to stay.
+        let cached = core.origin().is_some_and(|origin| self.0.fixtures.holds(origin));
+        core.snapshot(folder, on_parent && cached, arrival)
+    }
+
+    /// Starts it from a snapshot, or puts it back to one with `in_place`.
+    pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
+        let ready = self.0.fixtures.ready();
+        let mut core = self.0.core.borrow_mut();
+        match in_place {
+            true => core.put_back(snapshot, ready),
+            false => core.restore(snapshot, ready),
+        }
     }
 
     /// Its name.
@@ -56,7 +102,7 @@ impl Vm {
     }
 
     /// A failure in the words of this call.
-    fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
+    pub(crate) fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
         match error {
             VmError::Guest(error) => call.fail(format_args!("VM `{}`: {error}", self.0.name)),
             error => call.fail(error),
@@ -72,7 +118,7 @@ impl Vm {
     }
 
     /// Refuses a VM that was closed for good.
-    fn open(&self, call: &Call<'_>) -> Result<(), Raise> {
+    pub(crate) fn open(&self, call: &Call<'_>) -> Result<(), Raise> {
         match self.0.closed.get() {
             false => Ok(()),
             true => Err(call.fail(format_args!("VM `{}` is closed", self.0.name))),
@@ -82,7 +128,7 @@ impl Vm {
     /// Ends it for good and gives its name back.
     fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
-            self.0.core.borrow_mut().kill();
+            self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
             self.0.lab.forget(&self.0.name);
         }
     }
@@ -222,6 +268,7 @@ impl Kind for Vm {
                 run: |call, vm| one(call.lua(), Console::new(vm.clone()).into_userdata(call.lua())?),
             },
         ];
+        methods.extend(super::snapshot::vm_methods());
         methods.extend(remote::methods());
         methods
     }
@@ -244,6 +291,10 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     };
     let options = asked.over(&vm.0.options.borrow());
     let cancel = call.file().cancel();
+    let profile = Input::Profile {
+        name: vm.0.profile.name.clone(),
+    };
+    call.file().takes_in(profile).map_err(|message| call.fail(message))?;
     let mut core = vm.0.core.borrow_mut();
     core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;

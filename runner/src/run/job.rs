@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::select::NameFilter;
 use crate::cancel::Cancel;
 use crate::config::Config;
+use crate::guest::Fixtures;
 
 /// One test file to run.
 ///
@@ -33,6 +34,8 @@ pub struct FileJob {
     pub filter: Arc<NameFilter>,
     /// The file's time limit, for messages; `None` is no limit.
     pub timeout: Option<Duration>,
+    /// The project's fixtures, shared by all files of the run.
+    pub fixtures: Arc<Fixtures>,
     /// Cancelled when the file is to stop at once; a child of the run's own token.
     pub cancel: Arc<Cancel>,
 }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::{Cancel, CancelReason};
 use crate::config::Config;
 use crate::discover::TestFile;
+use crate::guest::Fixtures;
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus, Timeliness};
 use crate::report::{Event, FileEnd, Reporter};
 use job::FileJob;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub filter: NameFilter,
     /// The configuration.
     pub config: Arc<Config>,
+    /// The project's fixtures.
+    pub fixtures: Arc<Fixtures>,
     /// How long a cancelled file may take to clean up before its thread is given up.
     pub grace: Duration,
     /// Where results are noted, and what an earlier start has noted.
@@ -94,6 +97,7 @@ pub fn run(
         journal,
         filter: Arc::new(plan.filter),
         config: plan.config,
+        fixtures: plan.fixtures,
         timeout: plan.timeout,
         fail_fast: plan.fail_fast,
         grace: plan.grace,
@@ -151,6 +155,7 @@ struct Shared {
     journal: Option<Journal>,
     filter: Arc<NameFilter>,
     config: Arc<Config>,
+    fixtures: Arc<Fixtures>,
     timeout: Option<Duration>,
     fail_fast: bool,
     grace: Duration,
@@ -177,6 +182,7 @@ impl Shared {
             config: self.config.clone(),
             filter: self.filter.clone(),
             timeout: self.timeout,
+            fixtures: self.fixtures.clone(),
             cancel: cancel.clone(),
         };
         let shown = job.shown.clone();

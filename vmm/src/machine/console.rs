@@ -6,7 +6,8 @@
 //! does not end its machine.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bytes of log that are kept; of more, the oldest half goes.
 const MAX_LOG: usize = 16 << 20;
@@ -27,6 +28,7 @@ type Listener = Box<dyn Fn(PanicSign) + Send + Sync>;
 /// The console's log.
 pub(crate) struct Console {
     log: Mutex<Log>,
+    printed: Condvar,
     on_panic: Listener,
 }
 
@@ -34,6 +36,8 @@ pub(crate) struct Console {
 struct Log {
     bytes: Vec<u8>,
     line_start: usize,
+    /// Bytes that were let go.
+    dropped: u64,
 }
 
 impl Console {
@@ -41,6 +45,7 @@ impl Console {
     pub(crate) fn new(on_panic: Listener) -> Arc<Self> {
         Arc::new(Self {
             log: Mutex::default(),
+            printed: Condvar::new(),
             on_panic,
         })
     }
@@ -51,6 +56,7 @@ impl Console {
                 let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push(byte)
             };
+            self.printed.notify_all();
             // Outside of the lock: who listens may want to read the log.
             if let Some(sign) = sign {
                 (self.on_panic)(sign);
@@ -72,6 +78,20 @@ impl Console {
             .clone()
     }
 
+    /// What was printed from position `from` on, and the position behind it. Waits until there is something, at most
+    /// `limit`. Positions count every byte since the machine's start or its last snapshot; of what was let go, as of a
+    /// position that has never been, the rest follows from where it can.
+    pub(crate) fn since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = |log: &mut Log| log.end() <= from;
+        let (log, _) = self
+            .printed
+            .wait_timeout_while(log, limit, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let start = from.saturating_sub(log.dropped).min(log.bytes.len() as u64) as usize;
+        (log.bytes[start..].to_vec(), log.end())
+    }
+
     /// The last `max` bytes, from the start of a line where there is one.
     pub(crate) fn tail(&self, max: usize) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,10 +109,16 @@ impl Console {
 }
 
 impl Log {
+    /// The position behind the last byte.
+    fn end(&self) -> u64 {
+        self.dropped + self.bytes.len() as u64
+    }
+
     fn push(&mut self, byte: u8) -> Option<PanicSign> {
         if self.bytes.len() >= MAX_LOG {
             let cut = MAX_LOG / 2;
             self.bytes.drain(..cut);
+            self.dropped += cut as u64;
             self.line_start = self.line_start.saturating_sub(cut);
         }
         self.bytes.push(byte);
@@ -184,6 +210,24 @@ mod tests {
         assert_eq!(console.tail(20), "second line\nthird");
         assert_eq!(console.tail(17), "second line\nthird");
         assert_eq!(console.tail(3), "ird");
+    }
+
+    #[test]
+    fn readers_follow_by_position_and_wait_for_more() {
+        let console = Console::new(Box::new(|_| {}));
+        console.push(b"one");
+        let (bytes, at) = console.since(0, Duration::ZERO);
+        assert_eq!((&bytes[..], at), (&b"one"[..], 3));
+        assert_eq!(console.since(at, Duration::from_millis(5)), (Vec::new(), 3));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| console.since(at, Duration::from_secs(60)));
+            console.push(b"!");
+            assert_eq!(reader.join().unwrap(), (b"!".to_vec(), 4));
+        });
+        console.push(&vec![b'x'; MAX_LOG]);
+        let (bytes, end) = console.since(at, Duration::ZERO);
+        assert!(bytes.len() < MAX_LOG, "what was let go is not there");
+        assert_eq!(end, 4 + MAX_LOG as u64);
     }
 
     #[test]

@@ -370,6 +370,12 @@ impl Machine {
         self.console.tail(max)
     }
 
+    /// What the serial console has printed from position `from` on (0 is the start), and the position behind it; waits
+    /// for something to be there, at most `limit`.
+    pub fn console_since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
+        self.console.since(from, limit)
+    }
+
     /// Types into the serial console.
     ///
     /// # Errors

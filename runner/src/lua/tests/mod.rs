@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::config::{Config, Environment};
+use crate::guest::{Fixtures, Ready};
 use crate::lua::run_file;
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
 use crate::run::job::FileJob;
@@ -29,12 +30,14 @@ impl Progress for Silent {
 fn job(dir: &Path, source: &str) -> FileJob {
     let path = dir.join("a.test.lua");
     std::fs::write(&path, source).expect("the file can be written");
+    let config = Arc::new(Config::without_file(dir, &Environment::default()));
     FileJob {
         path,
         shown: "a.test.lua".to_owned(),
         project: dir.to_owned(),
         roots: vec![dir.join("lib")],
-        config: Arc::new(Config::without_file(dir, &Environment::default())),
+        fixtures: Fixtures::new(config.clone(), Ready::new(0), Box::new(|_| {})),
+        config,
         filter: Arc::new(NameFilter::default()),
         timeout: None,
         cancel: Cancel::new(),
