@@ -71,6 +71,12 @@ pub struct Which {
     /// The configuration [default: provium.toml here or in a parent folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+    /// Where guests run
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub accel: Accel,
+    /// What the emulated host gives to every command; there is nothing to keep in it
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub journal: Option<PathBuf>,
 }
 
 /// What building takes.
@@ -79,18 +85,17 @@ pub struct BuildArgs {
     /// Which.
     #[command(flatten)]
     pub which: Which,
-    /// Where guests run
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    pub accel: Accel,
     /// Show the output of profiles' `build` commands
     #[arg(short, long)]
     pub verbose: bool,
-    /// What the emulated host gives to every command; there is nothing to keep in it
-    #[arg(long, value_name = "FILE", hide = true)]
-    pub journal: Option<PathBuf>,
 }
 
 pub(super) fn fixture(args: &FixtureArgs, builder: BuildFixture<'_>) -> anyhow::Result<u8> {
+    if let FixtureCommand::List { which, .. } | FixtureCommand::Stale(which) | FixtureCommand::Why(which) = &args.command
+        && let Some(code) = inside(which)?
+    {
+        return Ok(code);
+    }
     match &args.command {
         FixtureCommand::List { which, json } => list(&Scene::open(which)?, *json),
         FixtureCommand::Build(args) => build(args, false, builder),
@@ -99,6 +104,27 @@ pub(super) fn fixture(args: &FixtureArgs, builder: BuildFixture<'_>) -> anyhow::
         FixtureCommand::Stale(which) => stale(&Scene::open(which)?),
         FixtureCommand::Why(which) => why(&Scene::open(which)?),
     }
+}
+
+/// Runs the command where guests run, for their processor is part of every key; `None` where that is here.
+fn inside(which: &Which) -> anyhow::Result<Option<u8>> {
+    if emulated::is_inside() {
+        return Ok(None);
+    }
+    let project = project(which)?;
+    // A host that can run no guests at all can still say what the cache holds.
+    match doctor::choose(which.accel) {
+        Ok(Way::EmulatedHost { .. }) => run::in_emulated_host(&project, 2).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn project(which: &Which) -> anyhow::Result<Project> {
+    let choose = ChooseArgs {
+        paths: Vec::new(),
+        config: which.config.clone(),
+    };
+    Project::load(&choose)
 }
 
 /// The project, its cache as it is, and the fixtures that are meant.
@@ -114,11 +140,7 @@ struct Scene {
 
 impl Scene {
     fn open(which: &Which) -> anyhow::Result<Scene> {
-        let choose = ChooseArgs {
-            paths: Vec::new(),
-            config: which.config.clone(),
-        };
-        let project = Project::load(&choose)?;
+        let project = project(which)?;
         let config = Arc::new(project.config.clone());
         let store = Arc::new(Store::look(&config.cache_dir, config.cache_max_size));
         let world = world(&config, &store)?;
@@ -298,7 +320,7 @@ fn build(args: &BuildArgs, anew: bool, builder: BuildFixture<'_>) -> anyhow::Res
     }
     scene.config.check_files()?;
     if !scene.config.profiles.is_empty()
-        && let Way::EmulatedHost { .. } = doctor::choose(args.accel)?
+        && let Way::EmulatedHost { .. } = doctor::choose(args.which.accel)?
     {
         drop(watch); // from here on signals are for the run inside
         return run::in_emulated_host(&scene.project, 2);

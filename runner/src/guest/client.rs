@@ -115,13 +115,19 @@ impl GuestClient {
     pub(super) fn resumed(
         stream: Box<dyn Stream>,
         pid: u32,
+        owed: u32,
         news: Option<Resumed>,
     ) -> Result<GuestClient, GuestError> {
-        let mut exchange = Exchange::new(stream);
+        let mut exchange = Exchange::resumed(stream, owed);
         if let Some(news) = news {
             exchange.request_in_advance(Request::Resumed(news))?;
         }
         Ok(GuestClient { exchange, pid })
+    }
+
+    /// Answers that are on their way, to requests nobody waits for.
+    pub(super) fn owed(&self) -> u32 {
+        self.exchange.owed()
     }
 
     /// The ports of the session's connection, by which it is found again in a resumed machine.

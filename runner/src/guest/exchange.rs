@@ -22,7 +22,7 @@ pub(super) struct Exchange {
     stream: Box<dyn Stream>,
     over: Option<String>,
     /// Answers to requests made in advance, which come before any other.
-    owed: usize,
+    owed: u32,
 }
 
 /// Takes `Data` frames, channel and bytes; says whether the request has such a channel.
@@ -34,6 +34,19 @@ pub(super) fn no_data(_channel: u8, _bytes: &[u8]) -> bool {
 }
 
 impl Exchange {
+    /// A connection that lived through a snapshot, with so many answers on their way.
+    pub(super) fn resumed(stream: Box<dyn Stream>, owed: u32) -> Exchange {
+        Exchange {
+            owed,
+            ..Exchange::new(stream)
+        }
+    }
+
+    /// Answers that are on their way.
+    pub(super) fn owed(&self) -> u32 {
+        self.owed
+    }
+
     /// A connection past its handshake.
     pub(super) fn new(stream: Box<dyn Stream>) -> Exchange {
         Exchange {

@@ -13,6 +13,7 @@ use provium_vmm::snapshot::{FORMAT_VERSION, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::ready::Ready;
+use super::resume::NOTE_VERSION;
 use crate::agent_archive::agent_archive;
 use crate::cancel::Cancel;
 use crate::config::Config;
@@ -176,7 +177,7 @@ pub fn this_machine() -> Machine {
     Machine {
         // A host without KVM can list fixtures and build none.
         cpu_model: HostModel::of_this_host().map_or_else(|error| error.to_string(), |model| model.to_string()),
-        snapshot_format: FORMAT_VERSION.to_string(),
+        snapshot_format: format!("{FORMAT_VERSION}.{NOTE_VERSION}"),
     }
 }
 

@@ -64,6 +64,9 @@ pub enum ResumeError {
     Entropy(std::io::Error),
 }
 
+/// The version of what a snapshot remembers of its guest besides the machine; goes up with every change of it.
+pub(super) const NOTE_VERSION: u32 = 1;
+
 /// What a snapshot remembers of its guest besides the machine.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
@@ -71,6 +74,8 @@ struct Note {
     ports: (u32, u32),
     /// The session's process in the guest.
     pid: u32,
+    /// Answers that were on their way.
+    owed: u32,
     /// What the guest is told when it is resumed.
     arrival: Arrival,
 }
@@ -96,6 +101,7 @@ pub fn save(
     let note = Note {
         ports,
         pid: guest.client.pid(),
+        owed: guest.client.owed(),
         arrival,
     };
     let options = SaveOptions {
@@ -172,7 +178,7 @@ fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<G
         .adopt(note.ports)
         .ok_or_else(|| no_session(format!("none between ports {} and {}", note.ports.0, note.ports.1)))?;
     machine.close_unclaimed();
-    Ok(GuestClient::resumed(Box::new(stream), note.pid, news(arrival)?)?)
+    Ok(GuestClient::resumed(Box::new(stream), note.pid, note.owed, news(arrival)?)?)
 }
 
 fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
@@ -190,4 +196,22 @@ fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
     });
     let anything = entropy.is_some() || wall_clock_ns.is_some();
     Ok(anything.then_some(Resumed { entropy, wall_clock_ns }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_note_has_a_new_version() {
+        let note = Note {
+            ports: (1, 2),
+            pid: 3,
+            owed: 4,
+            arrival: Arrival::default(),
+        };
+        let bytes = rmp_serde::to_vec(&note).unwrap();
+        let known = (1, vec![0x94, 0x92, 1, 2, 3, 4, 0x92, 0xc3, 0xc3]);
+        assert_eq!((NOTE_VERSION, bytes), known, "raise NOTE_VERSION with every change of the note");
+    }
 }

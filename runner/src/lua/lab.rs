@@ -104,11 +104,6 @@ impl Lab {
         free.unwrap_or_default()
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.0.name
-    }
-
     /// Its VMs in the order of their declaration.
     pub(crate) fn vms(&self) -> Vec<Vm> {
         self.0
