@@ -6,6 +6,8 @@ use crate::lua::binding::Kind;
 use crate::lua::console::Console;
 use crate::lua::lab::Lab;
 use crate::lua::run_result::RunResult;
+use crate::lua::snapshot::{LabSnapshot, Snapshot};
+use crate::lua::stream::ConsoleStream;
 use crate::lua::test_run::T;
 use crate::lua::vm::Vm;
 
@@ -32,6 +34,9 @@ fn every_method_has_a_line_and_every_line_a_method() {
         methods::<Vm>(),
         methods::<RunResult>(),
         methods::<Console>(),
+        methods::<ConsoleStream>(),
+        methods::<Snapshot>(),
+        methods::<LabSnapshot>(),
     ]
     .concat()
     .into_iter()
