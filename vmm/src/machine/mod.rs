@@ -37,6 +37,8 @@ pub(crate) use config::MIN_SHELL_MEMORY;
 pub use config::{ConfigError, Discovery, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, MachineConfig};
 pub use end::EndReason;
 pub use save::SaveOptions;
+#[cfg(test)]
+pub(crate) use save::locate;
 
 use crate::boot::acpi::AcpiError;
 use crate::boot::kernel::{self, LoadError};

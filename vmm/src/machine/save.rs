@@ -162,7 +162,7 @@ pub(super) fn read_page(ram: &GuestRam, page: u64, content: &mut [u8]) {
 }
 
 /// Where in guest memory the page with this number in a memory file is.
-pub(super) fn locate(
+pub(crate) fn locate(
     ram: &GuestRam,
     page: u64,
 ) -> Option<(&<GuestRam as GuestMemoryBackend>::R, MemoryRegionAddress)> {

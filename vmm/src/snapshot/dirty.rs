@@ -57,3 +57,72 @@ impl DirtyPages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::*;
+    use crate::machine::locate;
+
+    /// 70 pages below the hole, whose bits end within a word, and 130 above it.
+    fn ram() -> GuestRam {
+        let ranges = [(GuestAddress(0), 70 * 4096), (GuestAddress(4 << 30), 130 * 4096)];
+        GuestRam::from_ranges(&ranges).unwrap()
+    }
+
+    fn set(dirty: &mut DirtyPages, region: usize, page: usize) {
+        dirty.regions[region][page / 64] |= 1 << (page % 64);
+    }
+
+    #[test]
+    fn pages_above_the_hole_are_numbered_after_those_below() {
+        let ram = ram();
+        let mut dirty = DirtyPages {
+            regions: vec![vec![0; 2], vec![0; 3]],
+        };
+        assert_eq!(dirty.iter(&ram).count(), 0);
+        for page in [0, 63, 64, 69] {
+            set(&mut dirty, 0, page);
+        }
+        for page in [0, 1, 64, 129] {
+            set(&mut dirty, 1, page);
+        }
+        let pages: Vec<u64> = dirty.iter(&ram).collect();
+        assert_eq!(pages, [0, 63, 64, 69, 70, 71, 134, 199]);
+        for (page, address) in pages.into_iter().zip([0, 63, 64, 69, 1 << 20, (1 << 20) + 1, (1 << 20) + 64]) {
+            let (region, at) = locate(&ram, page).unwrap();
+            assert_eq!(region.start_addr().0 + at.0, address * PAGE, "page {page}");
+        }
+        dirty.clear();
+        assert_eq!(dirty.iter(&ram).count(), 0);
+    }
+
+    #[test]
+    fn bits_beyond_a_regions_end_are_no_pages() {
+        let ram = ram();
+        let dirty = DirtyPages {
+            regions: vec![vec![0, u64::MAX], vec![0, 0, u64::MAX]],
+        };
+        let pages: Vec<u64> = dirty.iter(&ram).collect();
+        let expected: Vec<u64> = (64..70).chain(70 + 128..70 + 130).collect();
+        assert_eq!(pages, expected);
+        assert!(locate(&ram, 200).is_none());
+    }
+
+    #[test]
+    fn what_devices_write_is_in_the_memorys_own_bitmap() {
+        let ram = ram();
+        for address in [5 * PAGE + 4095, (4 << 30) + 129 * PAGE] {
+            ram.write_slice(&[1], GuestAddress(address)).unwrap();
+        }
+        ram.write_slice(&[1, 2], GuestAddress(8 * PAGE - 1)).unwrap();
+        let regions = ram.iter().map(|region| (**region).bitmap().get_and_reset());
+        let dirty = DirtyPages {
+            regions: regions.collect(),
+        };
+        assert_eq!(dirty.iter(&ram).collect::<Vec<_>>(), [5, 7, 8, 199]);
+        let again = ram.iter().flat_map(|region| (**region).bitmap().get_and_reset());
+        assert!(again.into_iter().all(|word| word == 0), "each is told once");
+    }
+}

@@ -92,7 +92,7 @@ mod tests {
 
     /// The first 16 digits of a digest of the sample's bytes, by version. A structure that changes makes another
     /// digest, and needs another version.
-    const FINGERPRINTS: [(u32, u64); 1] = [(1, 0)];
+    const FINGERPRINTS: [(u32, u64); 1] = [(1, 0x8991_2a04_64e5_5742)];
 
     #[test]
     fn a_changed_format_has_a_new_version() {

@@ -159,3 +159,136 @@ impl Drop for Pages {
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vm_memory::{Bytes, GuestAddress};
+
+    use super::super::LayerWriter;
+    use super::super::state::tests::sample;
+    use super::*;
+
+    /// Pages of the machine here: 80 below the hole, 48 above it.
+    const PAGES: u64 = 128;
+    const LOW: u64 = 80;
+
+    /// Content by page number; what is absent was never written.
+    type Content = [(u64, u8)];
+
+    fn layer(folder: &Path, pages: &Content, parent: Option<&Arc<Image>>) -> Arc<Image> {
+        std::fs::create_dir(folder).unwrap();
+        let mut writer = LayerWriter::create(folder, PAGES * PAGE).unwrap();
+        for (page, byte) in pages {
+            writer.push(*page, &[*byte; PAGE as usize]).unwrap();
+        }
+        let mut state = sample();
+        state.shape.memory = PAGES * PAGE;
+        state.memory.index = writer.finish().unwrap();
+        Arc::new(Image::open(folder, &state, parent.cloned()).unwrap())
+    }
+
+    /// What every page should hold, the last layer on top.
+    fn stacked(layers: &[&Content]) -> Vec<u8> {
+        let mut pages = vec![0; PAGES as usize];
+        for (page, byte) in layers.iter().flat_map(|layer| layer.iter()) {
+            pages[*page as usize] = *byte;
+        }
+        pages
+    }
+
+    fn seen_by_a_guest(image: &Image) -> (GuestRam, Vec<u8>) {
+        let low = LOW * PAGE;
+        let ranges = [
+            (GuestAddress(0), low as usize),
+            (GuestAddress(4 << 30), (PAGES * PAGE - low) as usize),
+        ];
+        let ram = GuestRam::from_ranges(&ranges).unwrap();
+        ram.write_slice(&vec![0xee; low as usize], GuestAddress(0)).unwrap();
+        image.map_onto(&ram).unwrap();
+        let pages = guest_pages(&ram);
+        (ram, pages)
+    }
+
+    fn guest_pages(ram: &GuestRam) -> Vec<u8> {
+        let page = |page: u64| {
+            let at = if page < LOW { page * PAGE } else { (4 << 30) + (page - LOW) * PAGE };
+            let mut content = [0xdd; PAGE as usize];
+            ram.read_slice(&mut content, GuestAddress(at)).unwrap();
+            uniform(&content)
+        };
+        (0..PAGES).map(page).collect()
+    }
+
+    fn uniform(content: &[u8]) -> u8 {
+        assert!(content.iter().all(|byte| *byte == content[0]), "half a page");
+        content[0]
+    }
+
+    fn seen_by_a_reader(image: &Image) -> Vec<u8> {
+        let pages = image.map_pages().unwrap();
+        (0..PAGES).map(|page| uniform(pages.page(page))).collect()
+    }
+
+    #[test]
+    fn each_layer_covers_those_below_it_page_by_page() {
+        let folder = tempfile::tempdir().unwrap();
+        // A run over the hole; then zeros over what was not zero, a page of each layer's own, the ends.
+        let base: &Content = &[(0, 1), (1, 2), (2, 3), (10, 4), (78, 5), (79, 6), (80, 7), (81, 8), (127, 9)];
+        let child: &Content = &[(1, 0), (2, 11), (20, 12), (79, 0), (80, 13), (127, 14)];
+        let grandchild: &Content = &[(0, 21), (2, 0), (20, 0), (30, 22), (80, 23), (126, 24)];
+        let base_image = layer(&folder.path().join("base"), base, None);
+        let child_image = layer(&folder.path().join("child"), child, Some(&base_image));
+        let grandchild_image = layer(&folder.path().join("grandchild"), grandchild, Some(&child_image));
+        let cases = [
+            (&base_image, stacked(&[base])),
+            (&child_image, stacked(&[base, child])),
+            (&grandchild_image, stacked(&[base, child, grandchild])),
+        ];
+        for (image, expected) in cases {
+            image.verify().unwrap();
+            assert_eq!(seen_by_a_reader(image), expected);
+            assert_eq!(seen_by_a_guest(image).1, expected);
+            let named = image.pages_of_all_layers();
+            let missing = (0..PAGES).filter(|page| expected[*page as usize] != 0 && !named.contains(page));
+            assert_eq!(missing.count(), 0, "a page that is not zero and in no layer");
+        }
+        let parents = grandchild_image.parents();
+        assert_eq!(parents, ["child", "base"].map(|name| folder.path().join(name)));
+    }
+
+    #[test]
+    fn what_a_guest_writes_stays_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let base: &Content = &[(0, 1), (80, 2)];
+        let child: &Content = &[(1, 3), (81, 4)];
+        let base_image = layer(&folder.path().join("base"), base, None);
+        let image = layer(&folder.path().join("child"), child, Some(&base_image));
+        let expected = stacked(&[base, child]);
+        let (one, _) = seen_by_a_guest(&image);
+        let (other, _) = seen_by_a_guest(&image);
+        for page in 0..LOW {
+            one.write_slice(&[0x77; PAGE as usize], GuestAddress(page * PAGE)).unwrap();
+        }
+        assert_eq!(guest_pages(&other), expected);
+        assert_eq!(seen_by_a_reader(&image), expected);
+        image.verify().unwrap();
+        image.map_onto(&one).unwrap();
+        assert_eq!(guest_pages(&one), expected, "mapped again, it is as it was");
+    }
+
+    #[test]
+    fn a_memory_file_of_another_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = layer(&folder.path().join("base"), &[(0, 1)], None);
+        let mut state = sample();
+        state.shape.memory = PAGES * PAGE;
+        for len in [0, PAGES * PAGE - 1, PAGES * PAGE + 1] {
+            File::options().write(true).open(&image.path).unwrap().set_len(len).unwrap();
+            let error = Image::open(&image.folder, &state, None).err().unwrap().to_string();
+            assert!(error.contains(&format!("has {len} bytes and should have")), "{error}");
+            assert!(image.verify().is_err());
+        }
+        std::fs::remove_file(&image.path).unwrap();
+        assert!(Image::open(&image.folder, &state, None).is_err());
+    }
+}

@@ -267,3 +267,74 @@ const MAX_DEPTH: usize = 32;
 pub(crate) fn write_state(folder: &Path, state: &MachineState) -> Result<(), SnapshotError> {
     format::write(folder, state)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::state::Parent;
+    use super::state::tests::sample;
+    use super::*;
+
+    /// A snapshot of one page, on `parent` if there is one.
+    fn write(folder: &Path, name: u64, parent: Option<(&Path, u64)>) -> Result<Arc<Snapshot>, SnapshotError> {
+        std::fs::create_dir_all(folder).unwrap();
+        let _ = std::fs::remove_file(folder.join(MEMORY_FILE));
+        let mut state = sample();
+        let mut writer = LayerWriter::create(folder, state.shape.memory)?;
+        writer.push(name, &[name as u8; PAGE as usize])?;
+        state.id = SnapshotId(0, name);
+        state.memory.index = writer.finish()?;
+        state.memory.parent = parent.map(|(folder, name)| Parent {
+            folder: folder.to_owned(),
+            id: SnapshotId(0, name),
+        });
+        write_state(folder, &state)?;
+        Snapshot::open(folder)
+    }
+
+    #[test]
+    fn a_stack_is_opened_and_verified_down_to_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(&at("1"), 1, None).unwrap();
+        write(&at("2"), 2, Some((&at("1"), 1))).unwrap();
+        let top = write(&at("3"), 3, Some((&at("2"), 2))).unwrap();
+        assert_eq!(top.parents(), [at("2"), at("1")]);
+        assert_eq!((top.own_pages(), top.id()), (1, SnapshotId(0, 3)));
+        let pages = top.pages().unwrap();
+        let seen = [0, 1, 2, 3, 4].map(|page| pages.page(page)[0]);
+        assert_eq!(seen, [0, 1, 2, 3, 0]);
+        top.verify().unwrap();
+        let base = std::fs::File::options().write(true).open(at("1").join(MEMORY_FILE)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&base, &[9], PAGE).unwrap();
+        let error = top.verify().unwrap_err().to_string();
+        assert!(error.contains(&at("1").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_parent_that_is_gone_or_another_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, top) = (folder.path().join("base"), folder.path().join("top"));
+        write(&base, 1, None).unwrap();
+        write(&top, 2, Some((&base, 1))).unwrap();
+        let error = || {
+            let error = Snapshot::open(&top).unwrap_err();
+            assert!(matches!(error, SnapshotError::Parent { .. }), "{error}");
+            error.to_string()
+        };
+        write(&base, 5, None).unwrap();
+        assert!(error().contains(&format!("{} has been replaced", base.display())));
+        std::fs::write(base.join(STATE_FILE), b"PROVIUM").unwrap();
+        assert!(error().contains("has only 7 bytes"));
+        std::fs::remove_dir_all(&base).unwrap();
+        assert!(error().contains("No such file"));
+        write(&base, 1, None).unwrap();
+        Snapshot::open(&top).unwrap();
+    }
+
+    #[test]
+    fn a_circle_of_parents_is_no_endless_walk() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(folder.path(), 1, Some((folder.path(), 1))).unwrap_err().to_string();
+        assert!(error.contains("snapshots are stacked"), "{error}");
+    }
+}

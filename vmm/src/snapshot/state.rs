@@ -100,3 +100,194 @@ impl MachineState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use kvm_bindings::{
+        kvm_debugregs, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events, kvm_xcrs,
+    };
+    use provium_devices::QueueState;
+    use provium_devices::virtio::DeviceState;
+    use provium_devices::virtio::rng::RngState;
+    use provium_devices::virtio::vsock::{ConnectionState, Half, PhaseState, VsockState};
+
+    use super::*;
+    use crate::kvm::msrs::MsrState;
+
+    /// A state with something in every place, the same on every call.
+    pub(crate) fn sample() -> MachineState {
+        MachineState {
+            id: SnapshotId(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210),
+            host: HostModel {
+                cpu: "A Processor".to_owned(),
+                cpuid: 0x1122_3344_5566_7788,
+                kernel: "6.1.0".to_owned(),
+            },
+            saved_at_ns: 1_700_000_000_123_456_789,
+            shape: Shape {
+                memory: 64 << 20,
+                cpus: 2,
+            },
+            memory: MemoryState {
+                parent: Some(Parent {
+                    folder: PathBuf::from("/snapshots/parent"),
+                    id: SnapshotId(1, 2),
+                }),
+                index: PageIndex {
+                    runs: vec![(0, 3), (100, 1), (16_383, 1)],
+                    checksum: 0x99aa_bbcc_ddee_ff00,
+                },
+            },
+            vcpus: vec![vcpu(1), vcpu(2)],
+            chips: ChipsState {
+                irqchips: (0..3)
+                    .map(|chip_id| kvm_irqchip {
+                        chip_id,
+                        ..Default::default()
+                    })
+                    .collect(),
+                clock_ns: 3_000_000_000,
+            },
+            devices: devices(),
+            note: b"what the caller wants to find again".to_vec(),
+        }
+    }
+
+    fn vcpu(number: u8) -> VcpuState {
+        let word = u64::from(number) << 32;
+        let mut lapic = kvm_lapic_state::default();
+        lapic.regs[0x23] = number as _;
+        VcpuState {
+            mp_state: kvm_mp_state {
+                mp_state: u32::from(number),
+            },
+            regs: kvm_regs {
+                rax: word | 1,
+                rip: word | 2,
+                rflags: 0x202,
+                ..Default::default()
+            },
+            sregs: kvm_sregs {
+                cr3: word | 3,
+                efer: 0xd01,
+                ..Default::default()
+            },
+            xsave: (0..4096u32).map(|at| (at / 16) as u8 ^ number).collect(),
+            xcrs: (number == 1).then(|| kvm_xcrs {
+                nr_xcrs: 1,
+                ..Default::default()
+            }),
+            debug_regs: kvm_debugregs {
+                dr6: 0xffff_0ff0,
+                dr7: 0x400 | u64::from(number),
+                ..Default::default()
+            },
+            lapic,
+            msrs: (0..4)
+                .map(|index| MsrState {
+                    index: 0xc000_0080 + index,
+                    data: word | u64::from(index),
+                })
+                .collect(),
+            events: kvm_vcpu_events {
+                sipi_vector: u32::from(number),
+                exception_payload: word,
+                ..Default::default()
+            },
+            tsc: word | 4,
+            tsc_khz: 2_000_000,
+        }
+    }
+
+    fn devices() -> DevicesState {
+        let queue = QueueState {
+            max_size: 256,
+            size: 128,
+            ready: true,
+            event_idx: true,
+            next_avail: 7,
+            next_used: 6,
+            desc_table: 0x1000,
+            avail_ring: 0x2000,
+            used_ring: 0x3000,
+        };
+        let vsock = VsockState {
+            guest_cid: 3,
+            next_port: 0x4000_0001,
+            control: vec![vec![1; 44].into()],
+            connections: vec![ConnectionState {
+                host_port: 70,
+                guest_port: 1000,
+                phase: PhaseState::Open,
+                received: b"unread".to_vec(),
+                guest: Half {
+                    sends: true,
+                    receives: true,
+                },
+                host: Half {
+                    sends: false,
+                    receives: true,
+                },
+                credit_requested: true,
+                taken: 10,
+                advertised: 9,
+                sent: 8,
+                guest_buffer: 65_536,
+                guest_taken: 7,
+            }],
+        };
+        let transport = |device_id, device, queues| TransportState {
+            device_id,
+            status: 15,
+            device_features_sel: 1,
+            driver_features_sel: 1,
+            driver_features: 1 << 32,
+            queue_sel: 1,
+            active: true,
+            interrupt: 1,
+            queues: vec![queue; queues],
+            device,
+        };
+        DevicesState {
+            serial: SerialState {
+                registers: [12, 0, 3, 1, 3, 0x60, 8, 0, 9],
+                fifo: b"in".to_vec(),
+                input: b"later".to_vec(),
+            },
+            pci_address: 0x8000_0000,
+            virtio: vec![
+                transport(19, DeviceState::Vsock(vsock), 3),
+                transport(4, DeviceState::Rng(RngState { stream: Some(42) }), 1),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_state_no_machine_can_have_is_refused() {
+        let folder = Path::new("/nowhere");
+        sample().check(folder).unwrap();
+        type Spoil = fn(&mut MachineState);
+        let spoils: [(&str, Spoil); 9] = [
+            ("0 bytes of memory", |state| state.shape.memory = 0),
+            ("bytes of memory", |state| state.shape.memory += 1),
+            ("bytes of memory", |state| state.shape.memory = u64::MAX & !4095),
+            ("1 vCPUs and 2 states", |state| state.shape.cpus = 1),
+            ("0 vCPUs", |state| {
+                state.shape.cpus = 0;
+                state.vcpus.clear();
+            }),
+            ("2 vCPUs and 3 states", |state| state.vcpus.push(vcpu(3))),
+            ("chips are missing", |state| {
+                state.chips.irqchips.pop();
+            }),
+            ("chips are missing", |state| state.chips.irqchips.swap(0, 2)),
+            ("page 16384", |state| state.memory.index.runs.push((16_384, 1))),
+        ];
+        for (expected, spoil) in spoils {
+            let mut state = sample();
+            spoil(&mut state);
+            let error = state.check(folder).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -110,7 +110,12 @@ impl State {
         let control = check(state, self.guest_cid)?;
         self.active = None;
         self.control.clear();
+        // Who has called and was not accepted has not called in what the guest now remembers.
+        for listener in self.listeners.values_mut() {
+            listener.backlog.clear();
+        }
         self.reset_all();
+        self.connections.retain(|_, connection| connection.handles > 0);
         self.next_port = state.next_port;
         for saved in &state.connections {
             let ports = Ports {

@@ -416,10 +416,23 @@ impl State {
             && connection.is_alive()
         {
             let ports = connection.ports;
-            self.send_control(ports, op::RST, 0);
+            let unheard = connection.phase == Phase::Connecting && self.take_back_request(ports);
+            if !unheard {
+                self.send_control(ports, op::RST, 0);
+            }
             self.finish(id, Phase::Reset);
             self.flush_control();
         }
+    }
+
+    /// Whether a request still waited for a buffer, so that the guest will never hear of it. Were it answered by a
+    /// reset, calls to a guest that takes nothing would fill the queue without bound.
+    fn take_back_request(&mut self, ports: Ports) -> bool {
+        let request = |header: &Header| {
+            (header.op, header.src_port, header.dst_port) == (op::REQUEST, ports.host, ports.guest)
+        };
+        let waiting = self.control.iter().position(request);
+        waiting.and_then(|at| self.control.remove(at)).is_some()
     }
 
     /// A connection's ports are free again; it stays for whoever holds it.

@@ -1,6 +1,8 @@
 //! The device against a driver without a guest: the driver plays Linux's side of the protocol, and a few
 //! things Linux would never do.
 
+mod saved;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
