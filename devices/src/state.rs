@@ -71,7 +71,10 @@ impl QueueState {
     /// The queue in this state; one that is ready has to lie in `ram`.
     pub fn queue(&self, max_size: u16, ram: &GuestRam, device: &'static str) -> Result<Queue, StateError> {
         if self.max_size != max_size {
-            let what = format!("a queue of at most {} descriptors, expected {max_size}", self.max_size);
+            let what = format!(
+                "a queue of at most {} descriptors, expected {max_size}",
+                self.max_size
+            );
             return Err(StateError::new(device, what));
         }
         let state = virtio_queue::QueueState {
@@ -85,7 +88,8 @@ impl QueueState {
             avail_ring: self.avail_ring,
             used_ring: self.used_ring,
         };
-        let queue = Queue::try_from(state).map_err(|error| StateError::new(device, format!("queue: {error}")))?;
+        let queue =
+            Queue::try_from(state).map_err(|error| StateError::new(device, format!("queue: {error}")))?;
         if queue.ready() && !queue.is_valid(ram) {
             let what = format!("a queue at {:#x} lies outside of guest memory", self.desc_table);
             return Err(StateError::new(device, what));

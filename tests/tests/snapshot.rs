@@ -16,22 +16,35 @@ fn saved(guest: &Guest) -> (tempfile::TempDir, Arc<Snapshot>) {
 #[test]
 fn a_resumed_guest_goes_on_where_it_was() {
     let mut guest = boot_guest(config());
-    assert_eq!(stdout(&mut guest, "echo kept > /tmp/mark; cat /tmp/mark"), "kept\n");
+    assert_eq!(
+        stdout(&mut guest, "echo kept > /tmp/mark; cat /tmp/mark"),
+        "kept\n"
+    );
     let (_folder, snapshot) = saved(&guest);
-    assert_eq!(stdout(&mut guest, "echo more >> /tmp/mark; cat /tmp/mark"), "kept\nmore\n", "the guest goes on");
+    assert_eq!(
+        stdout(&mut guest, "echo more >> /tmp/mark; cat /tmp/mark"),
+        "kept\nmore\n",
+        "the guest goes on"
+    );
     for _ in 0..3 {
         let start = Instant::now();
         let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
         resumed.client.ping().unwrap();
         println!("resume to first reply: {:?}", start.elapsed());
-        assert_eq!(stdout(&mut resumed, "cat /tmp/mark; echo changed > /tmp/mark"), "kept\n");
+        assert_eq!(
+            stdout(&mut resumed, "cat /tmp/mark; echo changed > /tmp/mark"),
+            "kept\n"
+        );
     }
     let before = Instant::now();
     let pages = reset(&mut guest, &snapshot, Arrival::default()).unwrap();
     guest.client.ping().unwrap();
     println!("reset of {pages:?} pages: {:?}", before.elapsed());
     assert!(pages.is_some_and(|pages| pages > 0));
-    assert_eq!(stdout(&mut guest, "cat /tmp/mark; sleep 0.1; echo slept"), "kept\nslept\n");
+    assert_eq!(
+        stdout(&mut guest, "cat /tmp/mark; sleep 0.1; echo slept"),
+        "kept\nslept\n"
+    );
 }
 
 #[test]
@@ -51,9 +64,15 @@ fn time_goes_on_without_a_jump_and_the_wall_clock_is_right() {
         };
         let mut resumed = resume(&snapshot, arrival).unwrap();
         let at_resume = uptime(&mut resumed);
-        assert!((at_save - 1.5..at_save + 1.5).contains(&at_resume), "{at_save} at the save, {at_resume} after");
+        assert!(
+            (at_save - 1.5..at_save + 1.5).contains(&at_resume),
+            "{at_save} at the save, {at_resume} after"
+        );
         let date: i64 = stdout(&mut resumed, "date +%s").trim().parse().unwrap();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let late = now as i64 - date;
         assert_eq!(late < 2, correct_clock, "the guest's clock is {late} s late");
     }

@@ -26,8 +26,8 @@ pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
 pub use machine::{
-    ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig, MachineError,
-    SaveOptions,
+    ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig,
+    MachineError, SaveOptions,
 };
 pub use provium_devices::StateError;
 pub use provium_devices::bus::BusError;

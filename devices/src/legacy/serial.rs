@@ -95,7 +95,10 @@ impl<W: Write + Send> SerialPort<W> {
         W: Clone,
     {
         if state.input.len() > MAX_PENDING_INPUT {
-            let what = format!("{} bytes of input, at most {MAX_PENDING_INPUT}", state.input.len());
+            let what = format!(
+                "{} bytes of input, at most {MAX_PENDING_INPUT}",
+                state.input.len()
+            );
             return Err(StateError::new("serial port", what));
         }
         let [dll, dlh, ier, iir, lcr, lsr, mcr, msr, scratch] = state.registers;

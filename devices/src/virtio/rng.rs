@@ -95,7 +95,9 @@ impl VirtioDevice for Rng {
         let DeviceState::Rng(state) = state else {
             return Err(StateError::new("random number device", "it is another device's"));
         };
-        self.source = state.stream.map_or(Source::Host, |at| Source::Seeded(SplitMix64(at)));
+        self.source = state
+            .stream
+            .map_or(Source::Host, |at| Source::Seeded(SplitMix64(at)));
         self.active = activation;
         Ok(())
     }

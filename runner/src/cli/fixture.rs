@@ -91,7 +91,8 @@ pub struct BuildArgs {
 }
 
 pub(super) fn fixture(args: &FixtureArgs, builder: BuildFixture<'_>) -> anyhow::Result<u8> {
-    if let FixtureCommand::List { which, .. } | FixtureCommand::Stale(which) | FixtureCommand::Why(which) = &args.command
+    if let FixtureCommand::List { which, .. } | FixtureCommand::Stale(which) | FixtureCommand::Why(which) =
+        &args.command
         && let Some(code) = inside(which)?
     {
         return Ok(code);

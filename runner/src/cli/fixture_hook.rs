@@ -27,7 +27,9 @@ pub(super) fn build_fixture(order: Order<'_>) -> anyhow::Result<Entry> {
     let mut build = |building: &crate::fixture::Building| {
         lua::build_fixture(order.config, &fixtures, order.source, building, order.cancel)
     };
-    let obtained = order.store.obtain(&request, &mut build, &verify_entry, order.on_event);
+    let obtained = order
+        .store
+        .obtain(&request, &mut build, &verify_entry, order.on_event);
     fixtures.close();
     obtained.map_err(|error| match error {
         ObtainError::Build(message) => anyhow::anyhow!("{message}"),

@@ -14,6 +14,7 @@ use super::settings::{Settings, Surroundings};
 use super::{EXIT_HARNESS, Project, exit_code};
 use crate::cancel::{Cancel, CancelReason};
 use crate::doctor::{self, Way};
+use crate::guest::{Fixtures, Ready};
 use crate::report::{
     GithubReporter, JsonReporter, LiveReporter, Output, Paint, PlainReporter, ProgressReporter, Reporter,
     Reporters,
@@ -23,7 +24,6 @@ use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::run::journal::Journal;
 use crate::run::select::NameFilter;
 use crate::run::{self, Plan};
-use crate::guest::{Fixtures, Ready};
 use crate::{emulated, fixture, lua};
 
 /// How long a file may take to clean up once it is told to stop.

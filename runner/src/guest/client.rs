@@ -8,8 +8,8 @@ use std::io::Read;
 use std::time::Duration;
 
 use provium_protocol::{
-    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, Resumed, STDERR, STDOUT, Stat,
-    Syscall, VERSION, Welcome, read_frame, write_frame,
+    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, Resumed, STDERR,
+    STDOUT, Stat, Syscall, VERSION, Welcome, read_frame, write_frame,
 };
 use serde_bytes::ByteBuf;
 

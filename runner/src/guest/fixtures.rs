@@ -18,7 +18,8 @@ use crate::agent_archive::agent_archive;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::fixture::{
-    Building, Chain, Digest, Entry, Event, FixtureSource, Machine, ObtainError, ProjectWorld, Request, Store, World,
+    Building, Chain, Digest, Entry, Event, FixtureSource, Machine, ObtainError, ProjectWorld, Request, Store,
+    World,
 };
 
 /// The file of an entry that says which VMs are in it.
@@ -76,7 +77,9 @@ struct Cache {
 
 impl std::fmt::Debug for Fixtures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fixtures").field("ready", &self.ready).finish_non_exhaustive()
+        f.debug_struct("Fixtures")
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +112,11 @@ impl Fixtures {
             };
             let (store, project) = open().map_err(|error: crate::fixture::FixtureError| error.to_string())?;
             let world: Arc<dyn World> = Arc::clone(&project) as Arc<dyn World>;
-            Ok(Cache { store, world, project })
+            Ok(Cache {
+                store,
+                world,
+                project,
+            })
         });
         opened.as_ref().map_err(Clone::clone)
     }
@@ -135,7 +142,12 @@ impl Fixtures {
         cancel: &Cancel,
         build: &mut dyn FnMut(&Building) -> Result<(), String>,
     ) -> Result<Arc<Fixture>, String> {
-        let known = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&source.path).cloned();
+        let known = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&source.path)
+            .cloned();
         if let Some(fixture) = known {
             return Ok(fixture);
         }
@@ -176,7 +188,8 @@ impl Fixtures {
 pub fn this_machine() -> Machine {
     Machine {
         // A host without KVM can list fixtures and build none.
-        cpu_model: HostModel::of_this_host().map_or_else(|error| error.to_string(), |model| model.to_string()),
+        cpu_model: HostModel::of_this_host()
+            .map_or_else(|error| error.to_string(), |model| model.to_string()),
         snapshot_format: format!("{FORMAT_VERSION}.{NOTE_VERSION}"),
     }
 }
@@ -213,14 +226,19 @@ impl FixtureMeta {
 pub fn read_meta(folder: &Path) -> Result<FixtureMeta, String> {
     let path = folder.join(META);
     let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let meta: FixtureMeta = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let meta: FixtureMeta =
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let below = |vm: &FixtureVm| {
         Path::new(&vm.folder)
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_)))
     };
     match meta.vms.iter().find(|vm| !below(vm)) {
-        Some(vm) => Err(format!("{}: `{}` is no folder below it", path.display(), vm.folder)),
+        Some(vm) => Err(format!(
+            "{}: `{}` is no folder below it",
+            path.display(),
+            vm.folder
+        )),
         None => Ok(meta),
     }
 }

@@ -21,7 +21,9 @@ pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
 pub use cmdline::with_agent;
 pub use error::GuestError;
-pub use fixtures::{Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, read_meta, this_machine, verify_entry};
+pub use fixtures::{
+    Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, read_meta, this_machine, verify_entry,
+};
 pub use ready::Ready;
 pub use resume::{Arrival, ResumeError, arrival_of, reset, resume, resume_in, save};
 pub use stream::Stream;

@@ -150,7 +150,11 @@ pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
 ///
 /// # Errors
 /// [`ResumeError`]; the machine has ended then, unless the snapshot was refused at once.
-pub fn reset(guest: &mut Guest, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Option<u64>, ResumeError> {
+pub fn reset(
+    guest: &mut Guest,
+    snapshot: &Arc<Snapshot>,
+    arrival: Arrival,
+) -> Result<Option<u64>, ResumeError> {
     if !guest.machine.is_paused() {
         guest.machine.pause()?;
     }
@@ -174,11 +178,19 @@ fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<G
         why,
     };
     let note: Note = rmp_serde::from_slice(snapshot.note()).map_err(|error| no_session(error.to_string()))?;
-    let stream = machine
-        .adopt(note.ports)
-        .ok_or_else(|| no_session(format!("none between ports {} and {}", note.ports.0, note.ports.1)))?;
+    let stream = machine.adopt(note.ports).ok_or_else(|| {
+        no_session(format!(
+            "none between ports {} and {}",
+            note.ports.0, note.ports.1
+        ))
+    })?;
     machine.close_unclaimed();
-    Ok(GuestClient::resumed(Box::new(stream), note.pid, note.owed, news(arrival)?)?)
+    Ok(GuestClient::resumed(
+        Box::new(stream),
+        note.pid,
+        note.owed,
+        news(arrival)?,
+    )?)
 }
 
 fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
@@ -195,7 +207,10 @@ fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
         u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
     });
     let anything = entropy.is_some() || wall_clock_ns.is_some();
-    Ok(anything.then_some(Resumed { entropy, wall_clock_ns }))
+    Ok(anything.then_some(Resumed {
+        entropy,
+        wall_clock_ns,
+    }))
 }
 
 #[cfg(test)]
@@ -212,6 +227,10 @@ mod tests {
         };
         let bytes = rmp_serde::to_vec(&note).unwrap();
         let known = (1, vec![0x94, 0x92, 1, 2, 3, 4, 0x92, 0xc3, 0xc3]);
-        assert_eq!((NOTE_VERSION, bytes), known, "raise NOTE_VERSION with every change of the note");
+        assert_eq!(
+            (NOTE_VERSION, bytes),
+            known,
+            "raise NOTE_VERSION with every change of the note"
+        );
     }
 }

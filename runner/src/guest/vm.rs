@@ -72,7 +72,12 @@ impl Vm {
 
     /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
     /// from. Works in `booted` and `paused`.
-    pub fn snapshot(&mut self, folder: &Path, on_parent: bool, arrival: Arrival) -> Result<Arc<Snapshot>, VmError> {
+    pub fn snapshot(
+        &mut self,
+        folder: &Path,
+        on_parent: bool,
+        arrival: Arrival,
+    ) -> Result<Arc<Snapshot>, VmError> {
         let (guest, _) = self.running_as(&[VmState::Booted, VmState::Paused], "booted or paused")?;
         let saved = save(guest, folder, on_parent, arrival).map_err(|error| self.resume_error(error))?;
         self.origin = Some(Arc::clone(&saved));

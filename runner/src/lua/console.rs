@@ -36,15 +36,15 @@ impl Kind for Console {
                 },
             },
             Method {
-            name: "read_log",
-            signature: "(): string",
-            doc: "Everything printed since the VM's last boot.",
-            run: |call: &mut Call<'_>, console| {
-                call.at_most(0)?;
-                let log = console.0.core().borrow().console_log();
-                one(call.lua(), call.lua().create_string(log)?)
+                name: "read_log",
+                signature: "(): string",
+                doc: "Everything printed since the VM's last boot.",
+                run: |call: &mut Call<'_>, console| {
+                    call.at_most(0)?;
+                    let log = console.0.core().borrow().console_log();
+                    one(call.lua(), call.lua().create_string(log)?)
+                },
             },
-        },
         ]
     }
 

@@ -37,7 +37,8 @@ pub fn build(
     building: &Building,
     cancel: &Arc<Cancel>,
 ) -> Result<(), String> {
-    let text = std::fs::read_to_string(&source.path).map_err(|error| format!("{}: {error}", source.path.display()))?;
+    let text = std::fs::read_to_string(&source.path)
+        .map_err(|error| format!("{}: {error}", source.path.display()))?;
     let job = FileJob {
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
@@ -120,7 +121,9 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
                 call.at_most(1)?;
                 let path = call.file().project().join(call.name(0, "a string as path")?);
                 let input = Input::HostFile { path };
-                call.file().takes_in(input).map_err(|message| call.fail(message))?;
+                call.file()
+                    .takes_in(input)
+                    .map_err(|message| call.fail(message))?;
                 none()
             },
         },
@@ -158,7 +161,9 @@ fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
     let name = call.name(0, "a string as the fixture's name")?;
     let fixture = obtain(call, &name)?;
     if !fixture.lab {
-        return Err(call.fail(format_args!("fixture `{name}` is one VM; use provium:vm_fixture(\"{name}\")")));
+        return Err(call.fail(format_args!(
+            "fixture `{name}` is one VM; use provium:vm_fixture(\"{name}\")"
+        )));
     }
     let lab = Lab::named(&name);
     for (vm, snapshot) in &fixture.vms {
@@ -175,11 +180,15 @@ fn materialise(
     for_file: bool,
 ) -> Result<mlua::AnyUserData, Raise> {
     let config = Arc::clone(&call.file().job().config);
-    let profile = config.profile(&vm.profile).map_err(|message| call.fail(message))?.clone();
+    let profile = config
+        .profile(&vm.profile)
+        .map_err(|message| call.fail(message))?
+        .clone();
     let options: BootOptions = serde_json::from_value(vm.options.clone())
         .map_err(|error| call.fail(format_args!("the fixture's options of VM `{}`: {error}", vm.name)))?;
     let (made, value) = lab.add(call, lab.free_name(&vm.name), profile, options, for_file)?;
-    made.enter(snapshot, false).map_err(|error| made.failed(call, error))?;
+    made.enter(snapshot, false)
+        .map_err(|error| made.failed(call, error))?;
     Ok(value)
 }
 
@@ -190,7 +199,10 @@ fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
     let fixtures = &job.fixtures;
     let cancel = file.cancel();
     let source = fixtures.source(name).map_err(|message| call.fail(message))?;
-    let chain = file.building().map(|building| building.chain().clone()).unwrap_or_default();
+    let chain = file
+        .building()
+        .map(|building| building.chain().clone())
+        .unwrap_or_default();
     let mut run = |building: &Building| build(&job.config, fixtures, &source, building, &cancel);
     let fixture = fixtures
         .obtain(&source, &chain, &job.shown, &cancel, &mut run)
@@ -223,7 +235,10 @@ pub(crate) fn watch_require(lua: &Lua) -> mlua::Result<()> {
 
 fn note_module(call: &Call<'_>, name: &str, path: &str) -> Result<(), Raise> {
     let file = name.replace('.', "/");
-    for candidate in path.split(';').map(|pattern| PathBuf::from(pattern.replace('?', &file))) {
+    for candidate in path
+        .split(';')
+        .map(|pattern| PathBuf::from(pattern.replace('?', &file)))
+    {
         let found = candidate.is_file();
         let input = match found {
             true => Input::Helper {
@@ -233,7 +248,9 @@ fn note_module(call: &Call<'_>, name: &str, path: &str) -> Result<(), Raise> {
             // One that appears there later would be found first.
             false => Input::HostFile { path: candidate },
         };
-        call.file().takes_in(input).map_err(|message| call.fail(message))?;
+        call.file()
+            .takes_in(input)
+            .map_err(|message| call.fail(message))?;
         if found {
             break;
         }

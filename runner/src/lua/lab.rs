@@ -208,7 +208,11 @@ impl Kind for Lab {
                 name: "reset_between_tests",
                 ty: "boolean",
                 doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
-                get: |lua, _| Ok(Value::Boolean(super::file::File::of(lua).reset_between_tests.get())),
+                get: |lua, _| {
+                    Ok(Value::Boolean(
+                        super::file::File::of(lua).reset_between_tests.get(),
+                    ))
+                },
             },
             Field {
                 name: "fixture",

@@ -52,7 +52,9 @@ pub(super) fn run_prepared(
                     result.chunk_error = run_chunk(&lua, &file);
                     if result.chunk_error.is_none() {
                         match baseline(&file) {
-                            Ok(baseline) => result.tests = run_tests(&lua, &file, progress, baseline.as_ref()),
+                            Ok(baseline) => {
+                                result.tests = run_tests(&lua, &file, progress, baseline.as_ref())
+                            }
                             Err(message) => result.chunk_error = Some(message),
                         }
                     }
@@ -70,7 +72,10 @@ pub(super) fn run_prepared(
 
 /// What the file's VMs are put back to before each test, if they are to be.
 fn baseline(file: &File) -> Result<Option<Baseline>, String> {
-    file.reset_between_tests.get().then(|| Baseline::take(file)).transpose()
+    file.reset_between_tests
+        .get()
+        .then(|| Baseline::take(file))
+        .transpose()
 }
 
 /// Runs a fixture's source; returns what it returned, or why it failed.

@@ -60,7 +60,10 @@ impl Snapshot {
                 (name, folder, None)
             }
             (None, None) => {
-                let own = tempfile::Builder::new().prefix("provium-snapshot-").tempdir().map_err(io)?;
+                let own = tempfile::Builder::new()
+                    .prefix("provium-snapshot-")
+                    .tempdir()
+                    .map_err(io)?;
                 (String::new(), own.path().to_owned(), Some(own))
             }
         };
@@ -84,7 +87,12 @@ impl Snapshot {
 
     fn saved(&self, call: &Call<'_>) -> Result<Arc<Saved>, Raise> {
         let saved = self.0.saved.borrow().clone();
-        saved.ok_or_else(|| call.fail(format_args!("the snapshot in {} was deleted", self.0.folder.display())))
+        saved.ok_or_else(|| {
+            call.fail(format_args!(
+                "the snapshot in {} was deleted",
+                self.0.folder.display()
+            ))
+        })
     }
 }
 
@@ -124,7 +132,9 @@ impl LabSnapshot {
         let taken = vms.iter().map(|vm| {
             let made = FixtureMeta::vm_folder(&folder, file.next_snapshot());
             let (name, at) = made.map_err(|message| call.fail(message))?;
-            let saved = vm.save(&at, path.is_none()).map_err(|error| vm.failed(call, error))?;
+            let saved = vm
+                .save(&at, path.is_none())
+                .map_err(|error| vm.failed(call, error))?;
             Ok(Snapshot(Rc::new(Shared {
                 vm: describe(vm, name),
                 folder: at,
@@ -147,7 +157,8 @@ impl LabSnapshot {
                 lab: true,
                 vms: snapshot.vms(),
             };
-            meta.write(&snapshot.0.folder).map_err(|message| call.fail(message))?;
+            meta.write(&snapshot.0.folder)
+                .map_err(|message| call.fail(message))?;
         }
         Ok(snapshot)
     }
@@ -184,7 +195,10 @@ fn new_folder(path: &Path) -> Result<(), String> {
     std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match std::fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
         Ok(false) => Ok(()),
-        Ok(true) => Err(format!("{}: the folder is not empty; a snapshot needs one of its own", path.display())),
+        Ok(true) => Err(format!(
+            "{}: the folder is not empty; a snapshot needs one of its own",
+            path.display()
+        )),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
@@ -277,7 +291,9 @@ fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
     options.finish()?;
     if auto_dep {
         let input = Input::HostFile { path: host.clone() };
-        call.file().takes_in(input).map_err(|message| call.fail(message))?;
+        call.file()
+            .takes_in(input)
+            .map_err(|message| call.fail(message))?;
     }
     let unreadable = |error| call.fail(format_args!("{}: {error}", host.display()));
     let mut file = std::fs::File::open(&host).map_err(unreadable)?;
@@ -318,24 +334,35 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         Value::String(_) => {
             let folder = host_path(call, 0)?;
             let meta = read_meta(&folder).map_err(|message| call.fail(message))?;
-            let opened = meta.vms.iter().map(|vm| Ok((vm.name.clone(), open(call, &folder.join(&vm.folder))?)));
+            let opened = meta
+                .vms
+                .iter()
+                .map(|vm| Ok((vm.name.clone(), open(call, &folder.join(&vm.folder))?)));
             opened.collect::<Result<_, Raise>>()?
         }
         value => match this::<LabSnapshot>(value) {
             Some(snapshot) => {
-                let saved = snapshot.0.vms.iter().map(|vm| Ok((vm.0.vm.name.clone(), vm.saved(call)?)));
+                let saved = snapshot
+                    .0
+                    .vms
+                    .iter()
+                    .map(|vm| Ok((vm.0.vm.name.clone(), vm.saved(call)?)));
                 saved.collect::<Result<_, Raise>>()?
             }
             None => {
                 let got = type_name(value);
-                return Err(call.fail(format_args!("expected a LabSnapshot or the path of one, got {got}")));
+                return Err(call.fail(format_args!(
+                    "expected a LabSnapshot or the path of one, got {got}"
+                )));
             }
         },
     };
     let vms = lab.vms();
     for (name, _) in &saved {
         if !vms.iter().any(|vm| vm.name() == name) {
-            return Err(call.fail(format_args!("the snapshot has a VM `{name}`, and the lab has none of that name")));
+            return Err(call.fail(format_args!(
+                "the snapshot has a VM `{name}`, and the lab has none of that name"
+            )));
         }
     }
     for vm in &vms {

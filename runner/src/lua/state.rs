@@ -77,7 +77,9 @@ fn load(call: &Call<'_>) -> Result<Function, Raise> {
     let path = call.name(0, "a string as path")?;
     let full = call.file().project().join(&path);
     let input = Input::HostFile { path: full.clone() };
-    call.file().takes_in(input).map_err(|message| call.fail(message))?;
+    call.file()
+        .takes_in(input)
+        .map_err(|message| call.fail(message))?;
     let source =
         std::fs::read(&full).map_err(|error| call.fail(format_args!("{}: {error}", full.display())))?;
     call.lua()

@@ -40,7 +40,11 @@ pub(crate) struct Shared {
 impl OpenStream for Shared {
     fn open_at(&self) -> Option<String> {
         let open = !self.closed.get() && !self.vm.is_closed();
-        open.then(|| self.site.as_ref().map_or_else(|| "an unknown place".to_owned(), Place::to_string))
+        open.then(|| {
+            self.site
+                .as_ref()
+                .map_or_else(|| "an unknown place".to_owned(), Place::to_string)
+        })
     }
 
     fn vm(&self) -> String {
@@ -71,7 +75,9 @@ impl ConsoleStream {
             // What is left of a machine that has ended.
             None => {
                 let log = self.0.vm.core().borrow().console_log();
-                let from = usize::try_from(self.0.at.get()).unwrap_or(usize::MAX).min(log.len());
+                let from = usize::try_from(self.0.at.get())
+                    .unwrap_or(usize::MAX)
+                    .min(log.len());
                 (log[from..].to_vec(), log.len() as u64)
             }
         };
@@ -220,7 +226,10 @@ fn read_until(call: &mut Call<'_>, stream: &ConsoleStream) -> Answer {
     let plain = wanted.as_bytes().to_vec();
     let end = |kept: &[u8]| match plain.len() {
         0 => Some(0),
-        len => kept.windows(len).position(|window| window == plain).map(|at| at + len),
+        len => kept
+            .windows(len)
+            .position(|window| window == plain)
+            .map(|at| at + len),
     };
     if let Some(bytes) = stream.wait(call, limit, end)? {
         return one(call.lua(), call.lua().create_string(bytes)?);

@@ -294,7 +294,9 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     let profile = Input::Profile {
         name: vm.0.profile.name.clone(),
     };
-    call.file().takes_in(profile).map_err(|message| call.fail(message))?;
+    call.file()
+        .takes_in(profile)
+        .map_err(|message| call.fail(message))?;
     let mut core = vm.0.core.borrow_mut();
     core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::*;
 use crate::config::Environment;
+use crate::guest::Ready;
 use crate::report::samples;
 
 /// Remembers what it hears of.
@@ -32,13 +33,15 @@ fn plan(files: &[&str]) -> Plan {
         path: format!("/p/{name}").into(),
         shown: (*name).to_owned(),
     };
+    let config = Arc::new(Config::without_file("/p".as_ref(), &Environment::default()));
     Plan {
         files: files.iter().map(file).collect(),
         jobs: 2,
         timeout: None,
         fail_fast: false,
         filter: NameFilter::default(),
-        config: Arc::new(Config::without_file("/p".as_ref(), &Environment::default())),
+        fixtures: Fixtures::new(config.clone(), Ready::new(0), Box::new(|_| {})),
+        config,
         grace: Duration::from_secs(30),
         journal: None,
     }

@@ -26,7 +26,11 @@ pub struct HostModel {
 
 impl std::fmt::Display for HostModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (features {:016x}, Linux {})", self.cpu, self.cpuid, self.kernel)
+        write!(
+            f,
+            "{} (features {:016x}, Linux {})",
+            self.cpu, self.cpuid, self.kernel
+        )
     }
 }
 
@@ -53,7 +57,9 @@ impl HostModel {
     pub fn of_this_host() -> Result<HostModel, KvmError> {
         let kvm = Kvm::new().map_err(KvmError::Open)?;
         if !kvm.check_extension(kvm_ioctls::Cap::ExtCpuid) {
-            return Err(call("KVM_GET_SUPPORTED_CPUID")(kvm_ioctls::Error::new(libc::ENOSYS)));
+            return Err(call("KVM_GET_SUPPORTED_CPUID")(kvm_ioctls::Error::new(
+                libc::ENOSYS,
+            )));
         }
         Ok(offer(&kvm)?.1.clone())
     }
@@ -71,7 +77,12 @@ fn brand(offer: &CpuId) -> String {
     }
     let text = String::from_utf8_lossy(&bytes);
     let text = text.trim_matches(['\0', ' ']);
-    if text.is_empty() { "a processor without a name" } else { text }.to_owned()
+    if text.is_empty() {
+        "a processor without a name"
+    } else {
+        text
+    }
+    .to_owned()
 }
 
 fn digest(offer: &CpuId) -> u64 {
@@ -84,7 +95,15 @@ fn digest(offer: &CpuId) -> u64 {
             0xd => 0,
             _ => entry.ebx,
         };
-        for word in [entry.function, entry.index, entry.flags, entry.eax, ebx, entry.ecx, entry.edx] {
+        for word in [
+            entry.function,
+            entry.index,
+            entry.flags,
+            entry.eax,
+            ebx,
+            entry.ecx,
+            entry.edx,
+        ] {
             hash.update(&word.to_le_bytes());
         }
     }

@@ -48,7 +48,9 @@ fn reading() -> (u128, u64) {
         let now = now.tv_sec.unsigned_abs() as u128 * 1_000_000_000 + now.tv_nsec.unsigned_abs() as u128;
         (spent, now, before.wrapping_add(spent / 2))
     });
-    let (_, now, tsc) = readings.min_by_key(|reading| reading.0).expect("sixteen readings");
+    let (_, now, tsc) = readings
+        .min_by_key(|reading| reading.0)
+        .expect("sixteen readings");
     (now, tsc)
 }
 
@@ -57,7 +59,8 @@ fn reading() -> (u128, u64) {
 /// stands still: such a guest boots, and its first sleep never ends.
 pub(crate) fn ensure_running(vcpu: &VcpuFd) -> Result<(), KvmError> {
     if !runs(vcpu)? {
-        vcpu.set_tsc_khz(measured_khz()).map_err(call("KVM_SET_TSC_KHZ"))?;
+        vcpu.set_tsc_khz(measured_khz())
+            .map_err(call("KVM_SET_TSC_KHZ"))?;
         if !runs(vcpu)? {
             return Err(KvmError::Lacks("a time stamp counter that runs"));
         }

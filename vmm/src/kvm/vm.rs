@@ -59,7 +59,11 @@ impl Vm {
         for (slot, region) in self.ram.iter().enumerate() {
             let slot = kvm_userspace_memory_region {
                 slot: slot as u32,
-                flags: if self.logs_dirty { KVM_MEM_LOG_DIRTY_PAGES } else { 0 },
+                flags: if self.logs_dirty {
+                    KVM_MEM_LOG_DIRTY_PAGES
+                } else {
+                    0
+                },
                 guest_phys_addr: region.start_addr().0,
                 memory_size: region.len(),
                 userspace_addr: region.as_ptr() as u64,

@@ -154,15 +154,17 @@ impl Snapshot {
             why,
         };
         if depth > MAX_DEPTH {
-            return Err(parent_error(format!("more than {MAX_DEPTH} snapshots are stacked")));
+            return Err(parent_error(format!(
+                "more than {MAX_DEPTH} snapshots are stacked"
+            )));
         }
         let state = format::read(folder)?;
         state.check(folder)?;
         let parent = match &state.memory.parent {
             None => None,
             Some(wanted) => {
-                let parent =
-                    Self::open_below(&wanted.folder, depth + 1).map_err(|error| parent_error(error.to_string()))?;
+                let parent = Self::open_below(&wanted.folder, depth + 1)
+                    .map_err(|error| parent_error(error.to_string()))?;
                 if parent.state.id != wanted.id || parent.memory() != state.shape.memory {
                     let why = format!("{} has been replaced", wanted.folder.display());
                     return Err(parent_error(why));
@@ -304,7 +306,10 @@ mod tests {
         let seen = [0, 1, 2, 3, 4].map(|page| pages.page(page)[0]);
         assert_eq!(seen, [0, 1, 2, 3, 0]);
         top.verify().unwrap();
-        let base = std::fs::File::options().write(true).open(at("1").join(MEMORY_FILE)).unwrap();
+        let base = std::fs::File::options()
+            .write(true)
+            .open(at("1").join(MEMORY_FILE))
+            .unwrap();
         std::os::unix::fs::FileExt::write_all_at(&base, &[9], PAGE).unwrap();
         let error = top.verify().unwrap_err().to_string();
         assert!(error.contains(&at("1").display().to_string()), "{error}");
@@ -334,7 +339,9 @@ mod tests {
     #[test]
     fn a_circle_of_parents_is_no_endless_walk() {
         let folder = tempfile::tempdir().unwrap();
-        let error = write(folder.path(), 1, Some((folder.path(), 1))).unwrap_err().to_string();
+        let error = write(folder.path(), 1, Some((folder.path(), 1)))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("snapshots are stacked"), "{error}");
     }
 }

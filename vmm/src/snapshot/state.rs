@@ -104,7 +104,8 @@ impl MachineState {
 #[cfg(test)]
 pub(crate) mod tests {
     use kvm_bindings::{
-        kvm_debugregs, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events, kvm_xcrs,
+        kvm_debugregs, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events,
+        kvm_xcrs,
     };
     use provium_devices::QueueState;
     use provium_devices::virtio::DeviceState;
@@ -270,7 +271,7 @@ pub(crate) mod tests {
         let spoils: [(&str, Spoil); 9] = [
             ("0 bytes of memory", |state| state.shape.memory = 0),
             ("bytes of memory", |state| state.shape.memory += 1),
-            ("bytes of memory", |state| state.shape.memory = u64::MAX & !4095),
+            ("bytes of memory", |state| state.shape.memory = !4095),
             ("1 vCPUs and 2 states", |state| state.shape.cpus = 1),
             ("0 vCPUs", |state| {
                 state.shape.cpus = 0;

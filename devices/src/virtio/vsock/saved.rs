@@ -92,7 +92,10 @@ impl State {
         let alive = self.by_ports.values().filter_map(|id| self.connections.get(id));
         let mut connections: Vec<_> = alive.filter_map(save_connection).collect();
         connections.sort_by_key(|connection| (connection.host_port, connection.guest_port));
-        let control = self.control.iter().map(|header| header.to_bytes().to_vec().into());
+        let control = self
+            .control
+            .iter()
+            .map(|header| header.to_bytes().to_vec().into());
         VsockState {
             guest_cid: self.guest_cid,
             next_port: self.next_port,
@@ -153,7 +156,10 @@ impl State {
         let unclaimed = |id: &&Id| {
             let connection = self.connections.get(id);
             connection.is_some_and(|c| c.handles == 0 && c.phase != Phase::Closing)
-                && !self.listeners.values().any(|listener| listener.backlog.contains(id))
+                && !self
+                    .listeners
+                    .values()
+                    .any(|listener| listener.backlog.contains(id))
         };
         let ids: Vec<Id> = self.by_ports.values().filter(unclaimed).copied().collect();
         for id in ids {
@@ -215,10 +221,16 @@ fn restore_connection(connection: &mut Connection, saved: &ConnectionState) {
 fn check(state: &VsockState, guest_cid: u64) -> Result<Vec<Header>, StateError> {
     let refuse = |what: String| Err(StateError::new(WHO, what));
     if state.guest_cid != guest_cid {
-        return refuse(format!("context id {}, and the guest's is {guest_cid}", state.guest_cid));
+        return refuse(format!(
+            "context id {}, and the guest's is {guest_cid}",
+            state.guest_cid
+        ));
     }
     if state.connections.len() > MAX_CONNECTIONS {
-        return refuse(format!("{} connections, at most {MAX_CONNECTIONS}", state.connections.len()));
+        return refuse(format!(
+            "{} connections, at most {MAX_CONNECTIONS}",
+            state.connections.len()
+        ));
     }
     if state.control.len() > MAX_CONTROL + CONTROL_SLACK {
         return refuse(format!("{} packets that wait", state.control.len()));
@@ -230,10 +242,16 @@ fn check(state: &VsockState, guest_cid: u64) -> Result<Vec<Header>, StateError> 
     for connection in &state.connections {
         let ports = (connection.host_port, connection.guest_port);
         if !seen.insert(ports) {
-            return refuse(format!("two connections between ports {} and {}", ports.0, ports.1));
+            return refuse(format!(
+                "two connections between ports {} and {}",
+                ports.0, ports.1
+            ));
         }
         if connection.received.len() > HOST_BUFFER as usize {
-            return refuse(format!("{} bytes received, at most {HOST_BUFFER}", connection.received.len()));
+            return refuse(format!(
+                "{} bytes received, at most {HOST_BUFFER}",
+                connection.received.len()
+            ));
         }
     }
     let headers = state.control.iter().map(|bytes| {
