@@ -113,6 +113,10 @@ fn inside(which: &Which) -> anyhow::Result<Option<u8>> {
         return Ok(None);
     }
     let project = project(which)?;
+    // Without a profile no fixture can boot anything, so any host will do.
+    if project.config.profiles.is_empty() {
+        return Ok(None);
+    }
     // A host that can run no guests at all can still say what the cache holds.
     match doctor::choose(which.accel) {
         Ok(Way::EmulatedHost { .. }) => run::in_emulated_host(&project, 2).map(Some),
