@@ -224,6 +224,11 @@ impl Snapshot {
         self.state.memory.index.pages()
     }
 
+    /// First page and number of pages of the first run in its own layer; `(0, 0)` when it has none.
+    pub fn first_run(&self) -> (u64, u64) {
+        self.state.memory.index.runs.first().copied().unwrap_or_default()
+    }
+
     /// The folders of its parents, nearest first.
     pub fn parents(&self) -> Vec<PathBuf> {
         self.image.parents()

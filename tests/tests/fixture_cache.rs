@@ -1,0 +1,146 @@
+//! A fixture's entry in the cache is sound or is built again, whatever became of its files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use provium::cancel::Cancel;
+use provium::config::{Config, Environment};
+use provium::fixture::{Building, Chain, Event};
+use provium::guest::{Arrival, Fixture, FixtureMeta, FixtureVm, Fixtures, Ready, resume, save};
+use provium_tests::*;
+use provium_vmm::snapshot::Snapshot;
+
+/// A project with one fixture, whose builds resume a guest, mark it and save it.
+struct Project {
+    folder: tempfile::TempDir,
+    config: Arc<Config>,
+    seed: Arc<Snapshot>,
+}
+
+impl Project {
+    fn new(seed: Arc<Snapshot>) -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = "[provium]\nroots = ['.']\ncache_dir = 'cache'\n";
+        std::fs::write(folder.path().join("provium.toml"), toml).unwrap();
+        std::fs::write(folder.path().join("a.fixture.lua"), "return vm").unwrap();
+        let config = Config::load(None, folder.path(), &[], &Environment::default()).unwrap();
+        Project {
+            folder,
+            config: Arc::new(config),
+            seed,
+        }
+    }
+
+    /// What a run that starts now gets, and how often it had to build.
+    fn obtain(&self) -> (Result<Arc<Fixture>, String>, usize) {
+        let warn = |event: &Event| println!("  {event}");
+        let fixtures = Fixtures::new(Arc::clone(&self.config), Ready::new(0), Box::new(warn));
+        let mut builds = 0;
+        let mut build = |building: &Building| {
+            builds += 1;
+            self.build(building).map_err(|error| error.to_string())
+        };
+        let source = fixtures.source("a").unwrap();
+        let obtained = fixtures.obtain(&source, &Chain::default(), "a test", &Cancel::new(), &mut build);
+        (obtained, builds)
+    }
+
+    fn build(&self, building: &Building) -> anyhow::Result<()> {
+        let mut guest = resume(&self.seed, Arrival::default())?;
+        guest.client.write_file(b"/run/mark", None, &mut &b"marked"[..])?;
+        let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
+        save(&guest, &at, false, Arrival::default())?;
+        let vm = FixtureVm {
+            name: "a".to_owned(),
+            profile: "none".to_owned(),
+            options: serde_json::Value::Null,
+            folder,
+        };
+        let meta = FixtureMeta {
+            lab: false,
+            vms: vec![vm],
+        };
+        meta.write(building.dir()).map_err(anyhow::Error::msg)
+    }
+}
+
+/// The guest of the fixture is the one that was built.
+fn check(fixture: &Fixture) {
+    let mut guest = resume(&fixture.vms[0].1, Arrival::default()).unwrap();
+    assert_eq!(guest.client.read_file(b"/run/mark").unwrap(), b"marked");
+    assert_eq!(stdout(&mut guest, "sleep 0.01; echo well"), "well\n");
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let all = walkdir::WalkDir::new(folder).sort_by_file_name();
+    let files = all.into_iter().map(|entry| entry.unwrap());
+    files
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| entry.into_path())
+        .collect()
+}
+
+fn flip(path: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+#[test]
+fn an_entry_that_was_altered_anywhere_is_built_again() {
+    let guest = boot_guest(config());
+    let seed_folder = tempfile::tempdir().unwrap();
+    let seed = save(&guest, seed_folder.path(), false, Arrival::default()).unwrap();
+    drop(guest);
+    let project = Project::new(seed);
+    let (first, builds) = project.obtain();
+    let first = first.unwrap();
+    assert_eq!(builds, 1);
+    check(&first);
+    let (run, _) = first.vms[0].1.first_run();
+    let entry = first.entry.dir().to_owned();
+    drop(first);
+    let (again, builds) = project.obtain();
+    assert_eq!(builds, 0, "a second run builds nothing");
+    check(&again.unwrap());
+
+    for file in files(&entry) {
+        let len = std::fs::metadata(&file).unwrap().len();
+        let name = file.strip_prefix(&entry).unwrap().display().to_string();
+        let places: Vec<u64> = match name.as_str() {
+            // Magic, version, length, the state's begin, middle and end, checksum.
+            "vm/0/state" => vec![0, 8, 12, 20, len / 2, len - 9, len - 1],
+            // A page that is in the index, and one that is not: the last of the guest's memory.
+            "vm/0/memory" => vec![run * 4096 + 5, len - 1],
+            _ => vec![0, len / 2, len - 1],
+        };
+        let flips = places
+            .into_iter()
+            .map(|at| (format!("{name} flipped at {at}"), Some(at), 0));
+        let cuts = [len - 1, len / 2, 0]
+            .into_iter()
+            .map(|to| (format!("{name} cut to {to}"), None, to));
+        for (what, at, to) in flips.chain(cuts) {
+            match at {
+                Some(at) => flip(&file, at),
+                None => std::fs::File::options()
+                    .write(true)
+                    .open(&file)
+                    .unwrap()
+                    .set_len(to)
+                    .unwrap(),
+            }
+            let (obtained, builds) = project.obtain();
+            println!("{what}: {builds} build(s)");
+            assert_eq!(builds, 1, "{what}");
+            check(&obtained.unwrap_or_else(|error| panic!("{what}: {error}")));
+        }
+    }
+    assert!(project.folder.path().join("cache/entries").is_dir());
+}
