@@ -87,6 +87,7 @@ impl Daemon {
                 // Nothing is ever written to it: PID 1 closes its end, or has ended.
                 let _ = rustix::io::read(&ready, &mut [0; 1]);
             }
+            ops::resumed::prepare();
             if let Err(error) = session.and_then(Session::run) {
                 say!("the session with the host ended: {error}");
                 if matches!(error, SessionError::Refused(_) | SessionError::Version(_)) {

@@ -6,7 +6,7 @@
 mod body;
 mod exec;
 mod read_file;
-mod resumed;
+pub(crate) mod resumed;
 mod stat;
 mod syscall;
 mod write_file;

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::OnceLock;
 
 use provium_protocol::{OpError, Response, Resumed};
 use rustix::io::Errno;
@@ -15,14 +16,26 @@ use crate::sys;
 
 const RANDOM: &str = "/dev/urandom";
 
+/// Opens what a resume needs while there is time. In a guest that comes out of a snapshot every page of kernel code
+/// that is run for the first time costs a page fault, and opening a file takes many.
+pub(crate) fn prepare() {
+    let _ = random();
+}
+
+fn random() -> Option<&'static File> {
+    static OPEN: OnceLock<Option<File>> = OnceLock::new();
+    OPEN.get_or_init(|| File::options().write(true).open(RANDOM).ok()).as_ref()
+}
+
 pub(super) fn resumed(resumed: &Resumed) -> Result<Response, OpError> {
     if let Some(entropy) = &resumed.entropy {
-        let done = File::options().write(true).open(RANDOM).and_then(|mut random| {
+        let reseed = |mut random: &File| {
             random.write_all(entropy)?;
-            Ok(sys::reseed_random(&random)?)
-        });
-        done.map_err(|error| {
-            let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+            Ok(sys::reseed_random(random)?)
+        };
+        let done = random().map_or(Err(std::io::ErrorKind::NotFound.into()), reseed);
+        done.map_err(|error: std::io::Error| {
+            let errno = error.raw_os_error().map_or(Errno::NOENT, Errno::from_raw_os_error);
             failed(format_args!("reseed the random numbers through {RANDOM}"), errno)
         })?;
     }
