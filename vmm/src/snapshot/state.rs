@@ -270,7 +270,7 @@ pub(crate) mod tests {
         let spoils: [(&str, Spoil); 9] = [
             ("0 bytes of memory", |state| state.shape.memory = 0),
             ("bytes of memory", |state| state.shape.memory += 1),
-            ("bytes of memory", |state| state.shape.memory = u64::MAX & !4095),
+            ("bytes of memory", |state| state.shape.memory = !4095),
             ("1 vCPUs and 2 states", |state| state.shape.cpus = 1),
             ("0 vCPUs", |state| {
                 state.shape.cpus = 0;
