@@ -22,7 +22,7 @@ mkdir /tmp/w; cd /tmp/w
     echo $n > next-round; mv next-round rounds
 done) &
 (k=0; while :; do
-    k=$(((k * 1103515245 + 12345) % 2147483648)); j=$((j+1)); [ $j -lt 2000 ] || { j=0; sleep 0.02; }
+    k=$(((k * 1103515245 + 12345) % 2147483648)); j=$((j+1)); [ $j -lt 1000 ] || { j=0; sleep 0.05; }
 done) &
 "#;
 
@@ -53,21 +53,34 @@ fn pseudo_random(round: usize) -> u64 {
     (round as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }
 
-/// Waits until the reaper is done, then compares.
-fn assert_nothing_left(before: &Holdings) {
-    let deadline = Instant::now() + LONG;
-    while Holdings::now().descriptors != before.descriptors && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
+/// Waits until the reaper has given back what machines held, and the kernel what threads did.
+fn wait_for_reaper(before: &Holdings) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let same = |now: Holdings| now.descriptors == before.descriptors && now.threads == before.threads;
+    while !same(Holdings::now()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn assert_nothing_left(before: &Holdings) {
+    wait_for_reaper(before);
     Holdings::now().assert_no_more_than(before, 64 << 10);
 }
 
-/// Makes what stays for good: the reaper's thread, the allocator's arenas.
-fn warm_up() {
+/// What this process holds once there is what stays for good: the reaper's thread, the allocator's arenas.
+fn settled() -> Holdings {
+    let before = Holdings::now();
     let guest = boot_guest(config());
-    let (_folder, snapshot) = saved(&guest);
-    drop(guest);
+    let (folder, snapshot) = saved(&guest);
+    dispose(guest);
     dispose(resume(&snapshot, Arrival::default()).unwrap());
+    drop((snapshot, folder));
+    let before = Holdings {
+        threads: Holdings::now().threads.into_iter().filter(|name| name.contains("reaper") || before.threads.contains(name)).collect(),
+        ..before
+    };
+    wait_for_reaper(&before);
+    Holdings::now()
 }
 
 fn dispose(guest: Guest) {
@@ -77,8 +90,7 @@ fn dispose(guest: Guest) {
 
 fn put_back_again_and_again(cpus: u8) {
     let resets = times("PROVIUM_SOAK_RESETS", 100);
-    warm_up();
-    let before = Holdings::now();
+    let before = settled();
     let watch = Watch::default();
     let mut guest = boot_guest(MachineConfig { cpus, ..config() });
     let step = |what: &str, round: usize, machine: &Arc<Machine>| watch.feed(format!("reset {round}, {what}"), machine);
@@ -143,12 +155,10 @@ fn a_busy_guest_of_two_vcpus_is_put_back_again_and_again() {
 
 fn resumed_again_and_again(cpus: u8) {
     let resumes = times("PROVIUM_SOAK_RESUMES", 100);
-    warm_up();
-    let before = Holdings::now();
+    let before = settled();
     let watch = Watch::default();
     let mut guest = boot_guest(MachineConfig { cpus, ..config() });
-    watch.feed("work", &guest.machine);
-    start_work(&mut guest);
+    sh(&mut guest, "(while :; do sleep 0.01; done) > /dev/null 2>&1 &");
     sh(&mut guest, "echo kept > /tmp/mark");
     let (folder, snapshot) = saved(&guest);
     dispose(guest);
@@ -233,16 +243,16 @@ fn a_guest_that_prints_or_draws_random_numbers_is_put_back_and_goes_on() {
     sh(&mut guest, "(while :; do dd if=/dev/hwrng of=/dev/null bs=64 count=1000; echo > /tmp/drawn; done) > /dev/null 2>&1 &");
     sh(&mut guest, "sleep 0.1");
     let (_folder, snapshot) = saved(&guest);
-    for round in 0..40 {
+    for round in 0..15 {
         watch.feed(format!("console {round}"), &guest.machine);
         std::thread::sleep(Duration::from_micros(pseudo_random(round) % 20_000));
         reset(&mut guest, &snapshot, Arrival::default()).unwrap();
-        let mut other = (round % 10 == 0).then(|| resume(&snapshot, Arrival::default()).unwrap());
+        let mut other = (round % 5 == 0).then(|| resume(&snapshot, Arrival::default()).unwrap());
         for guest in [Some(&mut guest), other.as_mut()].into_iter().flatten() {
             watch.feed(format!("console {round}, answer"), &guest.machine);
             guest.client.ping().unwrap();
             wait_until(|| guest.machine.console_log().len() > 200, "the console goes on");
-            if round % 10 == 0 {
+            if round % 5 == 0 {
                 sh(guest, "rm -f /tmp/drawn; while [ ! -e /tmp/drawn ]; do sleep 0.02; done");
             }
             let console = String::from_utf8(guest.machine.console_log()).unwrap();
