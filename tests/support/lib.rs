@@ -4,6 +4,9 @@
 //! Everything here needs a KVM that can run a guest. `cargo xtask test` runs these tests where there is
 //! one, on this host or on the emulated one; nothing is skipped, a missing guest is a failure.
 
+mod snapshots;
+mod watch;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +15,9 @@ use provium::agent_archive::agent_archive;
 use provium::cancel::Cancel;
 use provium::guest::{BootError, ExecOutcome, ExecSpec, Guest, boot, with_agent};
 use provium_vmm::{Discovery, Machine, MachineConfig};
+
+pub use snapshots::{essence, first_differences, rewrite, saved, saved_as, saved_machine, state_of};
+pub use watch::Watch;
 
 /// Long enough for anything that ends at all, even with several tests on one emulated processor.
 pub const LONG: Duration = Duration::from_secs(120);
@@ -113,6 +119,14 @@ pub fn start_payload(code: &[u8]) -> Machine {
     let machine = machine.expect("the payload's machine");
     machine.start().expect("started");
     machine
+}
+
+/// A number from the environment, or the one that the ordinary suite has time for.
+pub fn times(variable: &str, ordinary: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{variable} is no number")),
+        Err(_) => ordinary,
+    }
 }
 
 /// What this process holds.

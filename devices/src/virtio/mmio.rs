@@ -172,6 +172,11 @@ impl MmioTransport {
         Ok(())
     }
 
+    /// Makes the device let go of guest memory, which is about to become another; [`restore`](Self::restore) follows.
+    pub fn let_go(&mut self) {
+        self.device.reset();
+    }
+
     /// Lets the device look at every queue, as after a restore: a kick that was under way is not lost.
     pub fn kick(&mut self) {
         for index in 0..self.queues.len() {

@@ -149,19 +149,33 @@ pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
 /// Puts a guest back to a snapshot and lets it run; returns the number of pages that were put back, `None` for all.
 ///
 /// # Errors
-/// [`ResumeError`]; the machine has ended then, unless the snapshot was refused at once.
-pub fn reset(
-    guest: &mut Guest,
-    snapshot: &Arc<Snapshot>,
-    arrival: Arrival,
-) -> Result<Option<u64>, ResumeError> {
-    if !guest.machine.is_paused() {
-        guest.machine.pause()?;
+/// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it goes on as
+/// if nothing had been asked.
+pub fn reset(guest: &mut Guest, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Option<u64>, ResumeError> {
+    let machine = &guest.machine;
+    let was_paused = machine.is_paused();
+    if !was_paused {
+        machine.pause()?;
     }
-    let pages = guest.machine.load(snapshot)?;
-    guest.client = session(&guest.machine, snapshot, arrival)?;
-    guest.machine.resume()?;
-    Ok(pages)
+    let pages = match machine.load(snapshot) {
+        Ok(pages) => pages,
+        Err(error) => {
+            if !was_paused && machine.ended().is_none() {
+                machine.resume()?;
+            }
+            return Err(error.into());
+        }
+    };
+    match session(machine, snapshot, arrival).and_then(|client| Ok(machine.resume().map(|()| client)?)) {
+        Ok(client) => {
+            guest.client = client;
+            Ok(pages)
+        }
+        Err(error) => {
+            machine.kill();
+            Err(error)
+        }
+    }
 }
 
 fn enter(machine: &Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<GuestClient, ResumeError> {

@@ -19,6 +19,9 @@ pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
 /// Writing these makes KVM write the wall clock's start into guest memory, once; the guest has long had it.
 const WALL_CLOCKS: [u32; 2] = [0x11, 0x4b56_4d00];
 
+/// Hyper-V's registers, which KVM lists although guests are not offered them. Some are clocks, and never the same.
+const HYPER_V: std::ops::Range<u32> = 0x4000_0000..0x4000_0200;
+
 /// One register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MsrState {
@@ -35,7 +38,9 @@ fn list(kvm: &Kvm) -> Result<&'static [u32], KvmError> {
         return Ok(list);
     }
     let all = kvm.get_msr_index_list().map_err(call("KVM_GET_MSR_INDEX_LIST"))?;
-    let wanted = |index: &&u32| ![TSC, TSC_DEADLINE].contains(*index) && !WALL_CLOCKS.contains(*index);
+    let wanted = |index: &&u32| {
+        ![TSC, TSC_DEADLINE].contains(*index) && !WALL_CLOCKS.contains(*index) && !HYPER_V.contains(*index)
+    };
     let mut list: Vec<u32> = all.as_slice().iter().filter(wanted).copied().collect();
     if all.as_slice().contains(&TSC_DEADLINE) {
         list.push(TSC_DEADLINE);

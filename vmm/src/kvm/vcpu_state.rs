@@ -70,7 +70,7 @@ pub(crate) fn save(kvm: &Kvm, vcpu: &VcpuFd, host_tsc: u64) -> Result<VcpuState,
 }
 
 /// Puts a vCPU into a saved state; `host_tsc` is the moment common to all vCPUs at which time goes on.
-pub(crate) fn restore(vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64) -> Result<(), KvmError> {
+pub(crate) fn restore(kvm: &Kvm, vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64) -> Result<(), KvmError> {
     vcpu.set_mp_state(state.mp_state)
         .map_err(call("KVM_SET_MP_STATE"))?;
     vcpu.set_regs(&state.regs).map_err(call("KVM_SET_REGS"))?;
@@ -78,7 +78,7 @@ pub(crate) fn restore(vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64) -> Result
     if let Some(xcrs) = &state.xcrs {
         vcpu.set_xcrs(xcrs).map_err(call("KVM_SET_XCRS"))?;
     }
-    restore_xsave(vcpu, &state.xsave)?;
+    restore_xsave(kvm, vcpu, &state.xsave)?;
     vcpu.set_debug_regs(&state.debug_regs)
         .map_err(call("KVM_SET_DEBUGREGS"))?;
     vcpu.set_lapic(&state.lapic).map_err(call("KVM_SET_LAPIC"))?;
@@ -106,14 +106,20 @@ pub(crate) fn restore(vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64) -> Result
 /// Bytes that KVM_GET_XSAVE returns.
 const XSAVE_SIZE: usize = size_of::<kvm_xsave>();
 
-fn save_xsave(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<u8>, KvmError> {
+/// Bytes that this kernel reads and writes, a multiple of four.
+fn xsave_size(kvm: &Kvm) -> usize {
     let size = kvm.check_extension_raw(u64::from(KVM_CAP_XSAVE2));
     let size = usize::try_from(size).unwrap_or(0).max(XSAVE_SIZE);
+    size.next_multiple_of(4)
+}
+
+fn save_xsave(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<u8>, KvmError> {
+    let size = xsave_size(kvm);
     if size == XSAVE_SIZE {
         let xsave = vcpu.get_xsave().map_err(call("KVM_GET_XSAVE"))?;
         return Ok(xsave.region.iter().flat_map(|word| word.to_le_bytes()).collect());
     }
-    let words = (size - XSAVE_SIZE).div_ceil(4);
+    let words = (size - XSAVE_SIZE) / 4;
     let mut xsave = Xsave::new(words).map_err(|_| KvmError::Lacks("an XSAVE area of sensible size"))?;
     // SAFETY: the structure has room for as many bytes as KVM_CAP_XSAVE2 says the kernel writes.
     unsafe { vcpu.get_xsave2(&mut xsave) }.map_err(call("KVM_GET_XSAVE2"))?;
@@ -122,7 +128,10 @@ fn save_xsave(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<u8>, KvmError> {
     Ok(words.flat_map(|word| word.to_le_bytes()).collect())
 }
 
-fn restore_xsave(vcpu: &VcpuFd, bytes: &[u8]) -> Result<(), KvmError> {
+fn restore_xsave(kvm: &Kvm, vcpu: &VcpuFd, bytes: &[u8]) -> Result<(), KvmError> {
+    if bytes.len() != xsave_size(kvm) {
+        return Err(KvmError::Lacks("an XSAVE area of the size that the state has"));
+    }
     let words: Vec<u32> = bytes
         .chunks_exact(4)
         .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
@@ -133,14 +142,13 @@ fn restore_xsave(vcpu: &VcpuFd, bytes: &[u8]) -> Result<(), KvmError> {
     let mut xsave = kvm_xsave::default();
     xsave.region.copy_from_slice(head);
     if tail.is_empty() {
-        // SAFETY: the area is 4096 bytes, which is all that a kernel reads for which KVM_GET_XSAVE was enough.
-        // The host's model, which decides that, was compared with the state's before.
+        // SAFETY: the area is as long as this kernel reads, which was compared above.
         return unsafe { vcpu.set_xsave(&xsave) }.map_err(call("KVM_SET_XSAVE"));
     }
     let mut whole = Xsave::new(tail.len()).map_err(|_| KvmError::Lacks("an XSAVE area of sensible size"))?;
     // SAFETY: the length of the flexible part, the only field that others rely on, stays as it is.
     unsafe { whole.as_mut_fam_struct() }.xsave = xsave;
     whole.as_mut_slice().copy_from_slice(tail);
-    // SAFETY: the area is as long as KVM_CAP_XSAVE2 said on a host of the same model, which was compared before.
+    // SAFETY: the area is as long as KVM_CAP_XSAVE2 says that this kernel reads, which was compared above.
     unsafe { vcpu.set_xsave2(&whole) }.map_err(call("KVM_SET_XSAVE"))
 }

@@ -109,6 +109,12 @@ impl Lifecycle {
         self.panic.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The machine has become one that has not panicked.
+    pub(crate) fn forget_panic(&self) {
+        *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.wake_supervisor();
+    }
+
     fn wake_supervisor(&self) {
         // The counter cannot overflow: it is read far more often than 2⁶⁴ ends occur.
         let _ = self.wake.write(1);

@@ -4,7 +4,7 @@
 //! still paused. A machine that was equal to this snapshot before gets back only the pages that have changed since;
 //! any other has the snapshot's memory mapped in the place of its own.
 //!
-//! The order: memory, then devices, whose interrupt lines take their levels, then vCPUs with their local interrupt
+//! The order: devices let go of memory and streams fail; then memory, then devices, whose interrupt lines take their levels, then vCPUs with their local interrupt
 //! controllers, then the interrupt chips, then the clock, and last a look at every queue, since a kick may have been
 //! under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
 
@@ -34,15 +34,8 @@ impl Machine {
     /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`SnapshotError::Host`]: the machine is as it was. After
     /// any other it has ended.
     pub fn load(&self, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
-        self.check_started()?;
-        if !self.is_paused() {
-            return Err(MachineError::NotPaused);
-        }
-        if !self.life.gate.wait_parked() {
-            return Err(self.ended_error());
-        }
         let loaded = {
-            let mut slot = self.parts();
+            let mut slot = self.standing_still()?;
             let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
             check(parts, snapshot)?;
             self.load_into(parts, snapshot)
@@ -56,16 +49,19 @@ impl Machine {
     }
 
     fn load_into(&self, parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
+        // A stream of the host that is being written to fills the guest's buffers, paused or not.
+        parts.platform.let_go();
         let restored = restore_memory(parts, snapshot)?;
         let state = snapshot.state();
         parts.platform.restore(&state.devices)?;
         let host_tsc = tsc::host_tsc();
         for (vcpu, saved) in parts.vcpus.iter().zip(&state.vcpus) {
             let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            vcpu_state::restore(&vcpu.fd, saved, host_tsc)?;
+            vcpu_state::restore(&parts.vm.kvm, &vcpu.fd, saved, host_tsc)?;
         }
         chips_state::restore(&parts.vm.fd, &state.chips)?;
         self.console.clear();
+        self.life.forget_panic();
         parts.platform.kick();
         Ok(restored)
     }

@@ -287,8 +287,22 @@ impl Machine {
     /// Lets paused vCPUs go on.
     pub fn resume(&self) -> Result<(), MachineError> {
         self.check_started()?;
+        // Not while somebody saves or loads.
+        let _parts = self.parts();
         self.life.gate.resume();
         Ok(())
+    }
+
+    /// The parts of a machine that is paused, and stays so while they are held.
+    fn standing_still(&self) -> Result<MutexGuard<'_, Option<Parts>>, MachineError> {
+        self.check_started()?;
+        let parts = self.parts();
+        match self.ended() {
+            Some(reason) => Err(MachineError::Ended(reason)),
+            None if !self.is_paused() => Err(MachineError::NotPaused),
+            None if !self.life.gate.wait_parked() => Err(self.ended_error()),
+            None => Ok(parts),
+        }
     }
 
     /// Whether the machine is paused.

@@ -118,6 +118,13 @@ impl Platform {
         lock(&self.serial).restore(&state.serial)
     }
 
+    /// Makes every device let go of guest memory, whoever uses it; a [`restore`](Self::restore) follows.
+    pub(crate) fn let_go(&self) {
+        for transport in &self.transports {
+            lock(transport).let_go();
+        }
+    }
+
     /// Lets every device look at its queues.
     pub(crate) fn kick(&self) {
         for transport in &self.transports {

@@ -25,8 +25,8 @@ use crate::snapshot::{
 /// How a snapshot is written.
 #[derive(Debug, Clone, Default)]
 pub struct SaveOptions {
-    /// Store only the pages that differ from the snapshot the machine came from, if it came from one. Such a
-    /// snapshot needs its parent.
+    /// Store only the pages that differ from the snapshot the machine came from, if it came from one on which another
+    /// may lie. Such a snapshot needs its parent.
     pub on_parent: bool,
     /// Whatever the caller wants to find again with [`Snapshot::note`].
     pub note: Vec<u8>,
@@ -39,14 +39,7 @@ impl Machine {
     /// # Errors
     /// [`MachineError::NotPaused`], and whatever goes wrong on the way; half a snapshot may be left then.
     pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<Arc<Snapshot>, MachineError> {
-        self.check_started()?;
-        if !self.is_paused() {
-            return Err(MachineError::NotPaused);
-        }
-        if !self.life.gate.wait_parked() {
-            return Err(self.ended_error());
-        }
-        let mut slot = self.parts();
+        let mut slot = self.standing_still()?;
         let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
 
         let host_tsc = tsc::host_tsc();
@@ -63,10 +56,16 @@ impl Machine {
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
         }
         let (parent, index) = match &parts.baseline {
+<<<<<<< HEAD
             Some(baseline) if options.on_parent => (
                 Some(Arc::clone(&baseline.snapshot)),
                 write_changes(folder, parts, baseline)?,
             ),
+=======
+            Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => {
+                (Some(Arc::clone(&baseline.snapshot)), write_changes(folder, parts, baseline)?)
+            }
+>>>>>>> snaptests
             _ => (None, write_all(folder, parts)?),
         };
         let state = MachineState {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use vmm_sys_util::timerfd::TimerFd;
@@ -19,7 +19,16 @@ const PANIC_GRACE: Duration = Duration::from_millis(500);
 struct Supervisor {
     life: Arc<Lifecycle>,
     timer: TimerFd,
-    armed: bool,
+    /// When the panic that is being printed has had its time.
+    due: Option<Instant>,
+}
+
+impl Supervisor {
+    fn set_timer(&mut self, time: Duration) {
+        if let Err(error) = self.timer.reset(time, None) {
+            self.life.end(EndReason::Monitor(format!("its timer cannot be set: {error}")));
+        }
+    }
 }
 
 /// Starts the thread.
@@ -30,7 +39,7 @@ pub(crate) fn spawn(life: Arc<Lifecycle>) -> std::io::Result<JoinHandle<()>> {
     manager.add_subscriber(Supervisor {
         life: Arc::clone(&life),
         timer,
-        armed: false,
+        due: None,
     });
     std::thread::Builder::new()
         .name("provium-machine".to_owned())
@@ -63,14 +72,26 @@ impl MutEventSubscriber for Supervisor {
         if events.fd() == self.life.wake.as_raw_fd() {
             // Only the wake-up matters, not how many there were.
             let _ = self.life.wake.read();
-            if self.life.panic_message().is_some() && !self.armed {
-                self.armed = self.timer.reset(PANIC_GRACE, None).is_ok();
+            match self.life.panic_message() {
+                Some(_) if self.due.is_none() => {
+                    self.due = Some(Instant::now() + PANIC_GRACE);
+                    self.set_timer(PANIC_GRACE);
+                }
+                Some(_) => {}
+                // A panic that a restore has undone; the next one has its own time.
+                None => self.due = None,
             }
-        } else {
-            let _ = self.timer.wait();
-            if let Some(message) = self.life.panic_message() {
-                self.life.end(EndReason::Panic(message));
-            }
+            return;
+        }
+        // The timer is set anew and never read: a read would block when it was set since it fired.
+        let left = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+        match (left, self.life.panic_message()) {
+            (Some(Duration::ZERO), Some(message)) => self.life.end(EndReason::Panic(message)),
+            (Some(left), Some(_)) => return self.set_timer(left),
+            _ => {}
+        }
+        if let Err(error) = self.timer.clear() {
+            self.life.end(EndReason::Monitor(format!("its timer cannot be stopped: {error}")));
         }
     }
 }

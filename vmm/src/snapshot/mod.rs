@@ -234,6 +234,11 @@ impl Snapshot {
         self.image.parents()
     }
 
+    /// Whether another snapshot may lie on this one: a stack has an end.
+    pub(crate) fn can_be_parent(&self) -> bool {
+        self.parents().len() < MAX_DEPTH
+    }
+
     pub(crate) fn state(&self) -> &MachineState {
         &self.state
     }
@@ -267,7 +272,7 @@ impl Snapshot {
     }
 }
 
-/// Snapshots that may lie on top of one another.
+/// Parents, theirs included, that a snapshot may have.
 const MAX_DEPTH: usize = 32;
 
 /// Writes the file `state`; the last step of a save.
