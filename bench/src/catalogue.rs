@@ -127,6 +127,20 @@ pub(crate) const LINUX_ROWS: [RowSpec; 18] = [
     kib("layer-size", "layer size on disk"),
 ];
 
+/// Other monitors with the same guest.
+pub(crate) const PEER_ROWS: [RowSpec; 4] = [
+    time(
+        "qemu/start",
+        "QEMU (microvm): process start to its monitor's answer",
+    ),
+    time("qemu/load", "QEMU: process start to snapshot loaded"),
+    time(
+        "qemu/resume",
+        "QEMU: process start to first reply over vhost-vsock",
+    ),
+    time("qemu/boot", "QEMU: cold boot, process start to first reply"),
+];
+
 /// With a payload of a few instructions as the guest.
 pub(crate) const PAYLOAD_ROWS: [RowSpec; 13] = [
     time(
@@ -180,7 +194,11 @@ mod tests {
 
     #[test]
     fn ids_are_unique() {
-        let all = FLOOR_ROWS.iter().chain(&LINUX_ROWS).chain(&PAYLOAD_ROWS);
+        let all = FLOOR_ROWS
+            .iter()
+            .chain(&LINUX_ROWS)
+            .chain(&PEER_ROWS)
+            .chain(&PAYLOAD_ROWS);
         let mut ids: Vec<_> = all.map(|row| row.id).collect();
         let count = ids.len();
         ids.sort_unstable();

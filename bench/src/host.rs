@@ -49,7 +49,7 @@ pub(crate) fn snapshot_folder() -> String {
         Ok(0x5846_5342) => "XFS",
         _ => "another file system",
     };
-    format!("snapshots are in {}, on {kind}", folder.display())
+    format!("snapshots are in {}: {kind}", folder.display())
 }
 
 /// An emulated host's kernel with its grace periods as a stock kernel has them, for as long as this lives.

@@ -8,6 +8,7 @@
 //! floor                      the steps of the floor
 //! payload, payload_rows      the machine alone
 //! linux_rows                 the machine, Linux and the agent
+//! peers, vsock               other monitors
 //! memory, host               what /proc says
 //! stats, part                samples → rows → JSON
 //! ```
@@ -20,7 +21,9 @@ mod memory;
 mod part;
 mod payload;
 mod payload_rows;
+mod peers;
 mod stats;
+mod vsock;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,11 +32,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
-use catalogue::{FLOOR_ROWS, LINUX_ROWS, PAYLOAD_ROWS};
+use catalogue::{FLOOR_ROWS, LINUX_ROWS, PAYLOAD_ROWS, PEER_ROWS};
 use floor::Floor;
 use linux_rows::LinuxRows;
 use part::{Part, Recorder};
 use payload_rows::PayloadRows;
+use peers::Qemu;
 
 /// Memory of every guest here.
 const MEMORY: u64 = 128 << 20;
@@ -58,6 +62,12 @@ struct Arguments {
     /// The folder with the guest's kernel and initrd
     #[arg(long, value_name = "DIR", default_value = "target/guest")]
     artifacts: PathBuf,
+    /// Measure other monitors, too
+    #[arg(long)]
+    peers: bool,
+    /// A folder with kernel modules that peers need, named in the order to load them
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,9 +103,16 @@ fn measure(arguments: &Arguments) -> Result<()> {
             LinuxRows::prepare(&arguments.artifacts)
         })
     });
+    let qemu = arguments.peers.then(|| {
+        let modules = arguments.modules.as_deref();
+        wanted(&recorder, PEER_ROWS.iter().map(|row| row.id), || {
+            Qemu::prepare(&arguments.artifacts, modules)
+        })
+    });
     for (failed, rows) in [
         (failure(&payload), &PAYLOAD_ROWS[..]),
         (linux.as_ref().and_then(failure), &LINUX_ROWS[..]),
+        (qemu.as_ref().and_then(failure), &PEER_ROWS[..]),
     ] {
         if let Some(error) = failed {
             rows.iter().for_each(|row| recorder.fail(row.id, error));
@@ -110,6 +127,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
         if let Some(Some(Ok(linux))) = &linux {
             linux.round(&mut recorder);
         }
+        if let Some(Some(Ok(qemu))) = &qemu {
+            qemu.round(&mut recorder);
+        }
         eprintln!(
             "   round {round} of {}: {:.1} s",
             arguments.rounds,
@@ -120,11 +140,12 @@ fn measure(arguments: &Arguments) -> Result<()> {
         Guests::Payload => "a payload of a few instructions",
         Guests::All => "Linux, and a payload of a few instructions",
     };
-    let catalogue: Vec<_> = FLOOR_ROWS
+    let rows = FLOOR_ROWS
         .into_iter()
         .chain(LINUX_ROWS)
-        .chain(PAYLOAD_ROWS)
-        .collect();
+        .chain(PEER_ROWS)
+        .chain(PAYLOAD_ROWS);
+    let catalogue: Vec<_> = rows.collect();
     let notes = [
         Some("one vCPU, 128 MiB".to_owned()),
         unsound.filter(|_| !sound),

@@ -6,6 +6,7 @@
 
 mod part;
 mod table;
+mod vhost;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,9 @@ pub(crate) struct BenchArguments {
     /// Only rows with this in their id (the ids are in the JSON file); can be given several times
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
+    /// Measure QEMU with the same guest, too, where it is on PATH
+    #[arg(long)]
+    peers: bool,
     /// Where the numbers go [default: target/bench.json]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -78,6 +82,9 @@ fn measure(arguments: &BenchArguments, provium: &Path, bench: &Path, place: Plac
         command.current_dir(workspace::root());
         command.arg("--json").arg(&json).args(["--guests", guests]);
         command.arg("--rounds").arg(arguments.rounds.to_string());
+        if arguments.peers && guests == "all" {
+            command.arg("--peers");
+        }
         for row in &arguments.only {
             command.args(["--only", row]);
         }
@@ -90,6 +97,15 @@ fn measure(arguments: &BenchArguments, provium: &Path, bench: &Path, place: Plac
     }
     let mut inside = Command::new(provium);
     inside.arg("host").arg("--rw").arg(&folder).arg("--").arg(bench);
+    if arguments.peers {
+        match vhost::modules(provium) {
+            Ok(folder) => {
+                inside.arg("--modules").arg(folder);
+            }
+            // The rows will say what they miss.
+            Err(error) => println!("   no vhost-vsock for peers: {error:#}"),
+        }
+    }
     println!("   in an emulated host:");
     let emulated = measured(inside, "emulated", "all")?;
     println!("   on this machine's KVM, which carries a payload but no kernel:");
