@@ -3,6 +3,7 @@
 //! Each command is a module; what they share is how programs are run ([`command`]), where things are
 //! ([`workspace`]), what must be installed ([`packages`]) and how phases are shown ([`phases`]).
 
+mod bench;
 mod command;
 mod demo;
 mod guest;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 200)]
         boots: u32,
     },
+    /// Measure Provium beside the least any monitor has to do; print a table, write target/bench.json
+    Bench(bench::BenchArguments),
     /// Run KVM tests as one of several workers (started by `test` and `soak`)
     #[command(hide = true)]
     RunTests(kvm::worker::WorkerArguments),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
         Command::Soak { boots } => suite::soak(boots),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::RunTests(arguments) => kvm::worker::work(&arguments),
     };
     match done {

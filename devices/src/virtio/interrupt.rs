@@ -1,8 +1,8 @@
 //! A virtio device's interrupt: the status bits the driver reads and acknowledges, and the wire.
 //!
-//! The wire is level-triggered: high while any bit is set. A bit that is set between the driver's read
-//! and its acknowledgement makes a new edge, so that a kernel which runs the pin edge-triggered (through
-//! the legacy PIC) loses nothing either.
+//! The wire is high while any bit is set. A bit that is set between the driver's read and its acknowledgement makes a
+//! new edge, so that a kernel which takes the pin's edges loses nothing. By the ACPI tables it does: a level would cost it
+//! two more exits each time, one to see that it was a level and one to tell the interrupt controller.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -116,7 +116,8 @@ fn dsdt(devices: &[MmioDevice]) -> impl Aml + use<> {
 fn virtio(index: usize, device: &MmioDevice, code: &mut Vec<u8>) {
     let name = format!("_SB_.V{index:03}");
     let registers = aml::Memory32Fixed::new(true, device.base as u32, 0x1000);
-    let interrupt = aml::Interrupt::new(true, false, false, false, device.gsi);
+    // Edges: see `Interrupt` in the devices.
+    let interrupt = aml::Interrupt::new(true, true, false, false, device.gsi);
     aml::Device::new(
         name.as_str().into(),
         vec![

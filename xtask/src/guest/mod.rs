@@ -6,10 +6,10 @@
 //! are put together anew, in milliseconds.
 
 mod archive;
-mod cache;
+pub(crate) mod cache;
 mod cloud;
 mod config;
-mod debian;
+pub(crate) mod debian;
 mod initrd;
 mod kernel;
 

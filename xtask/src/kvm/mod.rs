@@ -4,7 +4,7 @@
 //! a frozen emulated host is in a folder that the workers share (see [`worker`]).
 
 mod journal;
-mod place;
+pub(crate) mod place;
 mod process;
 pub(crate) mod worker;
 

@@ -1,0 +1,274 @@
+//! The rows with Linux and the agent as the guest: what a user of Provium waits for.
+//!
+//! Enters: the guest that `cargo xtask guest` makes. Leaves: samples. One guest is alive at a time, but for the rows of
+//! private memory; its end is waited for outside of what is measured.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use provium::agent_archive::agent_archive;
+use provium::cancel::Cancel;
+use provium::guest::{
+    Arrival, ExecSpec, Guest, GuestClient, boot, reset, resume, resume_in, save, with_agent,
+};
+use provium_protocol::Syscall;
+use provium_vmm::snapshot::Snapshot;
+use provium_vmm::{Discovery, Machine, MachineConfig};
+
+use crate::part::Recorder;
+use crate::{MEMORY, RAMP, memory};
+
+/// Reset rows, and how many pages are to be dirty.
+const RESETS: [(&str, u64); 4] = [
+    ("reset-10", 10),
+    ("reset-100", 100),
+    ("reset-1000", 1_000),
+    ("reset-10000", 10_000),
+];
+const RAMP_ROWS: [&str; RAMP.len()] = ["memory-1", "memory-10", "memory-50"];
+const SAVES: [&str; 5] = ["boot", "save", "save-size", "save-layer", "layer-size"];
+/// Round trips measured in each round, after some that are not: the first after a resume copy pages.
+const TRIPS: usize = 20;
+const WARM_UP: usize = 5;
+const TRANSFER: usize = 64 << 20;
+const TRANSFER_FILE: &[u8] = b"/bench/file";
+/// By itself a file system in memory takes half of it.
+const MAKE_ROOM: &str = "mkdir /bench && mount -t tmpfs -o size=90% bench /bench";
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+const SYS_MMAP: i64 = 9;
+const SYS_GETPID: i64 = 39;
+
+/// A snapshot of a guest whose agent waits for a request.
+pub(crate) struct LinuxRows {
+    artifacts: PathBuf,
+    folder: tempfile::TempDir,
+    snapshot: Arc<Snapshot>,
+    /// Pages that one request makes dirty, with those of the resume.
+    least: u64,
+}
+
+impl LinuxRows {
+    /// Boots and saves it. `artifacts` is the folder with its kernel and initrd.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub(crate) fn prepare(artifacts: &Path) -> Result<LinuxRows> {
+        let mut guest = boot(config(artifacts), BOOT_LIMIT, &Cancel::new())?;
+        guest.client.ping()?;
+        let folder = tempfile::tempdir()?;
+        let snapshot = save(&guest, folder.path(), false)?;
+        guest.client.ping()?;
+        touch(&mut guest.client, 1)?;
+        let least = reset(&mut guest, &snapshot, Arrival::default())?;
+        guest.machine.kill();
+        Ok(LinuxRows {
+            artifacts: artifacts.to_owned(),
+            folder,
+            snapshot,
+            least: least.unwrap_or_default(),
+        })
+    }
+
+    /// Measures every row once.
+    pub(crate) fn round(&self, recorder: &mut Recorder) {
+        self.attempt(recorder, &["cold-resume"], Self::cold);
+        self.attempt(recorder, &["warm-resume"], Self::warm);
+        self.attempt(recorder, &RESETS.map(|(id, _)| id), Self::resets);
+        self.attempt(recorder, &["ping", "getpid"], Self::trips);
+        self.attempt(recorder, &["write", "read"], Self::transfers);
+        self.attempt(recorder, &SAVES, Self::boot_and_save);
+        self.attempt(recorder, &RAMP_ROWS, Self::ramp);
+    }
+
+    fn attempt(
+        &self,
+        recorder: &mut Recorder,
+        ids: &[&'static str],
+        measure: impl FnOnce(&Self, &mut Recorder) -> Result<()>,
+    ) {
+        if recorder.wants_any(ids)
+            && let Err(error) = measure(self, recorder)
+        {
+            ids.iter().for_each(|id| recorder.fail(id, &error));
+        }
+    }
+
+    fn resumed(&self) -> Result<Guest> {
+        Ok(resume(&self.snapshot, Arrival::default())?)
+    }
+
+    fn cold(&self, recorder: &mut Recorder) -> Result<()> {
+        let begin = Instant::now();
+        let snapshot = Snapshot::open(self.folder.path())?;
+        let mut guest = resume(&snapshot, Arrival::default())?;
+        guest.client.ping()?;
+        recorder.time("cold-resume", begin.elapsed());
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn warm(&self, recorder: &mut Recorder) -> Result<()> {
+        let shell = Machine::shell(MEMORY, 1)?;
+        let begin = Instant::now();
+        let mut guest = resume_in(shell, &self.snapshot, Arrival::default())?;
+        guest.client.ping()?;
+        recorder.time("warm-resume", begin.elapsed());
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn resets(&self, recorder: &mut Recorder) -> Result<()> {
+        let mut guest = self.resumed()?;
+        for (id, pages) in RESETS
+            .into_iter()
+            .filter(|(id, _)| recorder.wants(id))
+            .collect::<Vec<_>>()
+        {
+            match pages.saturating_sub(self.least) {
+                0 => guest.client.ping()?,
+                // Page tables of the new mapping are dirty, too.
+                more => touch(&mut guest.client, more - more / 512)?,
+            }
+            let begin = Instant::now();
+            let back = reset(&mut guest, &self.snapshot, Arrival::default())?;
+            guest.client.ping()?;
+            recorder.time(id, begin.elapsed());
+            recorder.pages(id, back.context("all pages were put back")? as f64);
+            reset(&mut guest, &self.snapshot, Arrival::default())?;
+        }
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn trips(&self, recorder: &mut Recorder) -> Result<()> {
+        let mut guest = self.resumed()?;
+        for trip in 0..WARM_UP + TRIPS {
+            let begin = Instant::now();
+            guest.client.ping()?;
+            let ping = begin.elapsed();
+            let begin = Instant::now();
+            call(&mut guest.client, SYS_GETPID, [0; 6])?;
+            if trip >= WARM_UP {
+                recorder.time("ping", ping);
+                recorder.time("getpid", begin.elapsed());
+            }
+        }
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn transfers(&self, recorder: &mut Recorder) -> Result<()> {
+        let mut guest = self.resumed()?;
+        let made = guest.client.exec(&ExecSpec::shell(MAKE_ROOM))?;
+        ensure!(
+            made.stderr.is_empty(),
+            "{MAKE_ROOM}: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let content = vec![0x5a; TRANSFER];
+        let begin = Instant::now();
+        guest
+            .client
+            .write_file(TRANSFER_FILE, None, &mut content.as_slice())?;
+        recorder.value("write", TRANSFER as f64 / begin.elapsed().as_secs_f64());
+        let begin = Instant::now();
+        let back = guest.client.read_file(TRANSFER_FILE)?;
+        recorder.value("read", TRANSFER as f64 / begin.elapsed().as_secs_f64());
+        guest.machine.kill();
+        ensure!(back == content, "what was read is not what was written");
+        Ok(())
+    }
+
+    fn boot_and_save(&self, recorder: &mut Recorder) -> Result<()> {
+        let begin = Instant::now();
+        let mut guest = boot(config(&self.artifacts), BOOT_LIMIT, &Cancel::new())?;
+        guest.client.ping()?;
+        recorder.time("boot", begin.elapsed());
+        for (on_parent, time, size) in [(false, "save", "save-size"), (true, "save-layer", "layer-size")] {
+            let folder = tempfile::tempdir()?;
+            guest.machine.pause()?;
+            let begin = Instant::now();
+            let snapshot = save(&guest, folder.path(), on_parent)?;
+            recorder.time(time, begin.elapsed());
+            recorder.value(size, memory::on_disk_kib(folder.path())?);
+            recorder.pages(time, snapshot.own_pages() as f64);
+            guest.machine.resume()?;
+            guest.client.ping()?;
+        }
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn ramp(&self, recorder: &mut Recorder) -> Result<()> {
+        let before = memory::private_kib()?;
+        let mut guests: Vec<Guest> = Vec::new();
+        for (count, id) in RAMP.into_iter().zip(RAMP_ROWS) {
+            while guests.len() < count {
+                let mut guest = self.resumed()?;
+                guest.client.ping()?;
+                // What an idle guest writes later is its own affair; all are looked at in the same state.
+                guest.machine.pause()?;
+                guests.push(guest);
+            }
+            recorder.value(id, (memory::private_kib()? - before) / count as f64);
+        }
+        // Last, for it ends the state that was to be looked at.
+        for guest in &mut guests {
+            let pages = guest
+                .machine
+                .load(&self.snapshot)?
+                .context("all pages were put back")?;
+            RAMP_ROWS.iter().for_each(|id| recorder.pages(id, pages as f64));
+            guest.machine.kill();
+        }
+        Ok(())
+    }
+}
+
+/// Our kernel, our initrd, the agent, one vCPU.
+pub(crate) fn config(artifacts: &Path) -> MachineConfig {
+    MachineConfig {
+        kernel: artifacts.join("vmlinux"),
+        initrd: Some(artifacts.join("initrd.cpio")),
+        extra_initrd: agent_archive().to_vec(),
+        cmdline: with_agent("console=ttyS0 quiet"),
+        memory: MEMORY,
+        cpus: 1,
+        rng_seed: None,
+        discovery: Discovery::Auto,
+    }
+}
+
+/// Makes the guest write to so many pages that it had not, and little else: a mapping that is filled at once.
+fn touch(client: &mut GuestClient, pages: u64) -> Result<()> {
+    const READ_WRITE: u64 = 3;
+    const PRIVATE_ANONYMOUS_POPULATE: u64 = 0x2 | 0x20 | 0x8000;
+    let args = [
+        0,
+        pages * 4096,
+        READ_WRITE,
+        PRIVATE_ANONYMOUS_POPULATE,
+        u64::MAX,
+        0,
+    ];
+    call(client, SYS_MMAP, args).map(drop)
+}
+
+fn call(client: &mut GuestClient, nr: i64, args: [u64; 6]) -> Result<i64> {
+    let (value, _) = client.syscall(Syscall {
+        nr,
+        args,
+        bufs: Vec::new(),
+        ptrs: Vec::new(),
+        nested: Vec::new(),
+    })?;
+    ensure!(
+        !(-4095..0).contains(&value),
+        "system call {nr} in the guest: errno {}",
+        -value
+    );
+    Ok(value)
+}

@@ -1,0 +1,219 @@
+//! What one run of this program leaves: a JSON file with a row for each thing measured.
+//!
+//! Enters: samples, by row. Leaves: a [`Part`]. `cargo xtask bench` puts parts together and prints them; the numbers it
+//! prints (median, spread, multiples of the floor, met or missed) are all worked out here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::catalogue::{FLOOR, RowSpec, Target, Unit};
+use crate::stats::Spread;
+
+/// Samples as they come in.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    only: Vec<String>,
+    samples: BTreeMap<&'static str, Samples>,
+}
+
+#[derive(Debug, Default)]
+struct Samples {
+    values: Vec<f64>,
+    pages: Vec<f64>,
+    failed: Option<String>,
+}
+
+impl Recorder {
+    /// Records rows whose id contains one of `only`, or all if there is none.
+    pub(crate) fn new(only: Vec<String>) -> Recorder {
+        Recorder {
+            only,
+            ..Recorder::default()
+        }
+    }
+
+    /// Whether the row is to be measured. The floor always is: it is what the others are multiples of.
+    pub(crate) fn wants(&self, id: &str) -> bool {
+        self.only.is_empty() || id == FLOOR || self.only.iter().any(|only| id.contains(only.as_str()))
+    }
+
+    /// Whether any row whose id begins like this is to be measured.
+    pub(crate) fn wants_any(&self, ids: &[&str]) -> bool {
+        ids.iter().any(|id| self.wants(id))
+    }
+
+    /// A sample of a row in microseconds.
+    pub(crate) fn time(&mut self, id: &'static str, took: Duration) {
+        self.value(id, took.as_secs_f64() * 1e6);
+    }
+
+    /// A sample in the row's own unit.
+    pub(crate) fn value(&mut self, id: &'static str, value: f64) {
+        if self.wants(id) {
+            self.samples.entry(id).or_default().values.push(value);
+        }
+    }
+
+    /// How many pages of the guest had been written in a round.
+    pub(crate) fn pages(&mut self, id: &'static str, pages: f64) {
+        if self.wants(id) {
+            self.samples.entry(id).or_default().pages.push(pages);
+        }
+    }
+
+    /// Why a row has no (more) samples; the first reason stays.
+    pub(crate) fn fail(&mut self, id: &'static str, why: &anyhow::Error) {
+        if self.wants(id) {
+            let samples = self.samples.entry(id).or_default();
+            samples.failed.get_or_insert_with(|| format!("{why:#}"));
+        }
+    }
+
+    /// The rows in the catalogue's order.
+    pub(crate) fn rows(&self, catalogue: &[RowSpec]) -> Vec<Row> {
+        let floor = self
+            .samples
+            .get(FLOOR)
+            .and_then(|samples| Spread::of(&samples.values));
+        let floor = floor.map(|spread| spread.median);
+        let rows = catalogue
+            .iter()
+            .filter_map(|spec| Some((spec, self.samples.get(spec.id)?)));
+        rows.map(|(spec, samples)| Row::new(spec, samples, floor))
+            .collect()
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    id: &'static str,
+    name: &'static str,
+    unit: Unit,
+    spread: Option<Spread>,
+    /// The median's multiple of the floor's, for times.
+    times_floor: Option<f64>,
+    /// Median of the pages written, for rows that know.
+    pages: Option<f64>,
+    target: Option<String>,
+    met: Option<bool>,
+    failed: Option<String>,
+    samples: Vec<f64>,
+}
+
+impl Row {
+    fn new(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
+        let spread = Spread::of(&samples.values);
+        let pages = Spread::of(&samples.pages).map(|spread| spread.median);
+        let times_floor = match (spec.unit, spread, floor) {
+            (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
+            _ => None,
+        };
+        let met = match spec.target {
+            None => None,
+            Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
+            Some(Target::DirtyPagesAndMiB) => spread
+                .zip(pages)
+                .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
+        };
+        Row {
+            id: spec.id,
+            name: spec.name,
+            unit: spec.unit,
+            spread,
+            times_floor,
+            pages,
+            target: spec.target.as_ref().map(ToString::to_string),
+            met,
+            failed: samples.failed.clone(),
+            samples: samples.values.clone(),
+        }
+    }
+}
+
+/// Everything one run measured in one place.
+#[derive(Debug, Serialize)]
+pub(crate) struct Part {
+    /// `this machine's KVM` or `an emulated host`.
+    pub(crate) place: String,
+    /// Kernel and processor there.
+    pub(crate) host: String,
+    /// `Linux` or `a payload of a few instructions`.
+    pub(crate) guest: String,
+    pub(crate) rounds: usize,
+    /// What else one has to know to compare the numbers.
+    pub(crate) notes: Vec<String>,
+    pub(crate) rows: Vec<Row>,
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    const CATALOGUE: [RowSpec; 3] = [
+        RowSpec::new(FLOOR, "the floor", Unit::Microseconds, None),
+        RowSpec::new(
+            "ping",
+            "a ping",
+            Unit::Microseconds,
+            Some(Target::TimesFloor(0.05)),
+        ),
+        RowSpec::new("memory", "memory", Unit::KiB, Some(Target::DirtyPagesAndMiB)),
+    ];
+
+    fn row(recorder: &Recorder, id: &str) -> Row {
+        recorder
+            .rows(&CATALOGUE)
+            .into_iter()
+            .find(|row| row.id == id)
+            .unwrap()
+    }
+
+    #[test]
+    fn times_are_multiples_of_the_floors_median() {
+        let mut recorder = Recorder::new(Vec::new());
+        for micros in [900, 1000, 50_000] {
+            recorder.time(FLOOR, Duration::from_micros(micros));
+        }
+        recorder.time("ping", Duration::from_micros(40));
+        let ping = row(&recorder, "ping");
+        assert_eq!((ping.times_floor, ping.met), (Some(0.04), Some(true)));
+        recorder.time("ping", Duration::from_micros(100));
+        assert_eq!(row(&recorder, "ping").met, Some(false));
+    }
+
+    #[test]
+    fn memory_is_judged_by_the_pages_written() {
+        let mut recorder = Recorder::new(Vec::new());
+        recorder.pages("memory", 100.0);
+        recorder.value("memory", 1424.0);
+        let memory = row(&recorder, "memory");
+        assert_eq!((memory.times_floor, memory.met), (None, Some(true)));
+        recorder.value("memory", 1426.0);
+        assert_eq!(row(&recorder, "memory").met, Some(false));
+    }
+
+    #[test]
+    fn a_row_that_failed_says_why_and_is_judged_by_nothing() {
+        let mut recorder = Recorder::new(Vec::new());
+        recorder.fail("ping", &anyhow!("nobody answered"));
+        recorder.fail("ping", &anyhow!("nor later"));
+        let ping = row(&recorder, "ping");
+        assert_eq!(ping.failed.as_deref(), Some("nobody answered"));
+        assert_eq!((ping.met, ping.times_floor), (None, None));
+    }
+
+    #[test]
+    fn only_the_wanted_rows_are_recorded_and_the_floor() {
+        let mut recorder = Recorder::new(vec!["pin".to_owned()]);
+        for id in [FLOOR, "ping", "memory"] {
+            recorder.value(id, 1.0);
+        }
+        let ids: Vec<_> = recorder.rows(&CATALOGUE).iter().map(|row| row.id).collect();
+        assert_eq!(ids, [FLOOR, "ping"]);
+    }
+}
