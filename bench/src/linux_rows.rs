@@ -59,7 +59,7 @@ impl LinuxRows {
         let mut guest = boot(config(artifacts), BOOT_LIMIT, &Cancel::new())?;
         guest.client.ping()?;
         let folder = tempfile::tempdir()?;
-        let snapshot = save(&guest, folder.path(), false)?;
+        let snapshot = save(&guest, folder.path(), false, Arrival::default())?;
         guest.client.ping()?;
         touch(&mut guest.client, 1)?;
         let least = reset(&mut guest, &snapshot, Arrival::default())?;
@@ -191,7 +191,7 @@ impl LinuxRows {
             let folder = tempfile::tempdir()?;
             guest.machine.pause()?;
             let begin = Instant::now();
-            let snapshot = save(&guest, folder.path(), on_parent)?;
+            let snapshot = save(&guest, folder.path(), on_parent, Arrival::default())?;
             recorder.time(time, begin.elapsed());
             recorder.value(size, memory::on_disk_kib(folder.path())?);
             recorder.pages(time, snapshot.own_pages() as f64);

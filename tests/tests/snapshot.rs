@@ -8,16 +8,9 @@ use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Machine, MachineConfig};
 
-<<<<<<< HEAD
-fn saved(guest: &Guest) -> (tempfile::TempDir, Arc<Snapshot>) {
-    let folder = tempfile::tempdir().unwrap();
-    let snapshot = save(guest, folder.path(), false, Arrival::default()).unwrap();
-    (folder, snapshot)
-}
-=======
 /// A shell line that keeps a guest busy: timers, processes, memory.
-const BUSY: &str = "(while :; do head -c 20000 /dev/urandom | md5sum > /tmp/sum; sleep 0.01; done) >/dev/null 2>&1 &";
->>>>>>> snaptests
+const BUSY: &str =
+    "(while :; do head -c 20000 /dev/urandom | md5sum > /tmp/sum; sleep 0.01; done) >/dev/null 2>&1 &";
 
 #[test]
 fn a_resumed_guest_goes_on_where_it_was() {
@@ -75,7 +68,12 @@ fn a_guest_that_is_restored_and_saved_before_it_runs_is_the_same() {
                 let where_ = first_differences(&left, &right);
                 assert!(left == right, "{cpus} vCPUs, round {round}, {what}:\n{where_}");
                 // Only time has gone on, and for all vCPUs the same.
-                let ticks: Vec<u64> = second.vcpus.iter().zip(&first.vcpus).map(|(b, a)| b.tsc - a.tsc).collect();
+                let ticks: Vec<u64> = second
+                    .vcpus
+                    .iter()
+                    .zip(&first.vcpus)
+                    .map(|(b, a)| b.tsc - a.tsc)
+                    .collect();
                 assert!(ticks.iter().all(|other| *other == ticks[0]), "{ticks:?}");
                 let clock = second.chips.clock_ns - first.chips.clock_ns;
                 assert!(clock < 20_000_000_000, "{clock} ns");
@@ -89,7 +87,10 @@ fn a_guest_that_is_restored_and_saved_before_it_runs_is_the_same() {
 #[test]
 fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
     let mut base_guest = boot_guest(config());
-    sh(&mut base_guest, "echo base > /tmp/mark; head -c 1000000 /dev/urandom > /tmp/blob");
+    sh(
+        &mut base_guest,
+        "echo base > /tmp/mark; head -c 1000000 /dev/urandom > /tmp/blob",
+    );
     let sum = stdout(&mut base_guest, "md5sum /tmp/blob");
     let (base_folder, base) = saved(&base_guest);
     // On the guest that was saved, and on one that was resumed from it.
@@ -98,13 +99,19 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         sh(guest, "echo child >> /tmp/mark; echo only here > /tmp/child");
         let (folder, child) = saved_as(guest, true);
         let runs = state_of(folder.path()).memory.index.runs.len();
-        println!("base {} pages, child {} pages in {runs} runs", base.own_pages(), child.own_pages());
+        println!(
+            "base {} pages, child {} pages in {runs} runs",
+            base.own_pages(),
+            child.own_pages()
+        );
         assert!(child.own_pages() > 0 && child.own_pages() < base.own_pages() / 5);
         assert_eq!(child.parents(), [base_folder.path()]);
         sh(guest, "rm /tmp/child");
         let (top_folder, _) = saved_as(guest, true);
-        for (path, listing) in [(folder.path(), "/tmp/blob /tmp/child /tmp/mark"), (top_folder.path(), "/tmp/blob /tmp/mark")]
-        {
+        for (path, listing) in [
+            (folder.path(), "/tmp/blob /tmp/child /tmp/mark"),
+            (top_folder.path(), "/tmp/blob /tmp/mark"),
+        ] {
             let opened = Snapshot::open(path).unwrap();
             opened.verify().unwrap();
             let mut again = resume(&opened, Arrival::default()).unwrap();
@@ -114,7 +121,10 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         }
         // Back down from the child to what lies below it.
         reset(guest, &base, Arrival::default()).unwrap();
-        assert_eq!(stdout(guest, "echo /tmp/*; cat /tmp/mark"), "/tmp/blob /tmp/mark\nbase\n");
+        assert_eq!(
+            stdout(guest, "echo /tmp/*; cat /tmp/mark"),
+            "/tmp/blob /tmp/mark\nbase\n"
+        );
     }
     let (child_folder, _) = saved_as(&resumed, true);
     let (other_folder, _) = saved(&resumed);
@@ -124,7 +134,10 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         std::fs::copy(other_folder.path().join(file), base_folder.path().join(file)).unwrap();
     }
     let error = Snapshot::open(child_folder.path()).unwrap_err().to_string();
-    assert!(error.contains("cannot be used without its parent") && error.contains("replaced"), "{error}");
+    assert!(
+        error.contains("cannot be used without its parent") && error.contains("replaced"),
+        "{error}"
+    );
     let gone = base_folder.path().to_owned();
     drop(base_folder);
     let error = Snapshot::open(child_folder.path()).unwrap_err().to_string();
@@ -182,15 +195,23 @@ fn a_guest_with_another_connection_open_is_not_saved() {
     let stream = guest.machine.connect(AGENT_PORT, LONG).unwrap();
     let mut other = GuestClient::handshake(Box::new(stream), LONG).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let error = save(&guest, folder.path(), false).unwrap_err();
+    let error = save(&guest, folder.path(), false, Arrival::default()).unwrap_err();
     assert!(matches!(error, ResumeError::OpenConnections(1)), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
     assert!(!guest.machine.is_paused());
     other.ping().unwrap();
     guest.client.ping().unwrap();
     drop(other);
-    let snapshot = save(&guest, folder.path(), false).unwrap();
-    resume(&snapshot, Arrival::default()).unwrap().client.ping().unwrap();
+    let snapshot = save(&guest, folder.path(), false, Arrival::default()).unwrap();
+    resume(&snapshot, Arrival::default())
+        .unwrap()
+        .client
+        .ping()
+        .unwrap();
 }
 
 fn getrandom(guest: &mut Guest) -> Vec<u8> {
@@ -264,7 +285,9 @@ fn resumed_guests_share_the_pages_they_do_not_write() {
     let written = written_kib(&folder.path().join("memory"));
     assert_eq!(written.len(), GUESTS, "a mapping each");
     // In the order of their addresses, which is none of ours.
-    let pages = guests.iter().map(|guest| guest.machine.load(&snapshot).unwrap().unwrap());
+    let pages = guests
+        .iter()
+        .map(|guest| guest.machine.load(&snapshot).unwrap().unwrap());
     let own: Vec<u64> = pages.map(|pages| pages * 4).collect();
     println!("private: {written:?} KiB, written by their guests: {own:?} KiB");
     let most = own.iter().max().unwrap() + 1024;

@@ -24,7 +24,8 @@ pub(crate) fn prepare() {
 
 fn random() -> Option<&'static File> {
     static OPEN: OnceLock<Option<File>> = OnceLock::new();
-    OPEN.get_or_init(|| File::options().write(true).open(RANDOM).ok()).as_ref()
+    OPEN.get_or_init(|| File::options().write(true).open(RANDOM).ok())
+        .as_ref()
 }
 
 pub(super) fn resumed(resumed: &Resumed) -> Result<Response, OpError> {
@@ -35,7 +36,9 @@ pub(super) fn resumed(resumed: &Resumed) -> Result<Response, OpError> {
         };
         let done = random().map_or(Err(std::io::ErrorKind::NotFound.into()), reseed);
         done.map_err(|error: std::io::Error| {
-            let errno = error.raw_os_error().map_or(Errno::NOENT, Errno::from_raw_os_error);
+            let errno = error
+                .raw_os_error()
+                .map_or(Errno::NOENT, Errno::from_raw_os_error);
             failed(format_args!("reseed the random numbers through {RANDOM}"), errno)
         })?;
     }

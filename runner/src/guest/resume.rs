@@ -151,7 +151,11 @@ pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
 /// # Errors
 /// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it goes on as
 /// if nothing had been asked.
-pub fn reset(guest: &mut Guest, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Option<u64>, ResumeError> {
+pub fn reset(
+    guest: &mut Guest,
+    snapshot: &Arc<Snapshot>,
+    arrival: Arrival,
+) -> Result<Option<u64>, ResumeError> {
     let machine = &guest.machine;
     let was_paused = machine.is_paused();
     if !was_paused {

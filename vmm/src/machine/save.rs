@@ -56,16 +56,10 @@ impl Machine {
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
         }
         let (parent, index) = match &parts.baseline {
-<<<<<<< HEAD
-            Some(baseline) if options.on_parent => (
+            Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => (
                 Some(Arc::clone(&baseline.snapshot)),
                 write_changes(folder, parts, baseline)?,
             ),
-=======
-            Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => {
-                (Some(Arc::clone(&baseline.snapshot)), write_changes(folder, parts, baseline)?)
-            }
->>>>>>> snaptests
             _ => (None, write_all(folder, parts)?),
         };
         let state = MachineState {
