@@ -65,19 +65,31 @@ impl Ready {
     /// Takes a guest that came from the snapshot and is not needed any more.
     pub fn give_back(&self, snapshot: &Snapshot, guest: Guest) {
         if self.limit == 0 || guest.machine.ended().is_some() || guest.machine.pause().is_err() {
-            return dispose(guest);
+            return self.end(guest);
         }
         let mut kept = self.lock();
         if kept.closed {
             drop(kept);
-            return dispose(guest);
+            return self.end(guest);
         }
         // The longest kept goes: what was asked for last is asked for next.
         let surplus = (kept.guests.len() >= self.limit).then(|| kept.guests.remove(0));
         kept.guests.push((snapshot.id(), guest));
         drop(kept);
         if let Some((_, guest)) = surplus {
-            dispose(guest);
+            self.end(guest);
+        }
+    }
+
+    /// Ends a guest; a thread of its own waits for what it holds to be given back, unless nothing is to be kept.
+    pub fn end(&self, guest: Guest) {
+        let Guest { machine, client } = guest;
+        drop(client);
+        match Arc::try_unwrap(machine) {
+            Ok(machine) if self.limit > 0 => machine.dispose(),
+            Ok(machine) => machine.kill(),
+            // Somebody is about to kill it as well.
+            Err(machine) => machine.kill(),
         }
     }
 
@@ -142,16 +154,5 @@ impl Ready {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends a guest without waiting for what it holds to be given back.
-pub(super) fn dispose(guest: Guest) {
-    let Guest { machine, client } = guest;
-    drop(client);
-    match Arc::try_unwrap(machine) {
-        Ok(machine) => machine.dispose(),
-        // Somebody is about to kill it as well.
-        Err(machine) => machine.kill(),
     }
 }

@@ -22,7 +22,7 @@ use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
 use super::boot::{CONSOLE_TAIL, Guest, boot, kill_on_cancel};
 use super::client::GuestClient;
 use super::error::GuestError;
-use super::ready::{Ready, dispose};
+use super::ready::Ready;
 use super::resume::{Arrival, ResumeError, arrival_of, reset, save};
 use super::vm_error::{VmError, VmState};
 use crate::cancel::Cancel;
@@ -142,7 +142,7 @@ impl Vm {
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
             match self.origin.take() {
                 Some(snapshot) => ready.give_back(&snapshot, guest),
-                None => dispose(guest),
+                None => ready.end(guest),
             }
         }
     }
