@@ -257,7 +257,11 @@ fn written_kib(file: &std::path::Path) -> Vec<u64> {
     let (name, mut mine, mut all) = (file.display().to_string(), false, Vec::new());
     for line in smaps.lines() {
         // `start-end access offset device inode name` begins a mapping; lines about it are `Word: value`.
-        if line.split(' ').next().is_some_and(|range| range.contains('-') && !range.ends_with(':')) {
+        if line
+            .split(' ')
+            .next()
+            .is_some_and(|range| range.contains('-') && !range.ends_with(':'))
+        {
             mine = line.ends_with(&name) && line.contains(" rw-p ");
             all.extend(mine.then_some(0));
         } else if mine && let Some(kib) = line.strip_prefix("Anonymous:") {

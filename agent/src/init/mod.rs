@@ -80,8 +80,10 @@ fn stay(agent: Pid, done: Option<OwnedFd>) -> ! {
     mounts::mount(&mounts::DEV);
     mounts::mount(&mounts::WITHOUT_INIT);
     mounts::finish();
+    // Before any request is answered: whoever has an answer may press the button.
+    let ears = reaper::listen();
     drop(done);
-    reaper::run(agent)
+    reaper::run(agent, ears)
 }
 
 /// A proc file system for the agent to look at. With an init to come it is one of the agent's own, which stays

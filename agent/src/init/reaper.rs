@@ -32,17 +32,29 @@ const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
 const PRESSED: i32 = 1;
 
-/// Reaps for ever.
-pub(super) fn run(agent: Pid) -> ! {
+/// What PID 1 listens to.
+pub(super) struct Ears {
+    signals: Option<OwnedFd>,
+    buttons: Vec<OwnedFd>,
+}
+
+/// Starts to listen. What comes from now on is heard, whenever [`run`] is called.
+pub(super) fn listen() -> Ears {
     let wanted: Vec<_> = ENDS
         .iter()
         .map(|(signal, _)| *signal)
         .chain([Signal::CHILD])
         .collect();
-    let Ok(signals) = sys::signal_descriptor(&wanted) else {
-        only_reap(agent)
-    };
-    let buttons = buttons();
+    Ears {
+        signals: sys::signal_descriptor(&wanted).ok(),
+        buttons: buttons(),
+    }
+}
+
+/// Reaps for ever.
+pub(super) fn run(agent: Pid, ears: Ears) -> ! {
+    let Ears { signals, buttons } = ears;
+    let Some(signals) = signals else { only_reap(agent) };
     loop {
         reap(agent, WaitOptions::NOHANG);
         let sources = [&signals].into_iter().chain(&buttons);

@@ -132,6 +132,8 @@ fn first_session(
         .max(Duration::from_secs(1));
     accepted
         .and_then(|stream| GuestClient::handshake(Box::new(stream), left))
+        // The hello comes as early as can be. The first answer comes when the guest is set up.
+        .and_then(|mut client| client.ping_within(left).map(|()| client))
         .map_err(|error| {
             if let Some(reason) = cancel.is_cancelled() {
                 return BootError::Cancelled(reason);

@@ -145,6 +145,17 @@ impl GuestClient {
         self.done(Request::Ping)
     }
 
+    /// The same, with a limit.
+    pub(super) fn ping_within(&mut self, limit: Duration) -> Result<(), GuestError> {
+        match self
+            .exchange
+            .request(Request::Ping, None, Some(limit), &mut no_data)?
+        {
+            Response::Done => Ok(()),
+            other => Err(self.exchange.unexpected("no more than that it is done", &other)),
+        }
+    }
+
     /// Runs a program to its end.
     pub fn exec(&mut self, spec: &ExecSpec) -> Result<ExecOutcome, GuestError> {
         for (what, count, most) in [
