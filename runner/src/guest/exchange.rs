@@ -36,11 +36,21 @@ pub(super) fn no_data(_channel: u8, _bytes: &[u8]) -> bool {
 impl Exchange {
     /// A connection past its handshake.
     pub(super) fn new(stream: Box<dyn Stream>) -> Exchange {
+        Exchange::resumed(stream, 0)
+    }
+
+    /// A connection on which so many answers are still to come.
+    pub(super) fn resumed(stream: Box<dyn Stream>, owed: usize) -> Exchange {
         Exchange {
             stream,
             over: None,
-            owed: 0,
+            owed,
         }
+    }
+
+    /// Answers to requests made in advance that nobody has read yet.
+    pub(super) fn owed(&self) -> usize {
+        self.owed
     }
 
     /// The ports of the connection, where it can live on in a snapshot.
@@ -49,10 +59,19 @@ impl Exchange {
     }
 
     /// Makes a request without a body and does not wait for its answer, which is looked at before that of the next.
-    pub(super) fn request_in_advance(&mut self, request: Request) -> Result<(), GuestError> {
-        write_frame(&mut self.stream, &Frame::Request(request)).map_err(|error| from_request(error, None))?;
-        self.owed += 1;
-        Ok(())
+    /// `to` is another handle of the connection, whose writes take `limit` at most; a write cut short ends the session.
+    pub(super) fn request_in_advance(
+        &mut self,
+        request: Request,
+        to: &mut impl Write,
+        limit: Duration,
+    ) -> Result<(), GuestError> {
+        let sent = write_frame(to, &Frame::Request(request)).map_err(|error| from_request(error, Some(limit)));
+        match &sent {
+            Ok(()) => self.owed += 1,
+            Err(error) => self.over = Some(error.to_string()),
+        }
+        sent
     }
 
     /// Takes the answers that are owed. A failure is nothing the next request could help.
