@@ -124,7 +124,9 @@ pub fn start_payload(code: &[u8]) -> Machine {
 /// A number from the environment, or the one that the ordinary suite has time for.
 pub fn times(variable: &str, ordinary: usize) -> usize {
     match std::env::var(variable) {
-        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{variable} is no number")),
+        Ok(number) => number
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number")),
         Err(_) => ordinary,
     }
 }

@@ -30,8 +30,13 @@ impl Default for Watch {
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         let (step, machine) = &watched;
-                        let Some(machine) = machine.upgrade() else { continue };
-                        eprintln!("nothing moved for {PATIENCE:?} in {step}:\n{}", describe(&machine));
+                        let Some(machine) = machine.upgrade() else {
+                            continue;
+                        };
+                        eprintln!(
+                            "nothing moved for {PATIENCE:?} in {step}:\n{}",
+                            describe(&machine)
+                        );
                         machine.kill();
                         return;
                     }
@@ -68,7 +73,9 @@ impl Drop for Watch {
 fn describe(machine: &Machine) -> String {
     let console = machine.console_tail(2000);
     let folder = tempfile::tempdir().expect("a folder");
-    let saved = machine.pause().and_then(|()| machine.save(folder.path(), SaveOptions::default()));
+    let saved = machine
+        .pause()
+        .and_then(|()| machine.save(folder.path(), SaveOptions::default()));
     if let Err(error) = saved {
         return format!("it cannot be looked at: {error}\nconsole:\n{console}");
     }
@@ -88,5 +95,8 @@ fn describe(machine: &Machine) -> String {
             vcpu.mp_state.mp_state, vcpu.tsc, vcpu.regs, vcpu.events
         );
     }
-    text + &format!("clock {}\n{:#?}\nconsole:\n{console}", state.chips.clock_ns, state.devices)
+    text + &format!(
+        "clock {}\n{:#?}\nconsole:\n{console}",
+        state.chips.clock_ns, state.devices
+    )
 }

@@ -58,7 +58,10 @@ fn files_that_are_not_what_was_written_are_refused() {
     opened(folder.path()).unwrap();
     let path = folder.path().join(STATE_FILE);
     let good = std::fs::read(&path).unwrap();
-    for at in (0..64).chain((64..good.len()).step_by(131)).chain(good.len() - 64..good.len()) {
+    for at in (0..64)
+        .chain((64..good.len()).step_by(131))
+        .chain(good.len() - 64..good.len())
+    {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         std::fs::write(&path, &bad).unwrap();
@@ -69,9 +72,15 @@ fn files_that_are_not_what_was_written_are_refused() {
     std::fs::write(&path, &good).unwrap();
     opened(folder.path()).unwrap();
 
-    let memory = File::options().read(true).write(true).open(folder.path().join(MEMORY_FILE)).unwrap();
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open(folder.path().join(MEMORY_FILE))
+        .unwrap();
     let runs = state_of(folder.path()).memory.index.runs;
-    let ends = runs.iter().flat_map(|(first, count)| [first * 4096, (first + count) * 4096 - 1]);
+    let ends = runs
+        .iter()
+        .flat_map(|(first, count)| [first * 4096, (first + count) * 4096 - 1]);
     for at in ends.chain([0, 0x200_0000, snapshot.memory() - 1]) {
         let mut byte = [0];
         memory.read_exact_at(&mut byte, at).unwrap();
@@ -110,7 +119,10 @@ fn a_snapshot_of_another_machine_or_host_leaves_the_machine_as_it_was() {
         rewrite(folder.path(), change);
         let foreign = opened(folder.path()).unwrap();
         let error = machine.load(&foreign).unwrap_err();
-        assert!(matches!(error, MachineError::Snapshot(SnapshotError::Host { .. })), "{error}");
+        assert!(
+            matches!(error, MachineError::Snapshot(SnapshotError::Host { .. })),
+            "{error}"
+        );
         assert!(error.to_string().contains("was made on"), "{error}");
         assert!(machine.is_paused());
         assert_runs(&machine);
@@ -120,7 +132,11 @@ fn a_snapshot_of_another_machine_or_host_leaves_the_machine_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let refused = machine.save(folder.path(), provium_vmm::SaveOptions::default());
     assert!(matches!(refused, Err(MachineError::NotPaused)));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
 }
 
 /// A state that is whole, and that no KVM can have given.
@@ -164,7 +180,10 @@ fn a_guest_given_a_snapshot_it_cannot_take_goes_on_and_one_without_session_is_no
     let (_other_folder, other_snapshot) = saved(&other);
     drop(other);
     let refused = reset(&mut guest, &other_snapshot, Arrival::default()).unwrap_err();
-    assert!(matches!(refused, ResumeError::Machine(MachineError::Shape { .. })), "{refused}");
+    assert!(
+        matches!(refused, ResumeError::Machine(MachineError::Shape { .. })),
+        "{refused}"
+    );
     assert!(!guest.machine.is_paused());
     assert_eq!(stdout(&mut guest, "echo goes on"), "goes on\n");
     guest.machine.pause().unwrap();
@@ -181,5 +200,9 @@ fn a_guest_given_a_snapshot_it_cannot_take_goes_on_and_one_without_session_is_no
     }
     let bare = opened(folder.path()).unwrap();
     reset(&mut guest, &bare, Arrival::default()).unwrap_err();
-    assert_eq!(guest.machine.ended(), Some(EndReason::Killed), "it is neither what it was nor a guest");
+    assert_eq!(
+        guest.machine.ended(),
+        Some(EndReason::Killed),
+        "it is neither what it was nor a guest"
+    );
 }

@@ -68,14 +68,20 @@ fn wait_for_console(machine: &Machine, more: usize) {
     let (start, deadline) = (machine.console_log().len(), Instant::now() + LONG);
     while machine.console_log().len() < start + more {
         assert_eq!(machine.ended(), None);
-        assert!(Instant::now() < deadline, "{} bytes printed", machine.console_log().len());
+        assert!(
+            Instant::now() < deadline,
+            "{} bytes printed",
+            machine.console_log().len()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// A pause that comes at another moment each time.
 fn pause_at_random(machine: &Machine, round: u32) {
-    std::thread::sleep(Duration::from_micros(u64::from(round.wrapping_mul(2_654_435_761) % 3000)));
+    std::thread::sleep(Duration::from_micros(u64::from(
+        round.wrapping_mul(2_654_435_761) % 3000,
+    )));
     machine.pause().unwrap();
 }
 
@@ -128,7 +134,11 @@ fn a_machine_stopped_while_it_reads_registers_reads_them_right() {
     }
     wait_for_console(&machine, 20);
     let console = machine.console_log();
-    assert!(console.iter().all(|byte| *byte == b'.'), "{}", String::from_utf8_lossy(&console));
+    assert!(
+        console.iter().all(|byte| *byte == b'.'),
+        "{}",
+        String::from_utf8_lossy(&console)
+    );
 }
 
 #[test]
@@ -141,7 +151,10 @@ fn a_machine_that_is_saved_without_having_run_again_is_the_same() {
     assert!(restored.is_paused());
     for machine in [&restored, &machine] {
         let (folder, again) = saved_machine(machine, false);
-        let (left, right) = (essence(state_of(first_folder.path())), essence(state_of(folder.path())));
+        let (left, right) = (
+            essence(state_of(first_folder.path())),
+            essence(state_of(folder.path())),
+        );
         assert!(left == right, "{}", first_differences(&left, &right));
         again.verify().unwrap();
     }

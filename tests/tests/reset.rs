@@ -32,13 +32,22 @@ fn start_work(guest: &mut Guest) {
 }
 
 fn number(guest: &mut Guest, path: &str) -> u64 {
-    let text = guest.client.read_file(path.as_bytes()).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = guest
+        .client
+        .read_file(path.as_bytes())
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
     String::from_utf8(text).unwrap().trim().parse().unwrap()
 }
 
 fn uptime(guest: &mut Guest) -> f64 {
     let text = guest.client.read_file(b"/proc/uptime").unwrap();
-    String::from_utf8(text).unwrap().split(' ').next().unwrap().parse().unwrap()
+    String::from_utf8(text)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 fn exists(guest: &mut Guest, path: &str) -> bool {
@@ -76,7 +85,11 @@ fn settled() -> Holdings {
     dispose(resume(&snapshot, Arrival::default()).unwrap());
     drop((snapshot, folder));
     let before = Holdings {
-        threads: Holdings::now().threads.into_iter().filter(|name| name.contains("reaper") || before.threads.contains(name)).collect(),
+        threads: Holdings::now()
+            .threads
+            .into_iter()
+            .filter(|name| name.contains("reaper") || before.threads.contains(name))
+            .collect(),
         ..before
     };
     wait_for_reaper(&before);
@@ -85,7 +98,9 @@ fn settled() -> Holdings {
 
 fn dispose(guest: Guest) {
     drop(guest.client);
-    Arc::into_inner(guest.machine).expect("nobody else has it").dispose();
+    Arc::into_inner(guest.machine)
+        .expect("nobody else has it")
+        .dispose();
 }
 
 fn put_back_again_and_again(cpus: u8) {
@@ -93,7 +108,9 @@ fn put_back_again_and_again(cpus: u8) {
     let before = settled();
     let watch = Watch::default();
     let mut guest = boot_guest(MachineConfig { cpus, ..config() });
-    let step = |what: &str, round: usize, machine: &Arc<Machine>| watch.feed(format!("reset {round}, {what}"), machine);
+    let step = |what: &str, round: usize, machine: &Arc<Machine>| {
+        watch.feed(format!("reset {round}, {what}"), machine)
+    };
     step("work", 0, &guest.machine);
     start_work(&mut guest);
     let (at_count, at_uptime) = (number(&mut guest, "/tmp/w/count"), uptime(&mut guest));
@@ -103,17 +120,31 @@ fn put_back_again_and_again(cpus: u8) {
         std::thread::sleep(Duration::from_micros(pseudo_random(round) % 15_000));
         step("reset", round, &guest.machine);
         let begin = Instant::now();
-        pages += reset(&mut guest, &snapshot, Arrival::default()).unwrap().expect("it was this one's");
+        pages += reset(&mut guest, &snapshot, Arrival::default())
+            .unwrap()
+            .expect("it was this one's");
         step("answer", round, &guest.machine);
         guest.client.ping().unwrap();
         spent += begin.elapsed();
         let now = uptime(&mut guest);
-        assert!((at_uptime..at_uptime + 3.0).contains(&now), "{at_uptime} then, {now} now");
-        assert!(!exists(&mut guest, "/tmp/late"), "what was written after the snapshot is still there");
-        guest.client.write_file(b"/tmp/late", None, &mut &b"late"[..]).unwrap();
+        assert!(
+            (at_uptime..at_uptime + 3.0).contains(&now),
+            "{at_uptime} then, {now} now"
+        );
+        assert!(
+            !exists(&mut guest, "/tmp/late"),
+            "what was written after the snapshot is still there"
+        );
+        guest
+            .client
+            .write_file(b"/tmp/late", None, &mut &b"late"[..])
+            .unwrap();
         assert!(exists(&mut guest, "/tmp/late"));
         let count = number(&mut guest, "/tmp/w/count");
-        assert!((at_count..at_count + 300).contains(&count), "{at_count} then, {count} now");
+        assert!(
+            (at_count..at_count + 300).contains(&count),
+            "{at_count} then, {count} now"
+        );
         if round % 10 == 9 {
             step("sleep", round, &guest.machine);
             let (line, from) = ("sleep 0.01; echo slept", Instant::now());
@@ -170,7 +201,10 @@ fn resumed_again_and_again(cpus: u8) {
         guest.client.ping().unwrap();
         spent += begin.elapsed();
         assert_eq!(guest.client.read_file(b"/tmp/mark").unwrap(), b"kept\n");
-        guest.client.write_file(b"/tmp/mark", None, &mut &b"changed"[..]).unwrap();
+        guest
+            .client
+            .write_file(b"/tmp/mark", None, &mut &b"changed"[..])
+            .unwrap();
         if round % 20 == 19 {
             assert_eq!(stdout(&mut guest, "sleep 0.01; echo slept"), "slept\n");
         }
@@ -212,7 +246,10 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
         let busy = std::thread::spawn(move || {
             let result = if round % 2 == 0 {
                 let data = vec![round as u8; 16 << 20];
-                guest.client.write_file(b"/tmp/big", None, &mut &data[..]).map(drop)
+                guest
+                    .client
+                    .write_file(b"/tmp/big", None, &mut &data[..])
+                    .map(drop)
             } else {
                 let line = "head -c 30000000 /dev/zero";
                 guest.client.exec(&ExecSpec::shell(line)).map(drop)
@@ -229,7 +266,9 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
         reset(&mut back, &snapshot, Arrival::default()).unwrap();
         assert_eq!(stdout(&mut back, "ls /tmp; echo whole"), "whole\n");
         let data = vec![1u8; 500_000];
-        back.client.write_file(b"/tmp/after", None, &mut &data[..]).unwrap();
+        back.client
+            .write_file(b"/tmp/after", None, &mut &data[..])
+            .unwrap();
         assert!(back.client.read_file(b"/tmp/after").unwrap() == data);
         guest = back;
     }
@@ -239,8 +278,14 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
 fn a_guest_that_prints_or_draws_random_numbers_is_put_back_and_goes_on() {
     let watch = Watch::default();
     let mut guest = boot_guest(config());
-    sh(&mut guest, "(while :; do echo 'a line on the console'; done) > /dev/console 2>&1 &");
-    sh(&mut guest, "(while :; do dd if=/dev/hwrng of=/dev/null bs=64 count=1000; echo > /tmp/drawn; done) > /dev/null 2>&1 &");
+    sh(
+        &mut guest,
+        "(while :; do echo 'a line on the console'; done) > /dev/console 2>&1 &",
+    );
+    sh(
+        &mut guest,
+        "(while :; do dd if=/dev/hwrng of=/dev/null bs=64 count=1000; echo > /tmp/drawn; done) > /dev/null 2>&1 &",
+    );
     sh(&mut guest, "sleep 0.1");
     let (_folder, snapshot) = saved(&guest);
     for round in 0..15 {
@@ -253,7 +298,10 @@ fn a_guest_that_prints_or_draws_random_numbers_is_put_back_and_goes_on() {
             guest.client.ping().unwrap();
             wait_until(|| guest.machine.console_log().len() > 200, "the console goes on");
             if round % 5 == 0 {
-                sh(guest, "rm -f /tmp/drawn; while [ ! -e /tmp/drawn ]; do sleep 0.02; done");
+                sh(
+                    guest,
+                    "rm -f /tmp/drawn; while [ ! -e /tmp/drawn ]; do sleep 0.02; done",
+                );
             }
             let console = String::from_utf8(guest.machine.console_log()).unwrap();
             let whole = console.replace('\r', "");

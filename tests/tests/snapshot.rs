@@ -11,12 +11,16 @@ use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Machine, MachineConfig};
 
 /// A shell line that keeps a guest busy: timers, processes, memory.
-const BUSY: &str = "(while :; do head -c 20000 /dev/urandom | md5sum > /tmp/sum; sleep 0.01; done) >/dev/null 2>&1 &";
+const BUSY: &str =
+    "(while :; do head -c 20000 /dev/urandom | md5sum > /tmp/sum; sleep 0.01; done) >/dev/null 2>&1 &";
 
 #[test]
 fn a_resumed_guest_goes_on_where_it_was() {
     let mut guest = boot_guest(config());
-    assert_eq!(stdout(&mut guest, "echo kept > /tmp/mark; cat /tmp/mark"), "kept\n");
+    assert_eq!(
+        stdout(&mut guest, "echo kept > /tmp/mark; cat /tmp/mark"),
+        "kept\n"
+    );
     let (_folder, snapshot) = saved(&guest);
     assert_eq!(
         stdout(&mut guest, "echo more >> /tmp/mark; cat /tmp/mark"),
@@ -28,14 +32,20 @@ fn a_resumed_guest_goes_on_where_it_was() {
         let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
         resumed.client.ping().unwrap();
         println!("resume to first reply: {:?}", start.elapsed());
-        assert_eq!(stdout(&mut resumed, "cat /tmp/mark; echo changed > /tmp/mark"), "kept\n");
+        assert_eq!(
+            stdout(&mut resumed, "cat /tmp/mark; echo changed > /tmp/mark"),
+            "kept\n"
+        );
     }
     let before = Instant::now();
     let pages = reset(&mut guest, &snapshot, Arrival::default()).unwrap();
     guest.client.ping().unwrap();
     println!("reset of {pages:?} pages: {:?}", before.elapsed());
     assert!(pages.is_some_and(|pages| pages > 0));
-    assert_eq!(stdout(&mut guest, "cat /tmp/mark; sleep 0.1; echo slept"), "kept\nslept\n");
+    assert_eq!(
+        stdout(&mut guest, "cat /tmp/mark; sleep 0.1; echo slept"),
+        "kept\nslept\n"
+    );
 }
 
 #[test]
@@ -60,7 +70,12 @@ fn a_guest_that_is_restored_and_saved_before_it_runs_is_the_same() {
                 let where_ = first_differences(&left, &right);
                 assert!(left == right, "{cpus} vCPUs, round {round}, {what}:\n{where_}");
                 // Only time has gone on, and for all vCPUs the same.
-                let ticks: Vec<u64> = second.vcpus.iter().zip(&first.vcpus).map(|(b, a)| b.tsc - a.tsc).collect();
+                let ticks: Vec<u64> = second
+                    .vcpus
+                    .iter()
+                    .zip(&first.vcpus)
+                    .map(|(b, a)| b.tsc - a.tsc)
+                    .collect();
                 assert!(ticks.iter().all(|other| *other == ticks[0]), "{ticks:?}");
                 let clock = second.chips.clock_ns - first.chips.clock_ns;
                 assert!(clock < 20_000_000_000, "{clock} ns");
@@ -74,7 +89,10 @@ fn a_guest_that_is_restored_and_saved_before_it_runs_is_the_same() {
 #[test]
 fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
     let mut base_guest = boot_guest(config());
-    sh(&mut base_guest, "echo base > /tmp/mark; head -c 1000000 /dev/urandom > /tmp/blob");
+    sh(
+        &mut base_guest,
+        "echo base > /tmp/mark; head -c 1000000 /dev/urandom > /tmp/blob",
+    );
     let sum = stdout(&mut base_guest, "md5sum /tmp/blob");
     let (base_folder, base) = saved(&base_guest);
     // On the guest that was saved, and on one that was resumed from it.
@@ -83,13 +101,19 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         sh(guest, "echo child >> /tmp/mark; echo only here > /tmp/child");
         let (folder, child) = saved_as(guest, true);
         let runs = state_of(folder.path()).memory.index.runs.len();
-        println!("base {} pages, child {} pages in {runs} runs", base.own_pages(), child.own_pages());
+        println!(
+            "base {} pages, child {} pages in {runs} runs",
+            base.own_pages(),
+            child.own_pages()
+        );
         assert!(child.own_pages() > 0 && child.own_pages() < base.own_pages() / 5);
         assert_eq!(child.parents(), [base_folder.path()]);
         sh(guest, "rm /tmp/child");
         let (top_folder, _) = saved_as(guest, true);
-        for (path, listing) in [(folder.path(), "/tmp/blob /tmp/child /tmp/mark"), (top_folder.path(), "/tmp/blob /tmp/mark")]
-        {
+        for (path, listing) in [
+            (folder.path(), "/tmp/blob /tmp/child /tmp/mark"),
+            (top_folder.path(), "/tmp/blob /tmp/mark"),
+        ] {
             let opened = Snapshot::open(path).unwrap();
             opened.verify().unwrap();
             let mut again = resume(&opened, Arrival::default()).unwrap();
@@ -99,7 +123,10 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         }
         // Back down from the child to what lies below it.
         reset(guest, &base, Arrival::default()).unwrap();
-        assert_eq!(stdout(guest, "echo /tmp/*; cat /tmp/mark"), "/tmp/blob /tmp/mark\nbase\n");
+        assert_eq!(
+            stdout(guest, "echo /tmp/*; cat /tmp/mark"),
+            "/tmp/blob /tmp/mark\nbase\n"
+        );
     }
     let (child_folder, _) = saved_as(&resumed, true);
     let (other_folder, _) = saved(&resumed);
@@ -109,7 +136,10 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         std::fs::copy(other_folder.path().join(file), base_folder.path().join(file)).unwrap();
     }
     let error = Snapshot::open(child_folder.path()).unwrap_err().to_string();
-    assert!(error.contains("cannot be used without its parent") && error.contains("replaced"), "{error}");
+    assert!(
+        error.contains("cannot be used without its parent") && error.contains("replaced"),
+        "{error}"
+    );
     let gone = base_folder.path().to_owned();
     drop(base_folder);
     let error = Snapshot::open(child_folder.path()).unwrap_err().to_string();
@@ -169,13 +199,21 @@ fn a_guest_with_another_connection_open_is_not_saved() {
     let folder = tempfile::tempdir().unwrap();
     let error = save(&guest, folder.path(), false).unwrap_err();
     assert!(matches!(error, ResumeError::OpenConnections(1)), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
     assert!(!guest.machine.is_paused());
     other.ping().unwrap();
     guest.client.ping().unwrap();
     drop(other);
     let snapshot = save(&guest, folder.path(), false).unwrap();
-    resume(&snapshot, Arrival::default()).unwrap().client.ping().unwrap();
+    resume(&snapshot, Arrival::default())
+        .unwrap()
+        .client
+        .ping()
+        .unwrap();
 }
 
 #[test]
@@ -192,7 +230,10 @@ fn answers_that_are_still_owed_are_part_of_the_snapshot() {
     }
     let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
     for number in 0..5 {
-        assert_eq!(stdout(&mut resumed, &format!("echo {number}")), format!("{number}\n"));
+        assert_eq!(
+            stdout(&mut resumed, &format!("echo {number}")),
+            format!("{number}\n")
+        );
     }
 }
 
@@ -204,7 +245,10 @@ fn a_guest_that_takes_nothing_when_it_is_resumed_is_an_error_and_no_hang() {
         for transport in &mut state.devices.virtio {
             if let DeviceState::Vsock(vsock) = &mut transport.device {
                 // Its buffer is full, for ever: it does not run yet.
-                vsock.connections.iter_mut().for_each(|connection| connection.guest_buffer = 0);
+                vsock
+                    .connections
+                    .iter_mut()
+                    .for_each(|connection| connection.guest_buffer = 0);
             }
         }
     });
@@ -229,7 +273,10 @@ fn a_vcpu_that_was_never_started_is_started_after_a_restore() {
             reset(guest, &snapshot, Arrival::default()).unwrap();
             assert_eq!(stdout(guest, "nproc"), "1\n");
             assert_eq!(stdout(guest, online), "2\n");
-            assert_eq!(stdout(guest, "taskset 2 sh -c 'sleep 0.01; echo there'"), "there\n");
+            assert_eq!(
+                stdout(guest, "taskset 2 sh -c 'sleep 0.01; echo there'"),
+                "there\n"
+            );
         }
     }
     // And one that was taken offline again.
@@ -255,7 +302,11 @@ fn different_pages(file: &std::path::Path) -> Vec<u64> {
         memory.read_exact_at(&mut bytes, hex(from)).unwrap();
         let expected = content[offset as usize..].chunks(4096);
         let pages = bytes.chunks(4096).zip(expected).enumerate();
-        different.extend(pages.filter(|(_, (a, b))| a != b).map(|(page, _)| offset / 4096 + page as u64));
+        different.extend(
+            pages
+                .filter(|(_, (a, b))| a != b)
+                .map(|(page, _)| offset / 4096 + page as u64),
+        );
     }
     different
 }
@@ -279,7 +330,10 @@ fn a_guest_that_is_put_back_has_every_byte_of_its_memory_as_it_was() {
             guest.machine.pause().unwrap();
             let changed = different_pages(&file).len() as u64;
             let copied = guest.machine.load(&snapshot).unwrap().unwrap();
-            assert!(changed > 250 && copied >= changed, "{changed} pages changed, {copied} put back");
+            assert!(
+                changed > 250 && copied >= changed,
+                "{changed} pages changed, {copied} put back"
+            );
             assert_eq!(different_pages(&file), [0u64; 0], "{cpus} vCPUs, round {round}");
             reset(&mut guest, &snapshot, Arrival::default()).unwrap();
         }
@@ -357,7 +411,9 @@ fn resumed_guests_share_the_pages_they_do_not_write() {
     let written = written_kib(&folder.path().join("memory"));
     assert_eq!(written.len(), GUESTS, "a mapping each");
     // In the order of their addresses, which is none of ours.
-    let pages = guests.iter().map(|guest| guest.machine.load(&snapshot).unwrap().unwrap());
+    let pages = guests
+        .iter()
+        .map(|guest| guest.machine.load(&snapshot).unwrap().unwrap());
     let own: Vec<u64> = pages.map(|pages| pages * 4).collect();
     println!("private: {written:?} KiB, written by their guests: {own:?} KiB");
     let most = own.iter().max().unwrap() + 1024;

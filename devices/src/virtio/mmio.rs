@@ -10,9 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueT};
 
-use super::{
-    Activation, DeviceState, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Interrupt, VirtioDevice,
-};
+use super::{Activation, DeviceState, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Interrupt, VirtioDevice};
 use crate::{BusDevice, GuestRam, IrqLine, QueueState, StateError};
 
 /// Bytes of register space of one transport.
@@ -137,7 +135,11 @@ impl MmioTransport {
         }
         let sizes = self.device.queue_sizes();
         if state.queues.len() != sizes.len() {
-            let what = format!("device {id} has {} queues, not {}", sizes.len(), state.queues.len());
+            let what = format!(
+                "device {id} has {} queues, not {}",
+                sizes.len(),
+                state.queues.len()
+            );
             return Err(StateError::new(WHO, what));
         }
         let restored = state.queues.iter().zip(sizes);
@@ -541,7 +543,9 @@ mod tests {
             ("never offered", |state| state.driver_features |= 1 << 50),
             ("has 2 queues, not 1", |state| state.queues.truncate(1)),
             ("at most 4 descriptors", |state| state.queues[0].max_size = 4),
-            ("outside of guest memory", |state| state.queues[1].desc_table = 1 << 40),
+            ("outside of guest memory", |state| {
+                state.queues[1].desc_table = 1 << 40
+            }),
             ("queue:", |state| state.queues[0].size = 3),
         ];
         for (expected, spoil) in spoils {
@@ -568,7 +572,10 @@ mod tests {
         let log = Arc::new(Mutex::new(Log::default()));
         let other = MmioTransport::new(Box::new(Probe(log)), ram(), line.clone());
         let other = driver.onto(other);
-        let pending = TransportState { interrupt: 1, ..state };
+        let pending = TransportState {
+            interrupt: 1,
+            ..state
+        };
         other.transport().restore(&pending).unwrap();
         assert!(line.is_high());
         assert_eq!(other.transport().save(), pending);

@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use provium_protocol::{
-    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, Resumed, STDERR, STDOUT, Stat,
-    Syscall, VERSION, Welcome, read_frame, write_frame,
+    BODY, Exec, ExitStatus, Frame, Hello, MAGIC, MAX_FRAME, Refused, Request, Response, Resumed, STDERR,
+    STDOUT, Stat, Syscall, VERSION, Welcome, read_frame, write_frame,
 };
 use serde_bytes::ByteBuf;
 
@@ -122,8 +122,14 @@ impl GuestClient {
 
     /// Tells the guest what it cannot know, through a handle of the same connection whose writes take `limit` at most.
     /// The answer is looked at before that of the next request.
-    pub(super) fn tell(&mut self, news: Resumed, to: &mut impl Write, limit: Duration) -> Result<(), GuestError> {
-        self.exchange.request_in_advance(Request::Resumed(news), to, limit)
+    pub(super) fn tell(
+        &mut self,
+        news: Resumed,
+        to: &mut impl Write,
+        limit: Duration,
+    ) -> Result<(), GuestError> {
+        self.exchange
+            .request_in_advance(Request::Resumed(news), to, limit)
     }
 
     /// Answers that nobody has read yet.

@@ -66,7 +66,8 @@ impl Exchange {
         to: &mut impl Write,
         limit: Duration,
     ) -> Result<(), GuestError> {
-        let sent = write_frame(to, &Frame::Request(request)).map_err(|error| from_request(error, Some(limit)));
+        let sent =
+            write_frame(to, &Frame::Request(request)).map_err(|error| from_request(error, Some(limit)));
         match &sent {
             Ok(()) => self.owed += 1,
             Err(error) => self.over = Some(error.to_string()),

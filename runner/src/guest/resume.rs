@@ -138,7 +138,11 @@ pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
 /// # Errors
 /// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it goes on as
 /// if nothing had been asked.
-pub fn reset(guest: &mut Guest, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Option<u64>, ResumeError> {
+pub fn reset(
+    guest: &mut Guest,
+    snapshot: &Arc<Snapshot>,
+    arrival: Arrival,
+) -> Result<Option<u64>, ResumeError> {
     let machine = &guest.machine;
     let was_paused = machine.is_paused();
     if !was_paused {
@@ -179,9 +183,12 @@ fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<G
         why,
     };
     let note: Note = rmp_serde::from_slice(snapshot.note()).map_err(|error| no_session(error.to_string()))?;
-    let stream = machine
-        .adopt(note.ports)
-        .ok_or_else(|| no_session(format!("none between ports {} and {}", note.ports.0, note.ports.1)))?;
+    let stream = machine.adopt(note.ports).ok_or_else(|| {
+        no_session(format!(
+            "none between ports {} and {}",
+            note.ports.0, note.ports.1
+        ))
+    })?;
     machine.close_unclaimed();
     let advance = stream.try_clone().map_err(GuestError::Lost)?;
     advance.set_write_timeout(Some(ROOM_LIMIT));
@@ -206,5 +213,8 @@ fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
         u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
     });
     let anything = entropy.is_some() || wall_clock_ns.is_some();
-    Ok(anything.then_some(Resumed { entropy, wall_clock_ns }))
+    Ok(anything.then_some(Resumed {
+        entropy,
+        wall_clock_ns,
+    }))
 }

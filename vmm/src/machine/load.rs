@@ -41,7 +41,9 @@ impl Machine {
             self.load_into(parts, snapshot)
         };
         if let Err(error) = &loaded {
-            self.life.end(EndReason::Monitor(format!("it cannot be put into a snapshot's state: {error}")));
+            self.life.end(EndReason::Monitor(format!(
+                "it cannot be put into a snapshot's state: {error}"
+            )));
         }
         loaded
     }
@@ -90,7 +92,10 @@ fn check(parts: &Parts, snapshot: &Snapshot) -> Result<(), MachineError> {
 
 /// Makes the memory equal to the snapshot's; returns the number of pages copied, `None` for a new mapping.
 fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
-    let known = parts.baseline.take().filter(|baseline| baseline.snapshot.id() == snapshot.id());
+    let known = parts
+        .baseline
+        .take()
+        .filter(|baseline| baseline.snapshot.id() == snapshot.id());
     let (mut dirty, copied) = match known {
         Some(mut baseline) => {
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
@@ -98,7 +103,9 @@ fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<
             let mut copied = 0;
             for page in baseline.dirty.iter(&parts.ram) {
                 if let Some((region, at)) = locate(&parts.ram, page) {
-                    region.write_slice(pages.page(page), at).expect("a page of the region");
+                    region
+                        .write_slice(pages.page(page), at)
+                        .expect("a page of the region");
                     copied += 1;
                 }
             }

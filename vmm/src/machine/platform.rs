@@ -92,7 +92,11 @@ impl Platform {
         DevicesState {
             serial: lock(&self.serial).save(),
             pci_address: lock(&self.pci).save(),
-            virtio: self.transports.iter().map(|transport| lock(transport).save()).collect(),
+            virtio: self
+                .transports
+                .iter()
+                .map(|transport| lock(transport).save())
+                .collect(),
         }
     }
 
@@ -100,7 +104,11 @@ impl Platform {
     /// place.
     pub(crate) fn restore(&self, state: &DevicesState) -> Result<(), StateError> {
         if state.virtio.len() != self.transports.len() {
-            let what = format!("{} virtio devices, not {}", self.transports.len(), state.virtio.len());
+            let what = format!(
+                "{} virtio devices, not {}",
+                self.transports.len(),
+                state.virtio.len()
+            );
             return Err(StateError::new("machine", what));
         }
         for (transport, state) in self.transports.iter().zip(&state.virtio) {

@@ -18,7 +18,9 @@ use super::{Machine, MachineError, Parts};
 use crate::kvm::{chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::state::{MachineState, MemoryState, Parent};
-use crate::snapshot::{LayerWriter, PAGE, PageIndex, Snapshot, SnapshotError, SnapshotId, io_error, is_zero, write_state};
+use crate::snapshot::{
+    LayerWriter, PAGE, PageIndex, Snapshot, SnapshotError, SnapshotId, io_error, is_zero, write_state,
+};
 
 /// How a snapshot is written.
 #[derive(Debug, Clone, Default)]
@@ -54,9 +56,10 @@ impl Machine {
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
         }
         let (parent, index) = match &parts.baseline {
-            Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => {
-                (Some(Arc::clone(&baseline.snapshot)), write_changes(folder, parts, baseline)?)
-            }
+            Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => (
+                Some(Arc::clone(&baseline.snapshot)),
+                write_changes(folder, parts, baseline)?,
+            ),
             _ => (None, write_all(folder, parts)?),
         };
         let state = MachineState {
@@ -140,7 +143,10 @@ fn touched(ram: &GuestRam) -> Result<BTreeSet<u64>, SnapshotError> {
         file.read_exact_at(&mut entries, region.as_ptr() as u64 / PAGE * 8)
             .map_err(io_error(path))?;
         let (entries, _) = entries.as_chunks::<8>();
-        let known = entries.iter().enumerate().filter(|(_, entry)| entry[7] & 0b1100_0000 != 0);
+        let known = entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry[7] & 0b1100_0000 != 0);
         pages.extend(known.map(|(page, _)| first + page as u64));
         first += region.len() / PAGE;
     }

@@ -26,7 +26,8 @@ struct Supervisor {
 impl Supervisor {
     fn set_timer(&mut self, time: Duration) {
         if let Err(error) = self.timer.reset(time, None) {
-            self.life.end(EndReason::Monitor(format!("its timer cannot be set: {error}")));
+            self.life
+                .end(EndReason::Monitor(format!("its timer cannot be set: {error}")));
         }
     }
 }
@@ -91,7 +92,9 @@ impl MutEventSubscriber for Supervisor {
             _ => {}
         }
         if let Err(error) = self.timer.clear() {
-            self.life.end(EndReason::Monitor(format!("its timer cannot be stopped: {error}")));
+            self.life.end(EndReason::Monitor(format!(
+                "its timer cannot be stopped: {error}"
+            )));
         }
     }
 }

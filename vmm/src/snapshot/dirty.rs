@@ -51,7 +51,11 @@ impl DirtyPages {
         regions.flat_map(|(start, pages, bits)| {
             let words = bits.iter().enumerate().filter(|(_, word)| **word != 0);
             words
-                .flat_map(|(index, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index as u64 * 64 + bit))
+                .flat_map(|(index, word)| {
+                    (0..64)
+                        .filter(move |bit| word >> bit & 1 == 1)
+                        .map(move |bit| index as u64 * 64 + bit)
+                })
                 .take_while(move |page| *page < pages)
                 .map(move |page| start + page)
         })
@@ -90,7 +94,10 @@ mod tests {
         }
         let pages: Vec<u64> = dirty.iter(&ram).collect();
         assert_eq!(pages, [0, 63, 64, 69, 70, 71, 134, 199]);
-        for (page, address) in pages.into_iter().zip([0, 63, 64, 69, 1 << 20, (1 << 20) + 1, (1 << 20) + 64]) {
+        for (page, address) in pages
+            .into_iter()
+            .zip([0, 63, 64, 69, 1 << 20, (1 << 20) + 1, (1 << 20) + 64])
+        {
             let (region, at) = locate(&ram, page).unwrap();
             assert_eq!(region.start_addr().0 + at.0, address * PAGE, "page {page}");
         }

@@ -76,7 +76,10 @@ fn decode(folder: &Path, bytes: &[u8]) -> Result<MachineState, SnapshotError> {
     }
     let len = number(12..20);
     if len > MAX_STATE || rest.len() as u64 != len + CHECKSUM as u64 {
-        return Err(damaged(&format!("should have {len} bytes of state, and has {} of all", rest.len())));
+        return Err(damaged(&format!(
+            "should have {len} bytes of state, and has {} of all",
+            rest.len()
+        )));
     }
     let (covered, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
     if xxh3_64(covered).to_le_bytes() != checksum {

@@ -58,14 +58,29 @@ impl Image {
     }
 
     pub(super) fn verify(&self) -> Result<(), SnapshotError> {
-        layer::verify(&self.path, &self.file, self.memory, &self.index, self.parent.is_none())?;
+        layer::verify(
+            &self.path,
+            &self.file,
+            self.memory,
+            &self.index,
+            self.parent.is_none(),
+        )?;
         self.parent.as_ref().map_or(Ok(()), |parent| parent.verify())
     }
 
     /// The numbers of all pages that any layer holds.
     pub(crate) fn pages_of_all_layers(&self) -> BTreeSet<u64> {
-        let mut pages = self.parent.as_ref().map(|parent| parent.pages_of_all_layers()).unwrap_or_default();
-        pages.extend(self.index.runs.iter().flat_map(|(first, count)| *first..first + count));
+        let mut pages = self
+            .parent
+            .as_ref()
+            .map(|parent| parent.pages_of_all_layers())
+            .unwrap_or_default();
+        pages.extend(
+            self.index
+                .runs
+                .iter()
+                .flat_map(|(first, count)| *first..first + count),
+        );
         pages
     }
 
@@ -80,7 +95,14 @@ impl Image {
         for region in ram.iter() {
             // SAFETY: the range is the region's own mapping, of which no reference is alive: the machine is paused,
             // and all other access goes through volatile copies.
-            unsafe { self.map_at(region.as_ptr(), at, region.len(), ProtFlags::READ | ProtFlags::WRITE)? };
+            unsafe {
+                self.map_at(
+                    region.as_ptr(),
+                    at,
+                    region.len(),
+                    ProtFlags::READ | ProtFlags::WRITE,
+                )?
+            };
             at += region.len();
         }
         Ok(())
@@ -90,7 +112,14 @@ impl Image {
     pub(super) fn map_pages(&self) -> Result<Pages, SnapshotError> {
         let len = self.memory as usize;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
-        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::NORESERVE) };
+        let base = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        };
         let base = base.map_err(|errno| io_error(&self.path)(errno.into()))?;
         let pages = Pages {
             base: base.cast(),
@@ -105,7 +134,13 @@ impl Image {
     ///
     /// # Safety
     /// The range at `address` has to be mapped, by somebody who unmaps it later and has no reference into it.
-    unsafe fn map_at(&self, address: *mut u8, at: u64, len: u64, access: ProtFlags) -> Result<(), SnapshotError> {
+    unsafe fn map_at(
+        &self,
+        address: *mut u8,
+        at: u64,
+        len: u64,
+        access: ProtFlags,
+    ) -> Result<(), SnapshotError> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         let map = |from: u64, to: u64| {
             let len = (to - from) as usize;
@@ -114,7 +149,9 @@ impl Image {
                 let target = address.add((from - at) as usize);
                 mmap(target.cast(), len, access, flags, self.file.as_fd(), from)
             };
-            mapped.map(drop).map_err(|errno| io_error(&self.path)(errno.into()))
+            mapped
+                .map(drop)
+                .map_err(|errno| io_error(&self.path)(errno.into()))
         };
         let Some(parent) = &self.parent else {
             return map(at, at + len);
@@ -147,7 +184,10 @@ impl Pages {
     /// The content of `page`.
     pub(crate) fn page(&self, page: u64) -> &[u8] {
         let from = (page * PAGE) as usize;
-        assert!(from + PAGE as usize <= self.len, "page {page} is beyond the memory");
+        assert!(
+            from + PAGE as usize <= self.len,
+            "page {page} is beyond the memory"
+        );
         // SAFETY: within the mapping, as just checked, and mapped from files that do not change.
         unsafe { std::slice::from_raw_parts(self.base.add(from), PAGE as usize) }
     }
@@ -203,7 +243,8 @@ mod tests {
             (GuestAddress(4 << 30), (PAGES * PAGE - low) as usize),
         ];
         let ram = GuestRam::from_ranges(&ranges).unwrap();
-        ram.write_slice(&vec![0xee; low as usize], GuestAddress(0)).unwrap();
+        ram.write_slice(&vec![0xee; low as usize], GuestAddress(0))
+            .unwrap();
         image.map_onto(&ram).unwrap();
         let pages = guest_pages(&ram);
         (ram, pages)
@@ -211,7 +252,11 @@ mod tests {
 
     fn guest_pages(ram: &GuestRam) -> Vec<u8> {
         let page = |page: u64| {
-            let at = if page < LOW { page * PAGE } else { (4 << 30) + (page - LOW) * PAGE };
+            let at = if page < LOW {
+                page * PAGE
+            } else {
+                (4 << 30) + (page - LOW) * PAGE
+            };
             let mut content = [0xdd; PAGE as usize];
             ram.read_slice(&mut content, GuestAddress(at)).unwrap();
             uniform(&content)
@@ -233,7 +278,17 @@ mod tests {
     fn each_layer_covers_those_below_it_page_by_page() {
         let folder = tempfile::tempdir().unwrap();
         // A run over the hole; then zeros over what was not zero, a page of each layer's own, the ends.
-        let base: &Content = &[(0, 1), (1, 2), (2, 3), (10, 4), (78, 5), (79, 6), (80, 7), (81, 8), (127, 9)];
+        let base: &Content = &[
+            (0, 1),
+            (1, 2),
+            (2, 3),
+            (10, 4),
+            (78, 5),
+            (79, 6),
+            (80, 7),
+            (81, 8),
+            (127, 9),
+        ];
         let child: &Content = &[(1, 0), (2, 11), (20, 12), (79, 0), (80, 13), (127, 14)];
         let grandchild: &Content = &[(0, 21), (2, 0), (20, 0), (30, 22), (80, 23), (126, 24)];
         let base_image = layer(&folder.path().join("base"), base, None);
@@ -267,7 +322,8 @@ mod tests {
         let (one, _) = seen_by_a_guest(&image);
         let (other, _) = seen_by_a_guest(&image);
         for page in 0..LOW {
-            one.write_slice(&[0x77; PAGE as usize], GuestAddress(page * PAGE)).unwrap();
+            one.write_slice(&[0x77; PAGE as usize], GuestAddress(page * PAGE))
+                .unwrap();
         }
         assert_eq!(guest_pages(&other), expected);
         assert_eq!(seen_by_a_reader(&image), expected);
@@ -283,9 +339,20 @@ mod tests {
         let mut state = sample();
         state.shape.memory = PAGES * PAGE;
         for len in [0, PAGES * PAGE - 1, PAGES * PAGE + 1] {
-            File::options().write(true).open(&image.path).unwrap().set_len(len).unwrap();
-            let error = Image::open(&image.folder, &state, None).err().unwrap().to_string();
-            assert!(error.contains(&format!("has {len} bytes and should have")), "{error}");
+            File::options()
+                .write(true)
+                .open(&image.path)
+                .unwrap()
+                .set_len(len)
+                .unwrap();
+            let error = Image::open(&image.folder, &state, None)
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(
+                error.contains(&format!("has {len} bytes and should have")),
+                "{error}"
+            );
             assert!(image.verify().is_err());
         }
         std::fs::remove_file(&image.path).unwrap();

@@ -29,7 +29,11 @@ impl LayerWriter {
     /// Starts the file in `folder`, `memory` bytes long.
     pub(crate) fn create(folder: &Path, memory: u64) -> Result<Self, SnapshotError> {
         let path = folder.join(MEMORY_FILE);
-        let options = File::options().read(true).write(true).create_new(true).open(&path);
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let file = options.map_err(io_error(&path))?;
         file.set_len(memory).map_err(io_error(&path))?;
         Ok(Self {
@@ -114,7 +118,9 @@ pub(crate) fn verify(
         if is_base {
             read(path, file, free..first, &mut buffer, &mut |bytes| {
                 is_zero(bytes).then_some(()).ok_or_else(|| {
-                    damaged(format!("its file `{MEMORY_FILE}` has bytes where there should be none"))
+                    damaged(format!(
+                        "its file `{MEMORY_FILE}` has bytes where there should be none"
+                    ))
                 })
             })?;
         }
@@ -142,7 +148,8 @@ fn read(
     let (mut at, end) = (pages.start * PAGE, pages.end * PAGE);
     while at < end {
         let len = (end - at).min(CHUNK) as usize;
-        file.read_exact_at(&mut buffer[..len], at).map_err(io_error(path))?;
+        file.read_exact_at(&mut buffer[..len], at)
+            .map_err(io_error(path))?;
         take(&buffer[..len])?;
         at += len as u64;
     }
@@ -195,7 +202,10 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         for page in [0, 3, 4, 5, 699, 700, 701, 1023] {
             let mut before = [0];
-            File::open(&path).unwrap().read_exact_at(&mut before, page * PAGE + 77).unwrap();
+            File::open(&path)
+                .unwrap()
+                .read_exact_at(&mut before, page * PAGE + 77)
+                .unwrap();
             file.write_all_at(&[before[0] ^ 8], page * PAGE + 77).unwrap();
             assert!(check(folder.path(), &index, true).is_err(), "page {page}");
             let is_own = [3, 4, 700].contains(&page);

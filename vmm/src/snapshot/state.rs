@@ -104,7 +104,8 @@ impl MachineState {
 #[cfg(test)]
 pub(crate) mod tests {
     use kvm_bindings::{
-        kvm_debugregs, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events, kvm_xcrs,
+        kvm_debugregs, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_regs, kvm_sregs, kvm_vcpu_events,
+        kvm_xcrs,
     };
     use provium_devices::QueueState;
     use provium_devices::virtio::DeviceState;
