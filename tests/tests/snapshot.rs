@@ -1,8 +1,10 @@
 //! Guests are saved and resumed, and do not notice.
 
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use provium::guest::{Arrival, Guest, GuestClient, ResumeError, reset, resume, save};
+use provium_devices::virtio::DeviceState;
 use provium_protocol::{AGENT_PORT, Syscall};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
@@ -212,6 +214,130 @@ fn a_guest_with_another_connection_open_is_not_saved() {
         .client
         .ping()
         .unwrap();
+}
+
+#[test]
+fn answers_that_are_still_owed_are_part_of_the_snapshot() {
+    let guest = boot_guest(config());
+    let (_folder, mut snapshot) = saved(&guest);
+    let mut folders = Vec::new();
+    // Each is saved before it was asked anything, with the answers to what it was told at its resumes under way.
+    for _ in 0..3 {
+        let resumed = resume(&snapshot, Arrival::default()).unwrap();
+        let (folder, next) = saved_as(&resumed, true);
+        snapshot = next;
+        folders.push(folder);
+    }
+    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    for number in 0..5 {
+        assert_eq!(
+            stdout(&mut resumed, &format!("echo {number}")),
+            format!("{number}\n")
+        );
+    }
+}
+
+#[test]
+fn a_guest_that_takes_nothing_when_it_is_resumed_is_an_error_and_no_hang() {
+    let guest = boot_guest(config());
+    let (folder, _) = saved(&guest);
+    rewrite(folder.path(), |state| {
+        for transport in &mut state.devices.virtio {
+            if let DeviceState::Vsock(vsock) = &mut transport.device {
+                // Its buffer is full, for ever: it does not run yet.
+                vsock
+                    .connections
+                    .iter_mut()
+                    .for_each(|connection| connection.guest_buffer = 0);
+            }
+        }
+    });
+    let snapshot = Snapshot::open(folder.path()).unwrap();
+    let error = resume(&snapshot, Arrival::default()).unwrap_err();
+    assert!(matches!(error, ResumeError::Guest(_)), "{error}");
+}
+
+#[test]
+fn a_vcpu_that_was_never_started_is_started_after_a_restore() {
+    let online = "echo 1 > /sys/devices/system/cpu/cpu1/online && nproc";
+    let mut guest = boot_guest(MachineConfig {
+        cpus: 2,
+        ..config_with("console=ttyS0 quiet maxcpus=1")
+    });
+    assert_eq!(stdout(&mut guest, "nproc"), "1\n");
+    let (_folder, snapshot) = saved(&guest);
+    assert_eq!(stdout(&mut guest, online), "2\n");
+    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    for _ in 0..3 {
+        for guest in [&mut guest, &mut resumed] {
+            reset(guest, &snapshot, Arrival::default()).unwrap();
+            assert_eq!(stdout(guest, "nproc"), "1\n");
+            assert_eq!(stdout(guest, online), "2\n");
+            assert_eq!(
+                stdout(guest, "taskset 2 sh -c 'sleep 0.01; echo there'"),
+                "there\n"
+            );
+        }
+    }
+    // And one that was taken offline again.
+    sh(&mut guest, "echo 0 > /sys/devices/system/cpu/cpu1/online");
+    let (_folder, snapshot) = saved(&guest);
+    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    assert_eq!(stdout(&mut resumed, online), "2\n");
+}
+
+/// What the memory file and the guest that is mapped from it hold at different addresses of the guest.
+fn different_pages(file: &std::path::Path) -> Vec<u64> {
+    let (content, name) = (std::fs::read(file).unwrap(), file.display().to_string());
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    let mut different = Vec::new();
+    for line in std::fs::read_to_string("/proc/self/maps").unwrap().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if !line.ends_with(&name) || words[1] != "rw-p" {
+            continue;
+        }
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let ((from, to), offset) = (words[0].split_once('-').unwrap(), hex(words[2]));
+        let mut bytes = vec![0; (hex(to) - hex(from)) as usize];
+        memory.read_exact_at(&mut bytes, hex(from)).unwrap();
+        let expected = content[offset as usize..].chunks(4096);
+        let pages = bytes.chunks(4096).zip(expected).enumerate();
+        different.extend(
+            pages
+                .filter(|(_, (a, b))| a != b)
+                .map(|(page, _)| offset / 4096 + page as u64),
+        );
+    }
+    different
+}
+
+#[test]
+fn a_guest_that_is_put_back_has_every_byte_of_its_memory_as_it_was() {
+    for cpus in [1, 2] {
+        let mut guest = boot_guest(MachineConfig {
+            cpus,
+            memory: 96 << 20,
+            ..config()
+        });
+        sh(&mut guest, BUSY);
+        let (folder, snapshot) = saved(&guest);
+        drop(guest);
+        let file = folder.path().join("memory");
+        let mut guest = resume(&snapshot, Arrival::default()).unwrap();
+        for round in 0..3u64 {
+            sh(&mut guest, "head -c 1000000 /dev/urandom > /tmp/more; sleep 0.05");
+            std::thread::sleep(Duration::from_micros(round * 1700));
+            guest.machine.pause().unwrap();
+            let changed = different_pages(&file).len() as u64;
+            let copied = guest.machine.load(&snapshot).unwrap().unwrap();
+            assert!(
+                changed > 250 && copied >= changed,
+                "{changed} pages changed, {copied} put back"
+            );
+            assert_eq!(different_pages(&file), [0u64; 0], "{cpus} vCPUs, round {round}");
+            reset(&mut guest, &snapshot, Arrival::default()).unwrap();
+        }
+    }
 }
 
 fn getrandom(guest: &mut Guest) -> Vec<u8> {

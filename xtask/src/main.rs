@@ -49,11 +49,17 @@ enum Command {
         #[arg(long, value_name = "TEXT", default_value = "")]
         filter: String,
     },
-    /// Boot guest after guest in one process and see that nothing leaks
+    /// Boot, reset and resume guest after guest, each kind in one process, and see that all work and nothing leaks
     Soak {
-        /// How many
+        /// How many boots; 0 for none
         #[arg(long, value_name = "N", default_value_t = 200)]
         boots: u32,
+        /// How many resets of a busy guest in its place; 0 for none
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        resets: u32,
+        /// How many guests resumed from one snapshot; 0 for none
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        resumes: u32,
     },
     /// Measure Provium beside the least any monitor has to do; print a table, write target/bench.json
     Bench(bench::BenchArguments),
@@ -62,12 +68,40 @@ enum Command {
     RunTests(kvm::worker::WorkerArguments),
 }
 
+fn soak(boots: u32, resets: u32, resumes: u32) -> anyhow::Result<()> {
+    let soak = |what, filter, variable, times| suite::Soak {
+        what,
+        filter,
+        variable,
+        times,
+    };
+    suite::soak(&[
+        soak("boots", "leaks::", "PROVIUM_SOAK_BOOTS", boots),
+        soak(
+            "resets",
+            "put_back_again_and_again",
+            "PROVIUM_SOAK_RESETS",
+            resets,
+        ),
+        soak(
+            "resumes",
+            "resumed_again_and_again",
+            "PROVIUM_SOAK_RESUMES",
+            resumes,
+        ),
+    ])
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Guest { fragments } => guest::build(&fragments),
         Command::Demo => demo::demo(),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
-        Command::Soak { boots } => suite::soak(boots),
+        Command::Soak {
+            boots,
+            resets,
+            resumes,
+        } => soak(boots, resets, resumes),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::RunTests(arguments) => kvm::worker::work(&arguments),
     };

@@ -1,9 +1,7 @@
-//! `cargo xtask test` and `cargo xtask soak`: everything that CI checks, and the long version of one test.
+//! `cargo xtask test` and `cargo xtask soak`: everything that CI checks, and the long version of some tests.
 //!
 //! Leaves: a summary whose last line is `N passed, N failed`. A phase that fails does not keep the others
 //! from running; each that could not be carried out counts as one failure.
-
-use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -65,27 +63,44 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
     conclude(phases.failed(), host, kvm.as_ref(), lua)
 }
 
-/// Runs the leak test with many boots.
+/// A test that does something so often that the ordinary suite has no time for it.
+pub(crate) struct Soak {
+    /// What it does.
+    pub(crate) what: &'static str,
+    /// Names of the tests.
+    pub(crate) filter: &'static str,
+    /// Where the tests look how often.
+    pub(crate) variable: &'static str,
+    /// How often; never leaves the tests out.
+    pub(crate) times: u32,
+}
+
+/// Runs what is done often, one kind after the other.
 ///
 /// # Errors
 /// When anything failed; what it was has been printed.
-pub(crate) fn soak(boots: u32) -> Result<()> {
+pub(crate) fn soak(soaks: &[Soak]) -> Result<()> {
     let mut phases = Phases::new();
-    let kvm = phases.run("packages", packages::ensure).and_then(|()| {
+    let mut all = kvm::Summary::default();
+    let provium = phases.run("packages", packages::ensure).and_then(|()| {
         phases.run("guest kernel and initrd", || guest::build(&[]))?;
-        let provium: PathBuf = phases.run("build provium", demo::build_provium)?;
-        let limit = 120 + 10 * u64::from(boots);
-        let selection = Selection {
-            filter: "leaks::".to_owned(),
-            limit,
-            soak_boots: Some(boots),
-        };
-        phases.run(&format!("leak tests with {boots} boots"), || {
-            kvm::run(&provium, &selection)
-        })
+        phases.run("build provium", demo::build_provium)
     });
+    if let Some(provium) = provium {
+        for soak in soaks.iter().filter(|soak| soak.times > 0) {
+            let selection = Selection {
+                filter: soak.filter.to_owned(),
+                limit: 120 + 10 * u64::from(soak.times),
+                times: Some((soak.variable, soak.times)),
+            };
+            let summary = phases.run(&format!("{} {}", soak.times, soak.what), || {
+                kvm::run(&provium, &selection)
+            });
+            all.add(summary.unwrap_or_default());
+        }
+    }
     phases.print();
-    conclude(phases.failed(), None, kvm.as_ref(), None)
+    conclude(phases.failed(), None, Some(&all), None)
 }
 
 fn clippy() -> Result<()> {

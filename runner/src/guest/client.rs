@@ -4,7 +4,7 @@
 //! Absent on purpose: machines, Lua, and any idea of how long a request may take; a caller that must not wait
 //! for ever kills the machine, which ends every call at once.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use provium_protocol::{
@@ -111,28 +111,39 @@ impl GuestClient {
         })
     }
 
-    /// Goes on with a session that lived through a snapshot, telling the guest first what it cannot know.
-    pub(super) fn resumed(
-        stream: Box<dyn Stream>,
-        pid: u32,
-        owed: u32,
-        news: Option<Resumed>,
-    ) -> Result<GuestClient, GuestError> {
-        let mut exchange = Exchange::resumed(stream, owed);
-        if let Some(news) = news {
-            exchange.request_in_advance(Request::Resumed(news))?;
+    /// Goes on with a session that lived through a snapshot, with as many answers still to come as were
+    /// [`owed`](Self::owed) then.
+    pub(super) fn resumed(stream: Box<dyn Stream>, pid: u32, owed: usize) -> GuestClient {
+        GuestClient {
+            exchange: Exchange::resumed(stream, owed),
+            pid,
         }
-        Ok(GuestClient { exchange, pid })
     }
 
-    /// Answers that are on their way, to requests nobody waits for.
-    pub(super) fn owed(&self) -> u32 {
+    /// Tells the guest what it cannot know, through a handle of the same connection whose writes take `limit` at most.
+    /// The answer is looked at before that of the next request.
+    pub(super) fn tell(
+        &mut self,
+        news: Resumed,
+        to: &mut impl Write,
+        limit: Duration,
+    ) -> Result<(), GuestError> {
+        self.exchange
+            .request_in_advance(Request::Resumed(news), to, limit)
+    }
+
+    /// Answers that nobody has read yet.
+    pub(super) fn owed(&self) -> usize {
         self.exchange.owed()
     }
 
     /// The ports of the session's connection, by which it is found again in a resumed machine.
+    /// None once no more requests can be made on it.
     pub(super) fn ports(&self) -> Option<(u32, u32)> {
-        self.exchange.ports()
+        match self.exchange.over() {
+            Some(_) => None,
+            None => self.exchange.ports(),
+        }
     }
 
     /// Process id, in the guest, of what answers this session.

@@ -22,7 +22,7 @@ pub(super) struct Exchange {
     stream: Box<dyn Stream>,
     over: Option<String>,
     /// Answers to requests made in advance, which come before any other.
-    owed: u32,
+    owed: usize,
 }
 
 /// Takes `Data` frames, channel and bytes; says whether the request has such a channel.
@@ -34,26 +34,23 @@ pub(super) fn no_data(_channel: u8, _bytes: &[u8]) -> bool {
 }
 
 impl Exchange {
-    /// A connection that lived through a snapshot, with so many answers on their way.
-    pub(super) fn resumed(stream: Box<dyn Stream>, owed: u32) -> Exchange {
-        Exchange {
-            owed,
-            ..Exchange::new(stream)
-        }
-    }
-
-    /// Answers that are on their way.
-    pub(super) fn owed(&self) -> u32 {
-        self.owed
-    }
-
     /// A connection past its handshake.
     pub(super) fn new(stream: Box<dyn Stream>) -> Exchange {
+        Exchange::resumed(stream, 0)
+    }
+
+    /// A connection on which so many answers are still to come.
+    pub(super) fn resumed(stream: Box<dyn Stream>, owed: usize) -> Exchange {
         Exchange {
             stream,
             over: None,
-            owed: 0,
+            owed,
         }
+    }
+
+    /// Answers to requests made in advance that nobody has read yet.
+    pub(super) fn owed(&self) -> usize {
+        self.owed
     }
 
     /// The ports of the connection, where it can live on in a snapshot.
@@ -62,10 +59,20 @@ impl Exchange {
     }
 
     /// Makes a request without a body and does not wait for its answer, which is looked at before that of the next.
-    pub(super) fn request_in_advance(&mut self, request: Request) -> Result<(), GuestError> {
-        write_frame(&mut self.stream, &Frame::Request(request)).map_err(|error| from_request(error, None))?;
-        self.owed += 1;
-        Ok(())
+    /// `to` is another handle of the connection, whose writes take `limit` at most; a write cut short ends the session.
+    pub(super) fn request_in_advance(
+        &mut self,
+        request: Request,
+        to: &mut impl Write,
+        limit: Duration,
+    ) -> Result<(), GuestError> {
+        let sent =
+            write_frame(to, &Frame::Request(request)).map_err(|error| from_request(error, Some(limit)));
+        match &sent {
+            Ok(()) => self.owed += 1,
+            Err(error) => self.over = Some(error.to_string()),
+        }
+        sent
     }
 
     /// Takes the answers that are owed. A failure is nothing the next request could help.

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use provium_protocol::Resumed;
 use provium_vmm::snapshot::Snapshot;
@@ -74,11 +74,15 @@ struct Note {
     ports: (u32, u32),
     /// The session's process in the guest.
     pid: u32,
-    /// Answers that were on their way.
-    owed: u32,
+    /// Answers to requests made in advance that nobody has read yet.
+    owed: usize,
     /// What the guest is told when it is resumed.
     arrival: Arrival,
 }
+
+/// How long a guest that does not run yet may take to have room for what it is told. It has room at once, or it was
+/// saved when it had none; then it never will.
+const ROOM_LIMIT: Duration = Duration::from_secs(2);
 
 /// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
 ///
@@ -203,12 +207,13 @@ fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<G
         ))
     })?;
     machine.close_unclaimed();
-    Ok(GuestClient::resumed(
-        Box::new(stream),
-        note.pid,
-        note.owed,
-        news(arrival)?,
-    )?)
+    let advance = stream.try_clone().map_err(GuestError::Lost)?;
+    advance.set_write_timeout(Some(ROOM_LIMIT));
+    let mut client = GuestClient::resumed(Box::new(stream), note.pid, note.owed);
+    if let Some(news) = news(arrival)? {
+        client.tell(news, &mut &advance, ROOM_LIMIT)?;
+    }
+    Ok(client)
 }
 
 fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {

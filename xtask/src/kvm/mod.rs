@@ -26,8 +26,8 @@ pub(crate) struct Selection {
     pub(crate) filter: String,
     /// Seconds one attempt may take.
     pub(crate) limit: u64,
-    /// Boots of the leak test, when it is not the test's own number.
-    pub(crate) soak_boots: Option<u32>,
+    /// How often a test does what it does, when it is not the test's own number: a variable of its environment.
+    pub(crate) times: Option<(&'static str, u32)>,
 }
 
 impl Default for Selection {
@@ -35,7 +35,7 @@ impl Default for Selection {
         Selection {
             filter: String::new(),
             limit: 240,
-            soak_boots: None,
+            times: None,
         }
     }
 }
@@ -51,6 +51,16 @@ pub(crate) struct Summary {
     pub(crate) flaky: Vec<String>,
     /// Where they ran, for the report.
     pub(crate) place: String,
+}
+
+impl Summary {
+    /// Takes in what other tests came to.
+    pub(crate) fn add(&mut self, other: Summary) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.flaky.extend(other.flaky);
+        self.place = other.place;
+    }
 }
 
 /// Builds the tests and runs them.
@@ -153,8 +163,8 @@ fn worker_command(
         .arg(format!("--filter={}", selection.filter));
     command.args(binaries);
     // An emulated host hands the environment on.
-    if let Some(boots) = selection.soak_boots {
-        command.env("PROVIUM_SOAK_BOOTS", boots.to_string());
+    if let Some((variable, times)) = selection.times {
+        command.env(variable, times.to_string());
     }
     Ok(command)
 }

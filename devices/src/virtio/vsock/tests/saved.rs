@@ -210,6 +210,27 @@ fn a_restore_in_place_fails_every_stream_held_before_and_wakes_who_waits() {
 }
 
 #[test]
+fn a_device_that_has_let_go_touches_no_memory_whoever_writes() {
+    let (vsock, mut guest, mut stream, _listener) = accepted();
+    let state = guest.save();
+    let memory = |guest: &Guest| {
+        let mut bytes = vec![0; 4 << 20];
+        vm_memory::Bytes::read_slice(guest.driver.ram(), &mut bytes, vm_memory::GuestAddress(0)).unwrap();
+        bytes
+    };
+    let before = memory(&guest);
+    guest.driver.transport().let_go();
+    assert_eq!(stream.write(b"x").unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(vsock.connect(22, MOMENT).unwrap_err().kind(), ErrorKind::TimedOut);
+    drop(stream);
+    assert!(memory(&guest) == before, "the guest's memory has changed");
+    guest.restore(&state).unwrap();
+    assert_eq!(guest.save(), state);
+    vsock.adopt(PORTS).unwrap().write_all(b"back").unwrap();
+    assert_eq!(guest.expect(op::RW).1, b"back");
+}
+
+#[test]
 fn what_nobody_claims_is_reset_and_what_is_claimed_is_claimed_once() {
     let (_vsock, mut guest, _stream, listener) = accepted();
     guest.say(70, 1001, op::REQUEST);
