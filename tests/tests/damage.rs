@@ -127,6 +127,14 @@ fn a_snapshot_of_another_machine_or_host_leaves_the_machine_as_it_was() {
         assert!(machine.is_paused());
         assert_runs(&machine);
     }
+    let (folder, _) = saved_machine(&machine, false);
+    rewrite(folder.path(), |state| {
+        state.vcpus[0].tsc_khz += state.vcpus[0].tsc_khz / 10
+    });
+    let faster = opened(folder.path()).unwrap();
+    let error = machine.load(&faster).unwrap_err();
+    assert!(matches!(error, MachineError::Frequency { .. }), "{error}");
+    assert_runs(&machine);
     machine.resume().unwrap();
     assert!(matches!(machine.load(&own), Err(MachineError::NotPaused)));
     let folder = tempfile::tempdir().unwrap();

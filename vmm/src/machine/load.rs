@@ -14,7 +14,7 @@ use vm_memory::{Bytes, GuestMemoryBackend};
 
 use super::save::locate;
 use super::{EndReason, Machine, MachineError, Parts};
-use crate::kvm::{chips_state, host, tsc, vcpu_state};
+use crate::kvm::{call, chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::{Snapshot, SnapshotError};
 
@@ -31,8 +31,8 @@ impl Machine {
     /// and [`resume`](Self::resume). Returns how many pages were put back, `None` when all were.
     ///
     /// # Errors
-    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`SnapshotError::Host`]: the machine is as it was. After
-    /// any other it has ended.
+    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`MachineError::Frequency`] and [`SnapshotError::Host`]:
+    /// the machine is as it was. After any other it has ended.
     pub fn load(&self, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
         let loaded = {
             let mut slot = self.standing_still()?;
@@ -78,6 +78,18 @@ fn check(parts: &Parts, snapshot: &Snapshot) -> Result<(), MachineError> {
             snapshot: describe(state.shape),
             machine: describe(parts.shape),
         });
+    }
+    let saved = state.vcpus.first().map_or(0, |vcpu| vcpu.tsc_khz);
+    if let Some(vcpu) = parts.vcpus.first() {
+        let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = vcpu.fd.get_tsc_khz().map_err(call("KVM_GET_TSC_KHZ"))?;
+        // Kernels measure it, a little differently each time; clocks are corrected for that, timers need not be.
+        if saved.abs_diff(here) > here / 100 {
+            return Err(MachineError::Frequency {
+                snapshot: saved,
+                host: here,
+            });
+        }
     }
     let (_, this) = host::offer(&parts.vm.kvm)?;
     if state.host != *this {

@@ -112,6 +112,14 @@ pub enum MachineError {
     /// A device cannot be put into the state a snapshot has for it.
     #[error("the snapshot cannot be restored: {0}")]
     State(#[from] StateError),
+    /// The host's counters run at another speed than those of the snapshot's host.
+    #[error("the snapshot's time stamp counter runs at {snapshot} kHz, and this host's at {host} kHz")]
+    Frequency {
+        /// The snapshot's.
+        snapshot: u32,
+        /// The host's.
+        host: u32,
+    },
     /// The snapshot is of another kind of machine.
     #[error("the snapshot is of a machine with {snapshot}, and this one has {machine}")]
     Shape {
