@@ -118,6 +118,13 @@ fn measure(arguments: &Arguments) -> Result<()> {
             rows.iter().for_each(|row| recorder.fail(row.id, error));
         }
     }
+    let notes = [
+        Some("one vCPU, 128 MiB".to_owned()),
+        unsound.filter(|_| !sound),
+        grace_periods.note(),
+        Some(host::snapshot_folder()),
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
     for round in 1..=arguments.rounds {
         let begin = Instant::now();
         floor.measure(&mut recorder)?;
@@ -130,34 +137,27 @@ fn measure(arguments: &Arguments) -> Result<()> {
         if let Some(Some(Ok(qemu))) = &qemu {
             qemu.round(&mut recorder);
         }
-        eprintln!(
-            "   round {round} of {}: {:.1} s",
-            arguments.rounds,
-            begin.elapsed().as_secs_f64()
-        );
+        let took = begin.elapsed().as_secs_f64();
+        eprintln!("   round {round} of {}: {took:.1} s", arguments.rounds);
+        // After each round, so that a run that is cut short leaves what it has.
+        write(arguments, round, &notes, &recorder)?;
     }
+    Ok(())
+}
+
+fn write(arguments: &Arguments, rounds: usize, notes: &[String], recorder: &Recorder) -> Result<()> {
     let guest = match arguments.guests {
         Guests::Payload => "a payload of a few instructions",
         Guests::All => "Linux, and a payload of a few instructions",
     };
-    let rows = FLOOR_ROWS
-        .into_iter()
-        .chain(LINUX_ROWS)
-        .chain(PEER_ROWS)
-        .chain(PAYLOAD_ROWS);
-    let catalogue: Vec<_> = rows.collect();
-    let notes = [
-        Some("one vCPU, 128 MiB".to_owned()),
-        unsound.filter(|_| !sound),
-        grace_periods.note(),
-        Some(host::snapshot_folder()),
-    ];
+    let rows = FLOOR_ROWS.into_iter().chain(LINUX_ROWS);
+    let catalogue: Vec<_> = rows.chain(PEER_ROWS).chain(PAYLOAD_ROWS).collect();
     let part = Part {
         place: host::place().to_owned(),
         host: host::description(),
         guest: guest.to_owned(),
-        rounds: arguments.rounds,
-        notes: notes.into_iter().flatten().collect(),
+        rounds,
+        notes: notes.to_vec(),
         rows: recorder.rows(&catalogue),
     };
     let text = serde_json::to_string_pretty(&part)?;
