@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_MEM_LOG_DIRTY_PAGES, KVMIO,
+    kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_enable_cap, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use provium_devices::{GuestRam, IrqLine};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::ioctl::ioctl_with_ref;
+use vmm_sys_util::ioctl_iowr_nr;
 
 use super::{KvmError, call};
 use crate::layout;
@@ -17,7 +22,11 @@ pub(crate) struct Vm {
     /// What slots point at; unmapped only after the machine is gone.
     ram: GuestRam,
     logs_dirty: bool,
+    /// Whether a page stays in KVM's log, and writable, until it is taken out.
+    keeps_dirty: bool,
 }
+
+ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 
 /// What a host's KVM must have for guests of this monitor.
 pub(crate) const NEEDED: [(Cap, &str); 6] = [
@@ -44,11 +53,20 @@ impl Vm {
             .map_err(call("KVM_SET_IDENTITY_MAP_ADDR"))?;
         fd.set_tss_address(layout::KVM_TSS)
             .map_err(call("KVM_SET_TSS_ADDR"))?;
+        // Reading the log would make every page in it read-only again, and the guest leave for each at its next write.
+        let keeps_dirty = fd
+            .enable_cap(&kvm_enable_cap {
+                cap: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+                args: [u64::from(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE), 0, 0, 0],
+                ..Default::default()
+            })
+            .is_ok();
         let vm = Self {
             kvm,
             fd: Arc::new(fd),
             ram: ram.clone(),
             logs_dirty: log_dirty,
+            keeps_dirty,
         };
         vm.set_slots()?;
         vm.fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
@@ -84,12 +102,35 @@ impl Vm {
         Ok(())
     }
 
-    /// The pages of region `slot` that vCPUs have written since the last call, a bit each.
-    pub(crate) fn take_dirty_log(&self, slot: usize, bytes: u64) -> Result<Vec<u64>, KvmError> {
+    /// The pages of region `slot` that vCPUs have written since they were taken [out of the log](Self::forget_dirty), a
+    /// bit each; on a KVM that cannot keep them, since the last call.
+    pub(crate) fn dirty_log(&self, slot: usize, bytes: u64) -> Result<Vec<u64>, KvmError> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.fd
             .get_dirty_log(slot as u32, bytes)
             .map_err(call("KVM_GET_DIRTY_LOG"))
+    }
+
+    /// Takes pages of region `slot` out of the log: the next write to each is noted anew.
+    pub(crate) fn forget_dirty(&self, slot: usize, bytes: u64, pages: &[u64]) -> Result<(), KvmError> {
+        if !self.keeps_dirty || pages.iter().all(|word| *word == 0) {
+            return Ok(());
+        }
+        let count = bytes / 4096;
+        assert!(pages.len() as u64 * 64 >= count, "a bit for each page");
+        let request = kvm_clear_dirty_log {
+            slot: slot as u32,
+            num_pages: u32::try_from(count).unwrap_or(u32::MAX),
+            first_page: 0,
+            __bindgen_anon_1: kvm_clear_dirty_log__bindgen_ty_1 {
+                dirty_bitmap: pages.as_ptr().cast_mut().cast(),
+            },
+        };
+        // SAFETY: the kernel reads a bit for each of `num_pages` pages, for which `pages` has room, and writes nothing.
+        match unsafe { ioctl_with_ref(&*self.fd, KVM_CLEAR_DIRTY_LOG(), &request) } {
+            0 => Ok(()),
+            _ => Err(call("KVM_CLEAR_DIRTY_LOG")(kvm_ioctls::Error::last())),
+        }
     }
 
     /// The wire to pin `gsi` of the interrupt controllers.

@@ -8,6 +8,7 @@
 //! controllers, then the interrupt chips, then the clock, and last a look at every queue, since a kick may have been
 //! under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use vm_memory::{Bytes, GuestMemoryBackend};
@@ -16,7 +17,7 @@ use super::save::locate;
 use super::{EndReason, Machine, MachineError, Parts};
 use crate::kvm::{call, chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
-use crate::snapshot::{Snapshot, SnapshotError};
+use crate::snapshot::{PAGE, Snapshot, SnapshotError};
 
 /// A snapshot that a machine was equal to.
 pub(super) struct Baseline {
@@ -108,34 +109,39 @@ fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<
         .baseline
         .take()
         .filter(|baseline| baseline.snapshot.id() == snapshot.id());
-    let (mut dirty, copied) = match known {
+    let (dirty, copied) = match known {
         Some(mut baseline) => {
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
             let pages = snapshot.pages()?;
-            let mut copied = 0;
+            let (mut copied, mut unchanged) = (0, BTreeSet::new());
+            let mut content = [0; PAGE as usize];
             for page in baseline.dirty.iter(&parts.ram) {
-                if let Some((region, at)) = locate(&parts.ram, page) {
+                let Some((region, at)) = locate(&parts.ram, page) else {
+                    continue;
+                };
+                region.read_slice(&mut content, at).expect("a page of the region");
+                if content == *pages.page(page) {
+                    unchanged.insert(page);
+                } else {
                     region
                         .write_slice(pages.page(page), at)
                         .expect("a page of the region");
                     copied += 1;
                 }
             }
+            baseline.dirty.put_back(&parts.vm, &parts.ram, unchanged)?;
             (baseline.dirty, Some(copied))
         }
         None => {
             snapshot.image().map_onto(&parts.ram)?;
             parts.vm.log_dirty()?;
-            let mut dirty = DirtyPages::default();
-            dirty.collect(&parts.vm, &parts.ram)?;
-            (dirty, None)
+            (DirtyPages::start(&parts.vm, &parts.ram)?, None)
         }
     };
     // The copies above are the monitor's own, and leave every page as the snapshot has it.
     for region in parts.ram.iter() {
         (**region).bitmap().reset();
     }
-    dirty.clear();
     parts.baseline = Some(Baseline {
         snapshot: Arc::clone(snapshot),
         dirty,

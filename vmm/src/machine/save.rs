@@ -84,9 +84,7 @@ impl Machine {
 
         parts.vm.log_dirty()?;
         // What is in the logs by now is in the snapshot too.
-        let mut dirty = DirtyPages::default();
-        dirty.collect(&parts.vm, &parts.ram)?;
-        dirty.clear();
+        let dirty = DirtyPages::start(&parts.vm, &parts.ram)?;
         parts.baseline = Some(Baseline {
             snapshot: Arc::clone(&snapshot),
             dirty,

@@ -1,7 +1,11 @@
-//! Which pages a machine has changed since it was equal to a snapshot.
+//! Which pages a machine may have changed since it was equal to a snapshot.
 //!
 //! Two parties write: vCPUs, which KVM's log knows of, and devices, which mark the bitmap that the memory itself
-//! carries. Both are collected here, since each forgets what it has told.
+//! carries. A page that vCPUs have written stays in the log, and in the set, over resets, until it was found unchanged at
+//! two of them in a row: what one test writes the next will write too, and to copy a page back costs a fraction of the
+//! exit by which the guest would tell of it. So the set may hold pages that are as they were.
+
+use std::collections::BTreeSet;
 
 use provium_devices::GuestRam;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -14,14 +18,60 @@ use crate::kvm::vm::Vm;
 #[derive(Debug, Default)]
 pub(crate) struct DirtyPages {
     regions: Vec<Vec<u64>>,
+    /// Pages that were found unchanged at the last reset.
+    idle: BTreeSet<u64>,
 }
 
 impl DirtyPages {
-    /// Adds what has been written since the last call, and makes KVM and the memory forget it.
+    /// Nothing is dirty from now on.
+    pub(crate) fn start(vm: &Vm, ram: &GuestRam) -> Result<Self, KvmError> {
+        let mut dirty = Self::default();
+        dirty.collect(vm, ram)?;
+        for (slot, (region, pages)) in ram.iter().zip(&dirty.regions).enumerate() {
+            vm.forget_dirty(slot, region.len(), pages)?;
+        }
+        dirty.clear();
+        Ok(dirty)
+    }
+
+    /// Every page of the set is as it was again; `unchanged` are those that had been so before. What has been that for
+    /// two times is watched anew.
+    pub(crate) fn put_back(
+        &mut self,
+        vm: &Vm,
+        ram: &GuestRam,
+        unchanged: BTreeSet<u64>,
+    ) -> Result<(), KvmError> {
+        self.clear();
+        let (quiet, idle) = unchanged.into_iter().partition(|page| self.idle.contains(page));
+        self.idle = idle;
+        self.insert(ram, &quiet);
+        for (slot, (region, pages)) in ram.iter().zip(&self.regions).enumerate() {
+            vm.forget_dirty(slot, region.len(), pages)?;
+        }
+        self.clear();
+        Ok(())
+    }
+
+    fn insert(&mut self, ram: &GuestRam, pages: &BTreeSet<u64>) {
+        let mut first = 0;
+        for (region, bits) in ram.iter().zip(&mut self.regions) {
+            let end = first + region.len() / PAGE;
+            for page in pages.range(first..end) {
+                let at = (page - first) as usize;
+                if let Some(word) = bits.get_mut(at / 64) {
+                    *word |= 1 << (at % 64);
+                }
+            }
+            first = end;
+        }
+    }
+
+    /// Adds what has been written.
     pub(crate) fn collect(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
         self.regions.resize_with(ram.num_regions(), Vec::new);
         for (slot, (region, all)) in ram.iter().zip(&mut self.regions).enumerate() {
-            let by_vcpus = vm.take_dirty_log(slot, region.len())?;
+            let by_vcpus = vm.dirty_log(slot, region.len())?;
             let by_devices = (**region).bitmap().get_and_reset();
             all.resize(by_vcpus.len().max(by_devices.len()).max(all.len()), 0);
             for bits in [by_vcpus, by_devices] {
@@ -33,8 +83,7 @@ impl DirtyPages {
         Ok(())
     }
 
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         for region in &mut self.regions {
             region.fill(0);
         }
@@ -84,6 +133,7 @@ mod tests {
         let ram = ram();
         let mut dirty = DirtyPages {
             regions: vec![vec![0; 2], vec![0; 3]],
+            idle: BTreeSet::new(),
         };
         assert_eq!(dirty.iter(&ram).count(), 0);
         for page in [0, 63, 64, 69] {
@@ -103,6 +153,12 @@ mod tests {
         }
         dirty.clear();
         assert_eq!(dirty.iter(&ram).count(), 0);
+        let back = BTreeSet::from([0, 63, 64, 69, 70, 71, 134, 199]);
+        dirty.insert(&ram, &back);
+        assert!(
+            dirty.iter(&ram).eq(back),
+            "numbers become bits as bits become numbers"
+        );
     }
 
     #[test]
@@ -110,6 +166,7 @@ mod tests {
         let ram = ram();
         let dirty = DirtyPages {
             regions: vec![vec![0, u64::MAX], vec![0, 0, u64::MAX]],
+            idle: BTreeSet::new(),
         };
         let pages: Vec<u64> = dirty.iter(&ram).collect();
         let expected: Vec<u64> = (64..70).chain(70 + 128..70 + 130).collect();
@@ -127,6 +184,7 @@ mod tests {
         let regions = ram.iter().map(|region| (**region).bitmap().get_and_reset());
         let dirty = DirtyPages {
             regions: regions.collect(),
+            idle: BTreeSet::new(),
         };
         assert_eq!(dirty.iter(&ram).collect::<Vec<_>>(), [5, 7, 8, 199]);
         let again = ram.iter().flat_map(|region| (**region).bitmap().get_and_reset());
