@@ -19,6 +19,9 @@ use crate::kvm::{call, chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::{PAGE, Snapshot, SnapshotError};
 
+/// Pages that stay writable over resets, at most. To compare more than that each time would take longer than it saves.
+const MOST_WRITABLE: u64 = 2048;
+
 /// A snapshot that a machine was equal to.
 pub(super) struct Baseline {
     pub(super) snapshot: Arc<Snapshot>,
@@ -114,13 +117,16 @@ fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<
             baseline.dirty.collect(&parts.vm, &parts.ram)?;
             let pages = snapshot.pages()?;
             let (mut copied, mut unchanged) = (0, BTreeSet::new());
+            let many = baseline.dirty.count() > MOST_WRITABLE;
             let mut content = [0; PAGE as usize];
             for page in baseline.dirty.iter(&parts.ram) {
                 let Some((region, at)) = locate(&parts.ram, page) else {
                     continue;
                 };
-                region.read_slice(&mut content, at).expect("a page of the region");
-                if content == *pages.page(page) {
+                if !many {
+                    region.read_slice(&mut content, at).expect("a page of the region");
+                }
+                if !many && content == *pages.page(page) {
                     unchanged.insert(page);
                 } else {
                     region
@@ -129,7 +135,10 @@ fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<
                     copied += 1;
                 }
             }
-            baseline.dirty.put_back(&parts.vm, &parts.ram, unchanged)?;
+            match many {
+                true => baseline.dirty.put_all_back(&parts.vm, &parts.ram)?,
+                false => baseline.dirty.put_back(&parts.vm, &parts.ram, unchanged)?,
+            }
             (baseline.dirty, Some(copied))
         }
         None => {

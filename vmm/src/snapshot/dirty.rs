@@ -27,10 +27,7 @@ impl DirtyPages {
     pub(crate) fn start(vm: &Vm, ram: &GuestRam) -> Result<Self, KvmError> {
         let mut dirty = Self::default();
         dirty.collect(vm, ram)?;
-        for (slot, (region, pages)) in ram.iter().zip(&dirty.regions).enumerate() {
-            vm.forget_dirty(slot, region.len(), pages)?;
-        }
-        dirty.clear();
+        dirty.put_all_back(vm, ram)?;
         Ok(dirty)
     }
 
@@ -51,6 +48,22 @@ impl DirtyPages {
         }
         self.clear();
         Ok(())
+    }
+
+    /// Every page of the set is as it was again, and is watched anew.
+    pub(crate) fn put_all_back(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
+        for (slot, (region, pages)) in ram.iter().zip(&self.regions).enumerate() {
+            vm.forget_dirty(slot, region.len(), pages)?;
+        }
+        self.clear();
+        self.idle.clear();
+        Ok(())
+    }
+
+    /// Number of pages in the set.
+    pub(crate) fn count(&self) -> u64 {
+        let words = self.regions.iter().flatten();
+        words.map(|word| u64::from(word.count_ones())).sum()
     }
 
     fn insert(&mut self, ram: &GuestRam, pages: &BTreeSet<u64>) {
