@@ -4,9 +4,9 @@
 //! still paused. A machine that was equal to this snapshot before gets back only the pages that have changed since;
 //! any other has the snapshot's memory mapped in the place of its own.
 //!
-//! The order: devices let go of memory and streams fail; then memory, then devices, whose interrupt lines take their levels, then vCPUs with their local interrupt
-//! controllers, then the interrupt chips, then the clock, and last a look at every queue, since a kick may have been
-//! under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
+//! The order: devices let go of memory and streams fail; then memory, then devices, whose interrupt lines take their
+//! levels, then vCPUs with their local interrupt controllers, then the interrupt chips, then the clock, and last a look
+//! at every queue, since a kick may have been under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
