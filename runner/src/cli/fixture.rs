@@ -13,16 +13,16 @@ use clap::{Args, Subcommand, ValueHint};
 use serde_json::json;
 
 use super::args::ChooseArgs;
-use super::{Project, fixture_hook, run};
-use crate::agent_archive::agent_archive;
+use super::{Project, run};
 use crate::cancel::{Cancel, CancelReason};
 use crate::config::Config;
 use crate::discover::shown;
 use crate::doctor::{self, Accel, Way};
 use crate::emulated;
 use crate::fixture::{
-    BuildFixture, Digest, Event, FixtureSource, Order, Other, ProjectWorld, State, Status, Store, Why,
+    BuildFixture, Event, FixtureSource, Order, Other, ProjectWorld, State, Status, Store, Why,
 };
+use crate::guest::project_world;
 use crate::run::build::{self, BuildError};
 use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::units::DisplayDuration;
@@ -148,7 +148,7 @@ impl Scene {
         let project = project(which)?;
         let config = Arc::new(project.config.clone());
         let store = Arc::new(Store::look(&config.cache_dir, config.cache_max_size));
-        let world = world(&config, &store)?;
+        let world = Arc::new(project_world(&config, &store)?);
         let chosen = chosen(&world, which.target.as_deref(), &project.cwd)?;
         Ok(Scene {
             config,
@@ -163,13 +163,6 @@ impl Scene {
     fn shown(&self, path: &Path) -> String {
         shown(path, &self.project.cwd)
     }
-}
-
-fn world(config: &Arc<Config>, store: &Store) -> anyhow::Result<Arc<ProjectWorld>> {
-    let agent = Digest::of(agent_archive());
-    let digests = Arc::clone(store.digests());
-    let world = ProjectWorld::new(Arc::clone(config), agent, fixture_hook::machine(), digests)?;
-    Ok(Arc::new(world))
 }
 
 /// The fixtures that `target` means: one by name, those of a folder, or all.

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::fixture::{Chain, Entry, Machine, ObtainError, Order, Request, World};
-use crate::guest::{Fixtures, Ready, this_machine, verify_entry};
+use crate::fixture::{Chain, Entry, ObtainError, Order, Request, World};
+use crate::guest::{Fixtures, Ready, verify_entry};
 use crate::lua;
-
-/// What this machine adds to every fixture's key.
-pub(super) fn machine() -> Machine {
-    this_machine()
-}
 
 /// Takes the fixture from the cache, or runs its source.
 pub(super) fn build_fixture(order: Order<'_>) -> anyhow::Result<Entry> {

@@ -18,8 +18,8 @@ use crate::agent_archive::agent_archive;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::fixture::{
-    Building, Chain, Digest, Entry, Event, FixtureSource, Machine, ObtainError, ProjectWorld, Request, Store,
-    World,
+    Building, Chain, Digest, Entry, Event, FixtureError, FixtureSource, Machine, ObtainError, ProjectWorld,
+    Request, Store, World,
 };
 
 /// The file of an entry that says which VMs are in it.
@@ -105,12 +105,10 @@ impl Fixtures {
             let say = &mut |event| (self.say)(&event);
             let mut open = || {
                 let store = Store::open(&self.config.cache_dir, self.config.cache_max_size, say)?;
-                let digests = Arc::clone(store.digests());
-                let agent = Digest::of(agent_archive());
-                let world = ProjectWorld::new(Arc::clone(&self.config), agent, this_machine(), digests)?;
+                let world = project_world(&self.config, &store)?;
                 Ok((store, Arc::new(world)))
             };
-            let (store, project) = open().map_err(|error: crate::fixture::FixtureError| error.to_string())?;
+            let (store, project) = open().map_err(|error: FixtureError| error.to_string())?;
             let world: Arc<dyn World> = Arc::clone(&project) as Arc<dyn World>;
             Ok(Cache {
                 store,
@@ -184,8 +182,22 @@ impl Fixtures {
     }
 }
 
+/// What the inputs of a project's fixtures are, here and now.
+///
+/// # Errors
+/// When the project's folders cannot be searched for fixtures.
+pub fn project_world(config: &Arc<Config>, store: &Store) -> Result<ProjectWorld, FixtureError> {
+    let agent = Digest::of(agent_archive());
+    ProjectWorld::new(
+        Arc::clone(config),
+        agent,
+        this_machine(),
+        Arc::clone(store.digests()),
+    )
+}
+
 /// What this machine adds to every fixture's key.
-pub fn this_machine() -> Machine {
+fn this_machine() -> Machine {
     Machine {
         // A host without KVM can list fixtures and build none.
         cpu_model: HostModel::of_this_host()

@@ -22,7 +22,7 @@ pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
 pub use cmdline::with_agent;
 pub use error::GuestError;
 pub use fixtures::{
-    Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, read_meta, this_machine, verify_entry,
+    Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, project_world, read_meta, verify_entry,
 };
 pub use ready::Ready;
 pub use resume::{Arrival, ResumeError, arrival_of, reset, resume, resume_in, save};

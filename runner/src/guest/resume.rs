@@ -143,7 +143,9 @@ pub fn resume(snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, Resum
 /// # Errors
 /// [`ResumeError`]; the shell is gone.
 pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
-    let client = enter(&shell, snapshot, arrival)?;
+    shell.load(snapshot)?;
+    let client = session(&shell, snapshot, arrival)?;
+    shell.resume()?;
     Ok(Guest {
         machine: Arc::new(shell),
         client,
@@ -184,13 +186,6 @@ pub fn reset(
             Err(error)
         }
     }
-}
-
-fn enter(machine: &Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<GuestClient, ResumeError> {
-    machine.load(snapshot)?;
-    let client = session(machine, snapshot, arrival)?;
-    machine.resume()?;
-    Ok(client)
 }
 
 /// Takes up the agent's session of a machine that was just given the snapshot.

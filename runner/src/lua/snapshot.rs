@@ -85,6 +85,13 @@ impl Snapshot {
         (!self.0.vm.folder.is_empty()).then(|| self.0.vm.clone())
     }
 
+    /// Removes its files, unless that was done before.
+    fn delete(&self) {
+        if self.0.saved.take().is_some() {
+            remove(&self.0.folder);
+        }
+    }
+
     fn saved(&self, call: &Call<'_>) -> Result<Arc<Saved>, Raise> {
         let saved = self.0.saved.borrow().clone();
         saved.ok_or_else(|| {
@@ -398,9 +405,7 @@ impl Kind for Snapshot {
                 signature: "()",
                 doc: "Removes it; calling it again does nothing. VMs that came from it go on.",
                 run: |_, snapshot| {
-                    if snapshot.0.saved.take().is_some() {
-                        remove(&snapshot.0.folder);
-                    }
+                    snapshot.delete();
                     none()
                 },
             },
@@ -442,11 +447,7 @@ impl Kind for LabSnapshot {
                 signature: "()",
                 doc: "Removes it; calling it again does nothing. VMs that came from it go on.",
                 run: |_, lab| {
-                    for vm in &lab.0.vms {
-                        if vm.0.saved.take().is_some() {
-                            remove(&vm.0.folder);
-                        }
-                    }
+                    lab.0.vms.iter().for_each(Snapshot::delete);
                     none()
                 },
             },

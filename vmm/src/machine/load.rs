@@ -123,10 +123,11 @@ fn restore_memory(parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<
                 let Some((region, at)) = locate(&parts.ram, page) else {
                     continue;
                 };
-                if !many {
+                let same = !many && {
                     region.read_slice(&mut content, at).expect("a page of the region");
-                }
-                if !many && content == *pages.page(page) {
+                    content == *pages.page(page)
+                };
+                if same {
                     unchanged.insert(page);
                 } else {
                     region

@@ -43,20 +43,21 @@ impl DirtyPages {
         let (quiet, idle) = unchanged.into_iter().partition(|page| self.idle.contains(page));
         self.idle = idle;
         self.insert(ram, &quiet);
-        for (slot, (region, pages)) in ram.iter().zip(&self.regions).enumerate() {
-            vm.forget_dirty(slot, region.len(), pages)?;
-        }
-        self.clear();
-        Ok(())
+        self.forget(vm, ram)
     }
 
     /// Every page of the set is as it was again, and is watched anew.
     pub(crate) fn put_all_back(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
+        self.idle.clear();
+        self.forget(vm, ram)
+    }
+
+    /// Takes every page of the set out of it and out of KVM's log.
+    fn forget(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
         for (slot, (region, pages)) in ram.iter().zip(&self.regions).enumerate() {
             vm.forget_dirty(slot, region.len(), pages)?;
         }
         self.clear();
-        self.idle.clear();
         Ok(())
     }
 

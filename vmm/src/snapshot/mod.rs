@@ -172,13 +172,7 @@ impl Snapshot {
                 Some(Arc::clone(&parent.image))
             }
         };
-        let image = Image::open(folder, &state, parent)?;
-        Ok(Arc::new(Snapshot {
-            folder: folder.to_owned(),
-            state,
-            image: Arc::new(image),
-            pages: OnceLock::new(),
-        }))
+        Self::assemble(folder, state, parent)
     }
 
     /// Reads all of `memory`, and the parents', and compares it with the checksums.
@@ -256,7 +250,7 @@ impl Snapshot {
         Ok(self.pages.get_or_init(|| pages))
     }
 
-    /// Puts together what a save has just written, without reading it again.
+    /// A snapshot of a state that is known to be good: checked, or just written.
     pub(crate) fn assemble(
         folder: &Path,
         state: MachineState,
