@@ -25,8 +25,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{DATA_CHUNK, Frame};
 
-/// Most bytes of a frame, header included.
-pub const MAX_FRAME: usize = 1 << 20;
+/// Most bytes of a frame, header included: two buffers of a system call at their greatest, and what goes with them.
+pub const MAX_FRAME: usize = 33 << 20;
 /// Bytes of the length field.
 const LENGTH: usize = 4;
 /// Bytes that every frame has: length, kind and one more. They come in one read and say whether the rest is

@@ -5,6 +5,12 @@
 //! A request whose [`Request::has_body`] is true is followed by its body: `Data` frames on channel
 //! [`BODY`] closed by `End`. A reply may be preceded by `Data` frames on the channel the op documents;
 //! they need no `End`, the reply closes them.
+//!
+//! Two requests change what the connection is for. After [`Request::Follow`] and its reply the agent sends `Data` on
+//! [`BODY`] until there can be no more, then `End`; the host sends nothing but its hang-up. After [`Request::Park`] the
+//! connection is silent until a worker that [`Request::SpawnWorker`] makes answers on it, without another hello.
+//!
+//! Handles are the agent process's own numbers, valid on all its sessions. What a session started or opened ends with it.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -14,7 +20,7 @@ use crate::bounded::list;
 /// Version of everything in this crate; both sides must agree exactly. Any change of a message's encoding
 /// raises it and adds a line to `FINGERPRINTS`. [`Hello`], [`Welcome`], [`Refused`] and the frame header never
 /// change: they are what two versions need to tell each other that they differ.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// For each version, the hash of one encoded example of every message: what makes a test fail when the messages
 /// change and the version does not. See `tests/fingerprint.rs`.
 #[doc(hidden)]
@@ -26,7 +32,7 @@ pub const AGENT_PORT: u32 = 5252;
 /// The first words of every session, so that a stranger on the port is told apart from an old agent.
 pub const MAGIC: &str = "provium-agent";
 
-/// Channel of a request's body, and of the content a `ReadFile` returns.
+/// Channel of a request's body, and of the content that a request asks for.
 pub const BODY: u8 = 0;
 /// Channel of a child's standard output.
 pub const STDOUT: u8 = 1;
@@ -132,6 +138,124 @@ pub enum Request {
     },
     /// A raw system call, always made on one and the same thread of the session. Replies `Syscall`.
     Syscall(Syscall),
+    /// Starts a program and leaves it running; its `timeout_ms` is absent. The request's body, if it has one, goes to
+    /// its standard input, which stays open. Its output is kept by the agent. Replies `Started`.
+    Start(Exec),
+    /// Waits for a started program. Its output comes before on [`STDOUT`] and [`STDERR`]. Replies `Process`; when the
+    /// program has ended, its handle is gone with the reply.
+    WaitProcess(WaitProcess),
+    /// How a started program is doing. Replies `Process`.
+    ProcessState {
+        /// The program.
+        handle: u64,
+    },
+    /// Sends a signal to a started program, SIGKILL to its whole process group. Replies `Done`; a program that has
+    /// ended is no error.
+    SignalProcess {
+        /// The program.
+        handle: u64,
+        /// The signal.
+        signal: i32,
+    },
+    /// The request's body goes to a started program's standard input. Replies `Written` when it is on its way.
+    WriteStdin {
+        /// The program.
+        handle: u64,
+    },
+    /// Closes a started program's standard input behind what was written to it. Replies `Done`.
+    CloseStdin {
+        /// The program.
+        handle: u64,
+    },
+    /// Ends a started program: SIGTERM to its process group, SIGKILL 2 s after the first SIGTERM it was ever sent by
+    /// this request or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
+    EndProcess {
+        /// The program; one that is unknown has ended already.
+        handle: u64,
+    },
+    /// Sends a signal to the process group of every program this session has started. Replies `Count`.
+    SignalProcesses {
+        /// The signal.
+        signal: i32,
+    },
+    /// Waits until every program this session has started has ended; their handles stay. Replies `Joined`.
+    JoinProcesses,
+    /// Opens a file; at least one of `read`, `write` and `append` is set. Replies `Opened`.
+    OpenFile(OpenFile),
+    /// Content from a descriptor's position on comes on [`BODY`], then `Done`. Of a regular file, as much as is asked
+    /// for or there is; of anything else what one read gives, or everything to its end.
+    ReadFd {
+        /// The descriptor.
+        fd: i32,
+        /// Most bytes; to the end when absent.
+        max: Option<u64>,
+    },
+    /// Writes the request's body to a descriptor. Replies `Written`.
+    WriteFd {
+        /// The descriptor.
+        fd: i32,
+    },
+    /// Moves a descriptor's position. Replies `Offset`.
+    SeekFd {
+        /// The descriptor.
+        fd: i32,
+        /// How far.
+        offset: i64,
+        /// From where.
+        whence: Whence,
+    },
+    /// Closes a descriptor. Replies `Done`.
+    CloseFd {
+        /// The descriptor.
+        fd: i32,
+    },
+    /// The entries of a folder but `.` and `..`, by name, come on [`BODY`] as one MessagePack list of [`DirEntry`]s,
+    /// then `Done`.
+    ListDir {
+        /// Path in the guest.
+        path: ByteBuf,
+    },
+    /// Makes a folder. Replies `Done`.
+    MakeDir {
+        /// Path in the guest.
+        path: ByteBuf,
+        /// Make missing parents, and take a folder that is there for success.
+        parents: bool,
+        /// Permission bits (0o755 when absent), whatever the agent's umask.
+        perm: Option<u32>,
+    },
+    /// Removes a file. Replies `Done`.
+    Unlink {
+        /// Path in the guest.
+        path: ByteBuf,
+    },
+    /// Renames a file or folder. Replies `Done`.
+    Rename {
+        /// Path in the guest.
+        from: ByteBuf,
+        /// Its new path.
+        to: ByteBuf,
+    },
+    /// A raw system call on a thread of its own, which starts with the session's credentials. Replies `Started`.
+    StartSyscall(Syscall),
+    /// Waits for a started system call. Replies `Syscall`, and its handle is gone, or `Running` when time is up.
+    WaitSyscall {
+        /// The call.
+        handle: u64,
+        /// Most milliseconds; for ever when absent.
+        timeout_ms: Option<u64>,
+    },
+    /// Keeps the connection for a worker. Replies `Parked`.
+    Park,
+    /// Makes a worker that answers on a parked connection. Replies `Worker`.
+    SpawnWorker {
+        /// What `Parked` said.
+        ticket: u64,
+        /// A thread of this process in place of a process of its own.
+        thread: bool,
+    },
+    /// Turns the connection into a stream. Replies `Following`, then the stream's bytes come on [`BODY`].
+    Follow(Follow),
     /// Asks the guest to end in order: processes get SIGTERM, file systems are synced, then power off.
     /// Replies `Done` before anything is killed.
     Shutdown {
@@ -146,8 +270,8 @@ impl Request {
     /// Whether a body follows the request frame.
     pub fn has_body(&self) -> bool {
         match self {
-            Request::Exec(exec) => exec.has_stdin,
-            Request::WriteFile { .. } => true,
+            Request::Exec(exec) | Request::Start(exec) => exec.has_stdin,
+            Request::WriteFile { .. } | Request::WriteStdin { .. } | Request::WriteFd { .. } => true,
             _ => false,
         }
     }
@@ -212,6 +336,87 @@ pub struct Nested {
     pub child: u32,
 }
 
+/// How long to wait for a started program, and what of its output is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitProcess {
+    /// The program.
+    pub handle: u64,
+    /// Most milliseconds; for ever when absent.
+    pub timeout_ms: Option<u64>,
+    /// When time is up, kill its process group; it counts as `TimedOut` then.
+    pub kill: bool,
+    /// From which byte on standard output and standard error are wanted; the oldest byte that is kept, where that is
+    /// not there.
+    pub from: [u64; 2],
+}
+
+/// A file to open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// Path in the guest.
+    pub path: ByteBuf,
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// Make it if it is not there.
+    pub create: bool,
+    /// Empty it.
+    pub truncate: bool,
+    /// For writing, always at its end.
+    pub append: bool,
+    /// With `create`: it must not be there.
+    pub exclusive: bool,
+    /// Permission bits of a new file (0o644 when absent), whatever the agent's umask.
+    pub perm: Option<u32>,
+}
+
+/// Where an offset counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whence {
+    /// The file's first byte.
+    Set,
+    /// The position.
+    Current,
+    /// The file's end.
+    End,
+}
+
+/// What a stream is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Follow {
+    /// A file that grows, by its path: through truncation, renaming and replacement.
+    File {
+        /// Path in the guest.
+        path: ByteBuf,
+        /// Where to begin.
+        start: FollowStart,
+    },
+    /// What can be read from a descriptor; a regular file from the descriptor's position on, which stays where it is.
+    Fd {
+        /// The descriptor.
+        fd: i32,
+    },
+    /// The output of a started program.
+    Output {
+        /// The program.
+        handle: u64,
+        /// Standard error in place of standard output.
+        stderr: bool,
+        /// From which byte on; the oldest byte that is kept, where that is not there.
+        from: u64,
+    },
+}
+
+/// Where in a file a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FollowStart {
+    /// Behind what is there.
+    End,
+    /// At this offset; a negative one counts from the end.
+    Offset(i64),
+}
+
 /// The end of a request.
 pub type Reply = Result<Response, OpError>;
 
@@ -237,6 +442,88 @@ pub enum Response {
         #[serde(deserialize_with = "list")]
         bufs: Vec<ByteBuf>,
     },
+    /// It runs.
+    Started {
+        /// By which it is found from now on.
+        handle: u64,
+        /// Process or thread id in the guest.
+        pid: u32,
+    },
+    /// How a started program is doing.
+    Process(Process),
+    /// So many were reached.
+    Count {
+        /// How many.
+        count: u64,
+    },
+    /// How each program of a session ended.
+    Joined {
+        /// In the order they were started.
+        #[serde(deserialize_with = "list")]
+        ended: Vec<Joined>,
+    },
+    /// A file is open.
+    Opened {
+        /// Its descriptor.
+        fd: i32,
+    },
+    /// A position in a file.
+    Offset {
+        /// From its first byte.
+        offset: u64,
+    },
+    /// A system call has not come back yet.
+    Running,
+    /// The connection is kept.
+    Parked {
+        /// By which a worker gets it.
+        ticket: u64,
+    },
+    /// A worker answers on the parked connection.
+    Worker {
+        /// Its process.
+        pid: u32,
+        /// Its thread.
+        tid: u32,
+        /// The vsock port on which its process accepts sessions.
+        port: u32,
+    },
+    /// The stream begins.
+    Following {
+        /// Where its first byte lies in the file or output; 0 where there is no such thing.
+        offset: u64,
+    },
+}
+
+/// How a started program is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended; absent while it runs.
+    pub ended: Option<Exited>,
+    /// Where the output that came before the reply begins, standard output and standard error.
+    pub from: [u64; 2],
+}
+
+/// How one program of a session ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The program.
+    pub handle: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub ended: Exited,
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DirEntry {
+    /// Its name, any bytes.
+    pub name: ByteBuf,
+    /// What it is; a link is a link.
+    pub entry_type: EntryType,
 }
 
 /// How a program ended.

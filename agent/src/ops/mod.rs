@@ -58,6 +58,7 @@ pub(crate) fn handle(session: &mut Session<'_>, request: Request) -> Result<Resp
         Request::Stat { path, follow } => Ok(stat::stat(&path, follow)?),
         Request::Syscall(call) => Ok(syscall::syscall(call)?),
         Request::Resumed(resumed) => Ok(resumed::resumed(&resumed)?),
+        other => Err(impossible(format!("not done yet: {other:?}")).into()),
     }
 }
 
