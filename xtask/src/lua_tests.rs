@@ -1,4 +1,4 @@
-//! The Lua tests of the examples and of `tests/lua/`, run by `provium` as a user would run them.
+//! The Lua tests of the examples, of `tests/lua/` and of the documentation, run by `provium` as a user would run them.
 //!
 //! Enters: folders with a `provium.toml`. Leaves: counts. `provium` itself chooses the host's KVM or an
 //! emulated host. A skipped test is shown and counted as neither passed nor failed.
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::host_tests::Count;
-use crate::workspace;
+use crate::{docs_examples, workspace};
 
 /// One line of `provium --json`, as far as it is used here.
 #[derive(Debug, Deserialize)]
@@ -43,7 +43,8 @@ pub(crate) fn run(provium: &Path) -> Result<Count> {
         "no provium.toml below examples/ or tests/lua/"
     );
     let mut total = Count::default();
-    for project in projects {
+    let documented = docs_examples::project()?;
+    for project in projects.into_iter().chain([documented]) {
         let count = run_project(provium, &project)?;
         total.passed += count.passed;
         total.failed += count.failed;
