@@ -37,10 +37,19 @@ pub(crate) fn project() -> Result<PathBuf> {
     let mut count = 0;
     for page in pages(root)? {
         let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
-        let name = page.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = page
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
         for example in examples(&name, &text) {
             let path = folder.join(&example.file);
-            ensure!(!path.exists(), "{}: {} is there twice", page.display(), example.file);
+            ensure!(
+                !path.exists(),
+                "{}: {} is there twice",
+                page.display(),
+                example.file
+            );
             write(&path, &example.content)?;
             count += 1;
         }
@@ -111,7 +120,9 @@ fn example(page: &str, line: usize, block: &[&str]) -> Example {
         };
     }
     // The block's lines keep their place below a line that stands for what surrounds them.
-    let whole = ["provium:", "provium.", "test("].iter().any(|word| code.contains(word));
+    let whole = ["provium:", "provium.", "test("]
+        .iter()
+        .any(|word| code.contains(word));
     let content = if whole {
         code + "\n"
     } else {
