@@ -100,6 +100,7 @@ impl BootOptions {
             cpus: self.cpus.unwrap_or(profile.cpus),
             rng_seed: self.rng_seed,
             discovery: Discovery::default(),
+            disks: Vec::new(),
         }
     }
 }
