@@ -151,6 +151,15 @@ impl Disk {
         &self.spec
     }
 
+    /// Whether it is what `spec` makes.
+    pub fn is_made_of(&self, spec: &DiskSpec) -> bool {
+        let own = &self.spec;
+        // What came out of a snapshot has its size written down, whatever it was made of.
+        let size = spec.size.is_none_or(|size| size == self.size);
+        size && (&own.id, &own.image, own.readonly, own.writable)
+            == (&spec.id, &spec.image, spec.readonly, spec.writable)
+    }
+
     /// Its name.
     pub fn id(&self) -> &str {
         &self.spec.id
