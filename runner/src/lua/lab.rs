@@ -326,6 +326,7 @@ fn may_declare(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Raise> {
 fn boot(call: &mut Call<'_>, lab: &Lab) -> Answer {
     call.at_most(0)?;
     let (vms, cancel) = (lab.vms(), call.file().cancel());
+    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
     let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
     let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
     guest::Vm::boot_all(&mut cores, &cancel).map_err(|error| call.fail(error))?;

@@ -14,6 +14,7 @@ mod boot_options;
 mod call;
 mod command;
 mod console;
+mod disk;
 mod equal;
 mod file;
 mod fixture;

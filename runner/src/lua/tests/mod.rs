@@ -1,5 +1,6 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
+mod disks;
 mod framework;
 mod hostile;
 mod json;

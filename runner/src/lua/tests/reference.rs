@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::lua::binding::Kind;
 use crate::lua::console::Console;
+use crate::lua::disk::Disk;
 use crate::lua::lab::Lab;
 use crate::lua::run_result::RunResult;
 use crate::lua::snapshot::{LabSnapshot, Snapshot};
@@ -37,6 +38,7 @@ fn every_method_has_a_line_and_every_line_a_method() {
         methods::<ConsoleStream>(),
         methods::<Snapshot>(),
         methods::<LabSnapshot>(),
+        methods::<Disk>(),
     ]
     .concat()
     .into_iter()
