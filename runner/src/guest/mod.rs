@@ -18,7 +18,10 @@ mod vm;
 mod vm_error;
 
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
-pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
+pub use client::{
+    BatchAnswer, BatchOp, Came, EnvVar, ExecOutcome, ExecSpec, Following, GuestClient, Parked, Piece,
+    Spawned, Started, Waited,
+};
 pub use cmdline::with_agent;
 pub use error::GuestError;
 pub use fixtures::{
