@@ -14,6 +14,7 @@ mod resume;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timeline;
 mod vm;
 mod vm_error;
 
@@ -30,5 +31,6 @@ pub use fixtures::{
 pub use ready::Ready;
 pub use resume::{Arrival, ResumeError, arrival_of, reset, resume, resume_in, save};
 pub use stream::Stream;
+pub use timeline::{Moment, Timeline};
 pub use vm::Vm;
 pub use vm_error::{VmError, VmState};
