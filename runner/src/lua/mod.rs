@@ -8,21 +8,28 @@
 //! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
+mod agent;
 mod baseline;
+mod batch;
 mod binding;
 mod boot_options;
 mod call;
+mod capture;
 mod command;
 mod console;
 mod disk;
 mod equal;
 mod file;
+mod files;
 mod fixture;
 mod interrupt;
+mod ioctl;
 mod json;
 mod lab;
 mod location;
+mod open_file;
 mod options;
+mod process;
 mod remote;
 mod render;
 mod run_result;
@@ -33,11 +40,14 @@ mod snapshot;
 mod state;
 mod stream;
 mod syscall;
+mod syscall_handle;
+mod tail;
 mod test_run;
 #[cfg(test)]
 mod tests;
 mod vm;
 mod wait;
+mod worker;
 
 pub use fixture::build as build_fixture;
 pub use runner::run_file;
