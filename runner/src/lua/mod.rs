@@ -8,19 +8,23 @@
 //! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
+mod barrier;
 mod baseline;
 mod binding;
 mod boot_options;
 mod call;
+mod claim;
 mod command;
 mod console;
 mod equal;
 mod file;
 mod fixture;
+mod globals;
 mod interrupt;
 mod json;
 mod lab;
 mod location;
+mod membership;
 mod options;
 mod remote;
 mod render;
