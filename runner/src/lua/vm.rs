@@ -214,7 +214,7 @@ impl Vm {
     fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
             self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
-            self.0.lab.forget(&self.0.name);
+            self.0.lab.forget_closed();
         }
     }
 }

@@ -4,6 +4,7 @@ mod disks;
 mod framework;
 mod hostile;
 mod json;
+mod labs;
 mod limits;
 mod messages;
 mod reference;
@@ -18,6 +19,7 @@ use crate::guest::{Fixtures, Ready};
 use crate::lua::run_file;
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
 use crate::run::job::FileJob;
+use crate::run::pool::{Amount, Pool};
 use crate::run::select::NameFilter;
 
 struct Silent;
@@ -41,6 +43,10 @@ fn job(dir: &Path, source: &str) -> FileJob {
         config,
         filter: Arc::new(NameFilter::default()),
         timeout: None,
+        pool: Pool::new(Amount {
+            memory: 1 << 30,
+            cpus: 4,
+        }),
         cancel: Cancel::new(),
     }
 }
