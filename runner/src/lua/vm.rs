@@ -146,7 +146,9 @@ impl Vm {
         let input = Input::Profile {
             name: profile.name.clone(),
         };
-        call.file().takes_in(input).map_err(|message| call.fail(message))?;
+        call.file()
+            .takes_in(input)
+            .map_err(|message| call.fail(message))?;
         let mut specs = Vec::new();
         if let Some(path) = &profile.rootfs {
             let image = self.0.fixtures.rootfs_image(path);
@@ -159,7 +161,9 @@ impl Vm {
             });
         }
         for disk in options.disks() {
-            let spec = disk.spec(&call.file().project()).map_err(|message| call.fail(message))?;
+            let spec = disk
+                .spec(&call.file().project())
+                .map_err(|message| call.fail(message))?;
             if specs.iter().any(|other| other.id == spec.id) {
                 return Err(call.fail(format_args!("disk `{}` is the profile's `rootfs`", spec.id)));
             }
