@@ -51,6 +51,8 @@ pub enum Command {
     /// The first process of an emulated host
     #[command(hide = true)]
     EmulatedHostInit(InitArgs),
+    /// Teach an editor with LuaLS the API: writes stubs and a .luarc.json
+    LspSetup(LspSetupArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -130,6 +132,17 @@ pub struct ListArgs {
     /// Which files.
     #[command(flatten)]
     pub choose: ChooseArgs,
+}
+
+/// What `provium lsp-setup` takes.
+#[derive(Debug, Args)]
+pub struct LspSetupArgs {
+    /// Folder to write to, the one that is opened in the editor [default: that of provium.toml]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Replace files that are there and different
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Which files.

@@ -181,6 +181,7 @@ impl WeakLab {
 impl Kind for Lab {
     const NAME: &'static str = "Lab";
     const PREFIX: &'static str = "provium";
+    const OTHERS: Option<&'static str> = Some("VM|Lab|nil");
 
     fn methods() -> Vec<Method<Lab>> {
         let mut methods = vec![

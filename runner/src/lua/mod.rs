@@ -5,7 +5,7 @@
 //! would be true without Lua; that is in `guest`.
 //!
 //! One file for each userdata (`lab`, `vm`, `console`, `run_result`, `test_run`), each a table of methods that
-//! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
+//! `binding` registers and `kinds` lists; `globals` is the same for functions. `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
 mod barrier;
@@ -22,6 +22,7 @@ mod fixture;
 mod globals;
 mod interrupt;
 mod json;
+mod kinds;
 mod lab;
 mod location;
 mod membership;
@@ -35,6 +36,7 @@ mod signal;
 mod snapshot;
 mod state;
 mod stream;
+mod stubs;
 mod syscall;
 mod test_run;
 #[cfg(test)]
@@ -44,3 +46,4 @@ mod wait;
 
 pub use fixture::build as build_fixture;
 pub use runner::run_file;
+pub use stubs::stubs;

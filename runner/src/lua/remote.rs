@@ -46,7 +46,7 @@ pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
         },
         Method {
             name: "stat",
-            signature: "(path: string, opts?: {follow: boolean}): table",
+            signature: "(path: string, opts?: {follow?: boolean}): table",
             doc: "Size, times, permissions and type of a file of the guest; of the link itself with `follow=false`.",
             run: stat,
         },

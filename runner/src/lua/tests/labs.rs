@@ -202,13 +202,14 @@ test("timeout", function(t)
     raises("a.test.lua:6: provium:barrier: `b`: 1 of 2 callers arrived within 0.01s; nothing else of a file runs while "
         .. "code outside of a coroutine waits", function() provium:barrier("b", 2, "10ms") end)
     -- Whoever gave up is not counted any more.
-    local co = coroutine.create(function() provium:barrier("b", 3, 0) end)
-    coroutine.resume(co)
+    local co = coroutine.create(function() provium:barrier("b", 3, "20ms") end)
+    t:assert(coroutine.resume(co))
     local late = coroutine.create(function() provium:barrier("b", 3) end)
     coroutine.resume(late)
+    raises("1 of 2", function() provium:barrier("meanwhile", 2, "30ms") end)
     local ok, err = coroutine.resume(co)
     t:assert(not ok)
-    t:assert_eq(err, "a.test.lua:8: provium:barrier: `b`: 2 of 3 callers arrived within 0.0s")
+    t:assert_eq(err, "a.test.lua:8: provium:barrier: `b`: 2 of 3 callers arrived within 0.02s")
     t:assert(coroutine.close(late))
     raises("1 of 2 callers", function() provium:barrier("b", 2, 0) end)
 

@@ -8,6 +8,7 @@ mod limits;
 mod messages;
 mod reference;
 mod remote;
+mod stubs;
 
 use std::path::Path;
 use std::sync::Arc;

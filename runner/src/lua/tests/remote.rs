@@ -7,12 +7,15 @@ use super::*;
 use crate::guest::{GuestClient, GuestError, tests::agent};
 use crate::lua::binding::{Kind, Method};
 use crate::lua::call::{Call, Raise};
+use crate::lua::kinds::Listed;
 use crate::lua::remote::{self, Remote};
 use crate::lua::runner::run_prepared;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]
 struct Agent(Rc<RefCell<GuestClient>>);
+
+impl Listed for Agent {}
 
 impl Kind for Agent {
     const NAME: &'static str = "Agent";
