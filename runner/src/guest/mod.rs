@@ -16,6 +16,7 @@ mod stream;
 pub(crate) mod tests;
 mod vm;
 mod vm_error;
+pub mod wall_clock;
 
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};

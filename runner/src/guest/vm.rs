@@ -187,9 +187,23 @@ impl Vm {
     /// Boots several at once; returns when all have answered or failed. The first failure, in the order
     /// given, is returned; the others stay booted.
     pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.boot(cancel))
+    }
+
+    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is returned.
+    pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.shutdown(cancel))
+    }
+
+    /// Does `action` to several at once, each on a thread of its own.
+    fn all(
+        vms: &mut [&mut Vm],
+        action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
+    ) -> Result<(), VmError> {
+        let action = &action;
         std::thread::scope(|scope| {
-            let boots: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(|| vm.boot(cancel))).collect();
-            let results: Vec<_> = boots
+            let threads: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(move || action(vm))).collect();
+            let results: Vec<_> = threads
                 .into_iter()
                 .map(|thread| {
                     thread

@@ -8,19 +8,28 @@
 //! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
+mod assertions;
+mod barrier;
 mod baseline;
 mod binding;
 mod boot_options;
 mod call;
+mod claim;
+mod classic;
+mod clock;
 mod command;
 mod console;
+mod dmesg;
 mod equal;
 mod file;
 mod fixture;
+mod globals;
 mod interrupt;
 mod json;
 mod lab;
 mod location;
+mod membership;
+mod metadata;
 mod options;
 mod remote;
 mod render;

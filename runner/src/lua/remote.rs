@@ -10,11 +10,14 @@ use super::binding::{Kind, Method};
 use super::call::{Answer, Call, Raise, one};
 use super::command::command;
 use super::run_result::RunResult;
-use super::syscall;
+use super::{classic, dmesg, syscall};
 use crate::guest::{GuestClient, GuestError};
 
 /// A userdata behind which an agent answers.
 pub(crate) trait Remote: Kind {
+    /// Whether it answers in the classic dialect where the two dialects contradict each other.
+    fn is_classic(&self) -> bool;
+
     /// Asks the agent.
     fn ask<R>(
         &self,
@@ -25,7 +28,7 @@ pub(crate) trait Remote: Kind {
 
 /// The methods every remote has.
 pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
-    vec![
+    let mut methods = vec![
         Method {
             name: "run",
             signature: "(cmd: string|string[], opts?: table): RunResult",
@@ -56,7 +59,10 @@ pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
             doc: "Makes a system call in the guest's agent.",
             run: syscall,
         },
-    ]
+    ];
+    methods.extend(dmesg::methods());
+    methods.extend(classic::methods());
+    methods
 }
 
 fn run<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
@@ -102,6 +108,10 @@ fn stat<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
 }
 
 fn syscall<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+    // The table form is the same in both dialects.
+    if this.is_classic() && !matches!(call.arg(1), Value::Table(_)) {
+        return classic::syscall(call, this);
+    }
     let arguments = syscall::arguments(call)?;
     let (ret, bufs) = this.ask(call, |client| client.syscall(arguments))?;
     syscall::result(call.lua(), ret, &bufs)

@@ -14,6 +14,7 @@ use provium_vmm::snapshot::Snapshot;
 use super::binding::{Kind, Method};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
+use super::clock::Clock;
 use super::console::Console;
 use super::lab::WeakLab;
 use super::remote::{self, Remote};
@@ -34,6 +35,7 @@ struct Shared {
     lab: WeakLab,
     fixtures: Arc<Fixtures>,
     closed: Cell<bool>,
+    classic: Cell<bool>,
 }
 
 impl Vm {
@@ -54,12 +56,18 @@ impl Vm {
             lab,
             fixtures,
             closed: Cell::default(),
+            classic: Cell::default(),
         }))
     }
 
     /// Whether it was closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.get()
+    }
+
+    /// Makes it one of the classic dialect.
+    pub(crate) fn set_classic(&self) {
+        self.0.classic.set(true);
     }
 
     /// Its profile.
@@ -129,7 +137,7 @@ impl Vm {
     fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
             self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
-            self.0.lab.forget(&self.0.name);
+            self.0.lab.forget_closed();
         }
     }
 }
@@ -151,6 +159,10 @@ impl Resource for Vm {
 }
 
 impl Remote for Vm {
+    fn is_classic(&self) -> bool {
+        self.0.classic.get()
+    }
+
     fn ask<R>(
         &self,
         call: &Call<'_>,
@@ -266,6 +278,15 @@ impl Kind for Vm {
                 signature: "(): Console",
                 doc: "Its serial console.",
                 run: |call, vm| one(call.lua(), Console::new(vm.clone()).into_userdata(call.lua())?),
+            },
+            Method {
+                name: "clock",
+                signature: "(): Clock",
+                doc: "Its wall clock.",
+                run: |call, vm| {
+                    call.at_most(0)?;
+                    one(call.lua(), Clock::new(vm.clone()).into_userdata(call.lua())?)
+                },
             },
         ];
         methods.extend(super::snapshot::vm_methods());

@@ -32,6 +32,10 @@ impl Kind for Agent {
 }
 
 impl Remote for Agent {
+    fn is_classic(&self) -> bool {
+        false
+    }
+
     fn ask<R>(
         &self,
         call: &Call<'_>,
@@ -47,7 +51,7 @@ impl Remote for Agent {
 fn all_pass(source: &str) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let result = run_prepared(&job(dir.path(), source), &Silent, |lua| {
+    let result = run_prepared(&job(dir.path(), source), &silent(), |lua| {
         let vm = Agent(Rc::new(RefCell::new(agent()))).into_userdata(lua)?;
         lua.globals().set("vm", vm)?;
         lua.globals().set("dir", scratch.path().to_str())
