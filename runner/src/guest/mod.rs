@@ -6,6 +6,7 @@
 mod boot;
 mod client;
 mod cmdline;
+mod disks;
 mod error;
 mod exchange;
 mod fixtures;
@@ -21,6 +22,7 @@ pub mod wall_clock;
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
 pub use cmdline::with_agent;
+pub use disks::ROOTFS_DISK;
 pub use error::GuestError;
 pub use fixtures::{
     Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, project_world, read_meta, verify_entry,

@@ -44,7 +44,7 @@ impl Baseline {
                     let at = folder.path().join(index.to_string());
                     std::fs::create_dir(&at).map_err(|error| format!("{}: {error}", at.display()))?;
                     Some(Running {
-                        snapshot: vm.save(&at, true).map_err(|error| error.to_string())?,
+                        snapshot: vm.save(&at, true, false).map_err(|error| error.to_string())?,
                         paused: state == VmState::Paused,
                     })
                 }

@@ -71,7 +71,7 @@ fn keep(source: &FixtureSource, building: &Building, file: &File, value: &Value)
         (true, snapshot.vms())
     } else if let Some(vm) = this::<Vm>(value) {
         let (name, folder) = FixtureMeta::vm_folder(building.dir(), file.next_snapshot())?;
-        vm.save(&folder, true).map_err(|error| error.to_string())?;
+        vm.save(&folder, true, true).map_err(|error| error.to_string())?;
         (false, vec![describe(&vm, name)])
     } else {
         let got = type_name(value);

@@ -345,6 +345,7 @@ fn all_at_once(
 ) -> Answer {
     call.at_most(0)?;
     let (vms, cancel) = (lab.vms(), call.file().cancel());
+    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
     let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
     let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
     action(&mut cores, &cancel).map_err(|error| call.fail(error))?;

@@ -19,6 +19,7 @@ mod classic;
 mod clock;
 mod command;
 mod console;
+mod disk;
 mod dmesg;
 mod equal;
 mod file;
