@@ -87,12 +87,23 @@ fn measure(path: &Path) -> io::Result<Tree> {
 fn make(folder: &Path, tree: &Tree, key: &Digest, image: &Path) -> Result<(), String> {
     let mib = (tree.bytes + tree.bytes / 4 + ROOM).div_ceil(1 << 20);
     let name = key.to_string();
-    let uuid = format!("{}-{}-{}-{}-{}", &name[..8], &name[8..12], &name[12..16], &name[16..20], &name[20..32]);
+    let uuid = format!(
+        "{}-{}-{}-{}-{}",
+        &name[..8],
+        &name[8..12],
+        &name[12..16],
+        &name[16..20],
+        &name[20..32]
+    );
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(OsString::from(":/usr/sbin:/sbin"));
     let mut mke2fs = Command::new("mke2fs");
-    mke2fs.env("PATH", path).args(["-q", "-F", "-t", "ext4", "-L", "rootfs", "-m", "0", "-U", &uuid]);
-    mke2fs.args(["-N", &(tree.files + 16_384).to_string(), "-d"]).arg(folder);
+    mke2fs
+        .env("PATH", path)
+        .args(["-q", "-F", "-t", "ext4", "-L", "rootfs", "-m", "0", "-U", &uuid]);
+    mke2fs
+        .args(["-N", &(tree.files + 16_384).to_string(), "-d"])
+        .arg(folder);
     mke2fs.arg(image).arg(format!("{mib}M"));
     let output = mke2fs.output().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!(
@@ -149,7 +160,11 @@ mod tests {
         assert!(content.chunks(4096).any(|block| block.starts_with(b"hello")));
         let stamp = fs::metadata(&first).unwrap().modified().unwrap();
         assert_eq!(make(), first);
-        assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), stamp, "it is not made again");
+        assert_eq!(
+            fs::metadata(&first).unwrap().modified().unwrap(),
+            stamp,
+            "it is not made again"
+        );
         fs::set_permissions(root.join("etc/motd"), fs::Permissions::from_mode(0o600)).unwrap();
         let second = make();
         assert_ne!(second, first);

@@ -29,7 +29,9 @@ pub(super) fn init(cmdline: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether the disk `rootfs` is to become the root.
 pub(super) fn wants_rootfs(cmdline: &[u8]) -> bool {
-    words(cmdline).take_while(|word| *word != b"--").any(|word| word == b"provium.rootfs")
+    words(cmdline)
+        .take_while(|word| *word != b"--")
+        .any(|word| word == b"provium.rootfs")
 }
 
 fn words(cmdline: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -82,8 +82,12 @@ fn find() -> Result<String, String> {
         }
         if Instant::now() > deadline {
             let seen = match seen.as_slice() {
-                [] => "there is no disk at all; does the kernel have virtio_blk and virtio_mmio built in?".to_owned(),
-                names => format!("there are {} and none has the serial number `rootfs`", names.join(", ")),
+                [] => "there is no disk at all; does the kernel have virtio_blk and virtio_mmio built in?"
+                    .to_owned(),
+                names => format!(
+                    "there are {} and none has the serial number `rootfs`",
+                    names.join(", ")
+                ),
             };
             return Err(seen);
         }
@@ -95,7 +99,11 @@ fn find() -> Result<String, String> {
 fn mount_disk(name: &str) -> Result<&'static CStr, String> {
     let device = CString::new(format!("/dev/{name}")).map_err(|error| error.to_string())?;
     let readonly = fs::read(format!("/sys/block/{name}/ro")).is_ok_and(|flag| flag.starts_with(b"1"));
-    let flags = if readonly { MountFlags::RDONLY } else { MountFlags::empty() };
+    let flags = if readonly {
+        MountFlags::RDONLY
+    } else {
+        MountFlags::empty()
+    };
     make_folder(DISK)?;
     let mut tried = Vec::new();
     for kind in KINDS {
@@ -111,7 +119,10 @@ fn mount_disk(name: &str) -> Result<&'static CStr, String> {
             }
         }
     }
-    Err(format!("no file system on /dev/{name} that can be mounted: {}", tried.join(", ")))
+    Err(format!(
+        "no file system on /dev/{name} that can be mounted: {}",
+        tried.join(", ")
+    ))
 }
 
 /// Puts memory on top of what cannot be written.
@@ -134,7 +145,10 @@ fn writable() -> Result<&'static CStr, String> {
 }
 
 fn make_folder(path: &CStr) -> Result<(), String> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(shown(path));
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(shown(path));
     made.map_err(|error| format!("{}: {error}", shown(path)))
 }
 
@@ -176,7 +190,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
         fs::set_permissions(to, mode).map_err(named)?;
     } else {
-        say!("{}: only files, folders and links are put into the root", to.display());
+        say!(
+            "{}: only files, folders and links are put into the root",
+            to.display()
+        );
         return Ok(());
     }
     // It is in memory, of which there may be little.
@@ -200,7 +217,10 @@ mod tests {
         symlink("tool", from.join("lib/new/link")).unwrap();
         copy(&from, &to).unwrap();
         assert_eq!(fs::read(to.join("usr/lib/tool")).unwrap(), b"new");
-        let mode = fs::metadata(to.join("usr/lib/tool")).unwrap().permissions().mode();
+        let mode = fs::metadata(to.join("usr/lib/tool"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0o4755);
         assert_eq!(fs::read_link(to.join("lib/new/link")).unwrap(), Path::new("tool"));
         assert!(!from.join("lib/tool").exists(), "it takes no memory any more");

@@ -39,7 +39,10 @@ impl Vm {
                 None => Disk::create(spec.clone()).map_err(|error| self.disk_error(error))?,
             });
         }
-        let others = self.disks.iter().filter(|disk| specs.iter().all(|spec| spec.id != disk.id()));
+        let others = self
+            .disks
+            .iter()
+            .filter(|disk| specs.iter().all(|spec| spec.id != disk.id()));
         disks.extend(others.cloned());
         self.disks = disks;
         Ok(())
@@ -69,7 +72,8 @@ impl Vm {
             let attached = machine.attach_disk(Arc::clone(&disk));
             let slot = attached.map_err(|error| self.machine_error(error))?;
             let seen = self.call(cancel, |client| appear(client, slot, disk.id()));
-            let seen = seen.and_then(|seen| seen.map_err(|why| self.hot_plug(&disk, "the guest does not take it", why)));
+            let seen = seen
+                .and_then(|seen| seen.map_err(|why| self.hot_plug(&disk, "the guest does not take it", why)));
             if let Err(error) = seen {
                 machine.detach_disk(slot);
                 return Err(error);
@@ -92,8 +96,14 @@ impl Vm {
             return Ok(());
         };
         let disk = self.disks.remove(at);
-        let Some(machine) = self.machine() else { return Ok(()) };
-        let Some((slot, _)) = machine.disks().into_iter().find(|(_, held)| Arc::ptr_eq(held, &disk)) else {
+        let Some(machine) = self.machine() else {
+            return Ok(());
+        };
+        let Some((slot, _)) = machine
+            .disks()
+            .into_iter()
+            .find(|(_, held)| Arc::ptr_eq(held, &disk))
+        else {
             return Ok(());
         };
         let told = self.call(cancel, |client| disappear(client, slot));
@@ -134,7 +144,9 @@ fn appear(client: &mut GuestClient, slot: u8, id: &str) -> Result<Result<(), Str
         }
     }
     let Some(device) = device else {
-        return Ok(Err("it has no platform device for the slot; is sysfs mounted at /sys?".to_owned()));
+        return Ok(Err(
+            "it has no platform device for the slot; is sysfs mounted at /sys?".to_owned(),
+        ));
     };
     if let Err(why) = write(client, &format!("{DRIVER}/bind"), &device)? {
         return Ok(Err(why));
@@ -153,7 +165,10 @@ fn appear(client: &mut GuestClient, slot: u8, id: &str) -> Result<Result<(), Str
             }
         }
         if Instant::now() > deadline {
-            let why = format!("no /dev/vd? within {} s; has its kernel virtio_blk?", NODE_LIMIT.as_secs());
+            let why = format!(
+                "no /dev/vd? within {} s; has its kernel virtio_blk?",
+                NODE_LIMIT.as_secs()
+            );
             // The slot must be free for another attempt.
             let _ = disappear(client, slot)?;
             return Ok(Err(why));

@@ -146,11 +146,19 @@ fn find(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.open(call)?;
     let id = call.name(0, "a string as the disk's id")?;
     vm.prepare_declared(call)?;
-    let known: Vec<String> = vm.core().borrow().disks().iter().map(|disk| disk.id().to_owned()).collect();
+    let known: Vec<String> = vm
+        .core()
+        .borrow()
+        .disks()
+        .iter()
+        .map(|disk| disk.id().to_owned())
+        .collect();
     if !known.contains(&id) {
         let hint = match nearest(&id, known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => "it has none; give it one with vm:attach_disk or the boot option `disks`".to_owned(),
+            None if known.is_empty() => {
+                "it has none; give it one with vm:attach_disk or the boot option `disks`".to_owned()
+            }
             None => format!("it has {}", known.join(", ")),
         };
         return Err(call.fail(format_args!("VM `{}` has no disk `{id}`; {hint}", vm.name())));
@@ -163,12 +171,21 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.open(call)?;
     vm.prepare_declared(call)?;
     let taken = |id: &str| vm.core().borrow().disk(id).is_some();
-    let free = (0..).map(|number| format!("disk{number}")).find(|id| !taken(id)).unwrap_or_default();
+    let free = (0..)
+        .map(|number| format!("disk{number}"))
+        .find(|id| !taken(id))
+        .unwrap_or_default();
     let option = DiskOption::read(call.options(0)?, "image", "size", free)?;
     if taken(&option.id) {
-        return Err(call.fail(format_args!("VM `{}` has a disk `{}` already", vm.name(), option.id)));
+        return Err(call.fail(format_args!(
+            "VM `{}` has a disk `{}` already",
+            vm.name(),
+            option.id
+        )));
     }
-    let spec = option.spec(&call.file().project()).map_err(|message| call.fail(message))?;
+    let spec = option
+        .spec(&call.file().project())
+        .map_err(|message| call.fail(message))?;
     takes_in(call, &spec)?;
     let cancel = call.file().cancel();
     let attached = vm.core().borrow_mut().attach_disk(spec, &cancel);
@@ -189,7 +206,11 @@ impl Disk {
     fn open(&self, call: &Call<'_>) -> Result<Arc<disk::Disk>, Raise> {
         self.vm.open(call)?;
         self.there().ok_or_else(|| {
-            call.fail(format_args!("disk `{}` of VM `{}` is detached", self.id, self.vm.name()))
+            call.fail(format_args!(
+                "disk `{}` of VM `{}` is detached",
+                self.id,
+                self.vm.name()
+            ))
         })
     }
 }
@@ -297,11 +318,18 @@ fn read_sectors(call: &mut Call<'_>, disk: &Disk) -> Answer {
     const MOST: u64 = 1 << 21;
     call.at_most(2)?;
     let disk = disk.open(call)?;
-    let (first, count) = (sectors(call, 0, "first sector")?, sectors(call, 1, "number of sectors")?);
+    let (first, count) = (
+        sectors(call, 0, "first sector")?,
+        sectors(call, 1, "number of sectors")?,
+    );
     if count > MOST {
-        return Err(call.fail(format_args!("{count} sectors at once, the most is {MOST} (1 GiB)")));
+        return Err(call.fail(format_args!(
+            "{count} sectors at once, the most is {MOST} (1 GiB)"
+        )));
     }
-    let data = disk.read_sectors(first, count).map_err(|error| call.fail(error))?;
+    let data = disk
+        .read_sectors(first, count)
+        .map_err(|error| call.fail(error))?;
     one(call.lua(), call.lua().create_string(data)?)
 }
 
@@ -310,7 +338,8 @@ fn write_sectors(call: &mut Call<'_>, disk: &Disk) -> Answer {
     let disk = disk.open(call)?;
     let first = sectors(call, 0, "first sector")?;
     let data = call.string(1, "a string as data")?;
-    disk.write_sectors(first, &data.as_bytes()).map_err(|error| call.fail(error))?;
+    disk.write_sectors(first, &data.as_bytes())
+        .map_err(|error| call.fail(error))?;
     none()
 }
 
@@ -338,7 +367,9 @@ fn fault_inject(call: &mut Call<'_>, disk: &Disk) -> Answer {
     let delay = options.duration("delay")?;
     let mode = match (name.as_str(), delay) {
         ("slow", Some(delay)) => FaultMode::Slow(delay),
-        ("slow", None) => return Err(options.fail("delay", "`slow` needs it: how much longer each request takes")),
+        ("slow", None) => {
+            return Err(options.fail("delay", "`slow` needs it: how much longer each request takes"));
+        }
         (_, Some(_)) => return Err(options.fail("delay", "it is for `slow`")),
         ("eio_read", None) => FaultMode::EioRead,
         _ => FaultMode::EioWrite,
@@ -373,7 +404,9 @@ fn range(table: &Table) -> Result<(u64, u64), String> {
     };
     match (value(1, "from")?, value(2, "to")?) {
         (from, to) if from <= to => Ok((from, to)),
-        (from, to) => Err(format!("from {from} to {to} is no range; give the first and the last sector")),
+        (from, to) => Err(format!(
+            "from {from} to {to} is no range; give the first and the last sector"
+        )),
     }
 }
 

@@ -100,7 +100,8 @@ impl Lab {
     ) -> Result<(Vm, AnyUserData), Raise> {
         let file = call.file();
         let fixtures = Arc::clone(&file.job().fixtures);
-        let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures);
+        let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures)
+            .map_err(|message| call.fail(message))?;
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
         self.0.members.push(Member {
@@ -195,7 +196,12 @@ impl Kind for Lab {
                 name: "boot",
                 signature: "(): Lab",
                 doc: "Boots every VM of the lab, all at once.",
-                run: |call, lab| all_at_once(call, lab, guest::Vm::boot_all),
+                run: |call, lab| {
+                    let vms = lab.vms();
+                    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
+                    vms.iter().for_each(|vm| vm.console_mark().set(0));
+                    all_at_once(call, lab, guest::Vm::boot_all)
+                },
             },
             Method {
                 name: "shutdown",
@@ -318,7 +324,7 @@ fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
         .profile(&profile_name)
         .map_err(|message| call.fail(message))?
         .clone();
-    let options = BootOptions::read(call.options(2)?)?;
+    let options = BootOptions::read(call, call.options(2)?)?;
     may_have(call, lab, &name)?;
 
     let (_, value) = lab.add(call, name, profile, options, false)?;
@@ -345,7 +351,6 @@ fn all_at_once(
 ) -> Answer {
     call.at_most(0)?;
     let (vms, cancel) = (lab.vms(), call.file().cancel());
-    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
     let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
     let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
     action(&mut cores, &cancel).map_err(|error| call.fail(error))?;

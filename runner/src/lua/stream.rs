@@ -58,7 +58,7 @@ impl ConsoleStream {
         let shared = Rc::new(Shared {
             vm: vm.clone(),
             site: location::caller(call.lua()),
-            at: Cell::new(0),
+            at: Cell::new(vm.console_mark().get()),
             kept: RefCell::default(),
             closed: Cell::new(false),
         });

@@ -38,6 +38,7 @@ struct Shared {
     fixtures: Arc<Fixtures>,
     closed: Cell<bool>,
     classic: Cell<bool>,
+    console_mark: Cell<u64>,
 }
 
 impl Vm {
@@ -48,9 +49,10 @@ impl Vm {
         options: BootOptions,
         lab: WeakLab,
         fixtures: Arc<Fixtures>,
-    ) -> Vm {
-        let core = guest::Vm::new(name.clone(), options.machine(&profile), options.boot_timeout());
-        Vm(Rc::new(Shared {
+    ) -> Result<Vm, String> {
+        let mut core = guest::Vm::new(name.clone(), options.machine(&profile)?, options.boot_timeout());
+        core.set_initial_time(options.initial_time());
+        Ok(Vm(Rc::new(Shared {
             name,
             profile,
             options: RefCell::new(options),
@@ -59,12 +61,18 @@ impl Vm {
             fixtures,
             closed: Cell::default(),
             classic: Cell::default(),
-        }))
+            console_mark: Cell::default(),
+        })))
     }
 
     /// Whether it was closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.get()
+    }
+
+    /// The place in its console behind what was expected last.
+    pub(crate) fn console_mark(&self) -> &Cell<u64> {
+        &self.0.console_mark
     }
 
     /// Makes it one of the classic dialect.
@@ -108,6 +116,7 @@ impl Vm {
     pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
         let ready = self.0.fixtures.ready();
         let mut core = self.0.core.borrow_mut();
+        self.0.console_mark.set(0);
         core.confirm_images(snapshot, &|path| self.0.fixtures.image_digest(path))?;
         match in_place {
             true => core.put_back(snapshot, ready),
@@ -147,7 +156,9 @@ impl Vm {
         let input = Input::Profile {
             name: profile.name.clone(),
         };
-        call.file().takes_in(input).map_err(|message| call.fail(message))?;
+        call.file()
+            .takes_in(input)
+            .map_err(|message| call.fail(message))?;
         let mut specs = Vec::new();
         if let Some(path) = &profile.rootfs {
             let image = self.0.fixtures.rootfs_image(path);
@@ -160,7 +171,9 @@ impl Vm {
             });
         }
         for disk in options.disks() {
-            let spec = disk.spec(&call.file().project()).map_err(|message| call.fail(message))?;
+            let spec = disk
+                .spec(&call.file().project())
+                .map_err(|message| call.fail(message))?;
             if specs.iter().any(|other| other.id == spec.id) {
                 return Err(call.fail(format_args!("disk `{}` is the profile's `rootfs`", spec.id)));
             }
@@ -269,6 +282,7 @@ impl Kind for Vm {
                 doc: "Ends it at once and boots it again, as the reset line of a board does.",
                 run: |call, vm| {
                     let cancel = call.file().cancel();
+                    vm.0.console_mark.set(0);
                     vm.act(call, |core| core.reset(&cancel))
                 },
             },
@@ -364,13 +378,18 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.open(call)?;
     let asked = match call.arg(0) {
         Value::Nil => BootOptions::default(),
-        _ => BootOptions::read(call.options(0)?)?,
+        _ => BootOptions::read(call, call.options(0)?)?,
     };
     let options = asked.over(&vm.0.options.borrow());
     let cancel = call.file().cancel();
     vm.prepare(call, &options)?;
     let mut core = vm.0.core.borrow_mut();
-    core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
+    let machine = options
+        .machine(&vm.0.profile)
+        .map_err(|message| call.fail(message))?;
+    core.set_config(machine, options.boot_timeout());
+    core.set_initial_time(options.initial_time());
+    vm.0.console_mark.set(0);
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;
     *vm.0.options.borrow_mut() = options;
     call.this()

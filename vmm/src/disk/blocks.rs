@@ -46,7 +46,9 @@ impl BlockSet {
         self.0.iter().flat_map(|(group, words)| {
             words.iter().enumerate().flat_map(move |(at, word)| {
                 let first = group * GROUP + at as u64 * 64;
-                (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit)
+                (0..64)
+                    .filter(move |bit| word >> bit & 1 == 1)
+                    .map(move |bit| first + bit)
             })
         })
     }

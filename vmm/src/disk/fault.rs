@@ -35,7 +35,9 @@ pub(super) struct Faults(Vec<Fault>);
 impl Fault {
     fn concerns(&self, access: Access) -> bool {
         let (of_kind, place) = match (self.mode, access) {
-            (FaultMode::EioRead | FaultMode::Slow(_), Access::Read(first, count)) => (true, Some((first, count))),
+            (FaultMode::EioRead | FaultMode::Slow(_), Access::Read(first, count)) => {
+                (true, Some((first, count)))
+            }
             (FaultMode::EioWrite | FaultMode::Slow(_), Access::Write(first, count)) => {
                 (true, Some((first, count)))
             }

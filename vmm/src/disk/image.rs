@@ -38,7 +38,10 @@ impl ImageStamp {
     fn read(metadata: &std::fs::Metadata) -> ImageStamp {
         ImageStamp {
             len: metadata.len(),
-            modified_ns: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+            modified_ns: metadata
+                .mtime()
+                .wrapping_mul(1_000_000_000)
+                .wrapping_add(metadata.mtime_nsec()),
         }
     }
 }

@@ -113,7 +113,9 @@ struct Content {
 
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Disk").field("spec", &self.spec).finish_non_exhaustive()
+        f.debug_struct("Disk")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,8 +133,11 @@ impl Disk {
             Some(path) => Some(Arc::new(ImageFile::open(path, spec.writable)?)),
             None => None,
         };
-        let size = size_of(&spec, image.as_ref().map(|image| image.stamp.len))
-            .map_err(|why| DiskError::Size { id: spec.id.clone(), why })?;
+        let size =
+            size_of(&spec, image.as_ref().map(|image| image.stamp.len)).map_err(|why| DiskError::Size {
+                id: spec.id.clone(),
+                why,
+            })?;
         let store = Store::new(size, image, spec.writable);
         Ok(Self::of(spec, size, store, true))
     }
@@ -210,7 +215,10 @@ impl Disk {
     pub fn read_sectors(&self, from: u64, count: u64) -> Result<Vec<u8>, DiskError> {
         self.check(from, count)?;
         let mut data = vec![0; (count * SECTOR) as usize];
-        self.content().store.read(from * SECTOR, &mut data).map_err(self.io())?;
+        self.content()
+            .store
+            .read(from * SECTOR, &mut data)
+            .map_err(self.io())?;
         Ok(data)
     }
 
@@ -230,7 +238,10 @@ impl Disk {
         if self.spec.readonly {
             return Err(DiskError::ReadOnly(self.spec.id.clone()));
         }
-        self.content().store.write_for_good(from * SECTOR, data).map_err(self.io())
+        self.content()
+            .store
+            .write_for_good(from * SECTOR, data)
+            .map_err(self.io())
     }
 
     /// Adds a fault.
@@ -279,7 +290,9 @@ fn size_of(spec: &DiskSpec, image: Option<u64>) -> Result<u64, String> {
     };
     match size {
         0 => Err("0 bytes are no disk".to_owned()),
-        size if size > MAX_DISK => Err(format!("{size} bytes are more than {MAX_DISK}, the most there is")),
+        size if size > MAX_DISK => Err(format!(
+            "{size} bytes are more than {MAX_DISK}, the most there is"
+        )),
         size if !size.is_multiple_of(SECTOR) => {
             Err(format!("{size} bytes are not whole sectors of {SECTOR}"))
         }

@@ -170,7 +170,13 @@ impl SavedDisk {
         let (name, undo) = names(self.state.slot);
         let len = self.state.size.next_multiple_of(BLOCK);
         let state = &self.state;
-        verify_layer(&self.folder.join(name), &self.content.file, len, &state.content, false)?;
+        verify_layer(
+            &self.folder.join(name),
+            &self.content.file,
+            len,
+            &state.content,
+            false,
+        )?;
         verify_layer(&self.folder.join(undo), &self.undo.file, len, &state.undo, false)
     }
 
@@ -179,7 +185,9 @@ impl SavedDisk {
         &self,
         digest: &dyn Fn(&Path) -> std::io::Result<ImageDigest>,
     ) -> Result<(), SnapshotError> {
-        let Some(image) = &self.state.image else { return Ok(()) };
+        let Some(image) = &self.state.image else {
+            return Ok(());
+        };
         let failed = |why: String| self.image_error(&image.path, why);
         let mut known = self.image.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = ImageStamp::of(&image.path).map_err(|error| failed(error.to_string()))?;

@@ -111,7 +111,11 @@ impl Store {
     fn source(&self, block: u64) -> Source {
         if self.overlay.blocks.contains(block) {
             Source::Overlay
-        } else if self.layer.as_ref().is_some_and(|layer| layer.blocks.contains(block)) {
+        } else if self
+            .layer
+            .as_ref()
+            .is_some_and(|layer| layer.blocks.contains(block))
+        {
             Source::Layer
         } else if self.image.is_some() {
             Source::Image
@@ -201,7 +205,10 @@ impl Store {
         let undo = &self.undo;
         undo.saved.blocks.contains(block)
             || undo.absent.contains(block)
-            || undo.layer.as_ref().is_some_and(|layer| layer.blocks.contains(block))
+            || undo
+                .layer
+                .as_ref()
+                .is_some_and(|layer| layer.blocks.contains(block))
     }
 
     /// Puts into the log what is in `block` before it is written for the first time since a flush.
@@ -254,7 +261,10 @@ impl Store {
 
     /// The blocks that are not the image's.
     pub(crate) fn own_blocks(&self) -> BlockSet {
-        let mut blocks = self.layer.as_ref().map_or_else(BlockSet::default, |layer| layer.blocks.clone());
+        let mut blocks = self
+            .layer
+            .as_ref()
+            .map_or_else(BlockSet::default, |layer| layer.blocks.clone());
         blocks.extend(self.overlay.blocks.iter());
         blocks
     }

@@ -36,7 +36,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
     }
 }
@@ -159,16 +162,21 @@ fn every_damaged_file_of_a_saved_disk_is_noticed() {
     Backend::write(&*disk, 8, &[2; 4096]).unwrap();
     let state = disk.save(folder.path(), 2, None).unwrap();
     for name in ["disk-2", "disk-2.undo"] {
-        let file = std::fs::File::options().write(true).open(folder.path().join(name)).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(folder.path().join(name))
+            .unwrap();
         let saved = SavedDisk::open(folder.path(), &state).unwrap();
         saved.verify().unwrap();
         file.write_all_at(&[9], BLOCK + 5).unwrap();
         assert!(saved.verify().unwrap_err().to_string().contains(name));
-        file.write_all_at(&[if name == "disk-2" { 2 } else { 1 }], BLOCK + 5).unwrap();
+        file.write_all_at(&[if name == "disk-2" { 2 } else { 1 }], BLOCK + 5)
+            .unwrap();
         file.set_len(512).unwrap();
         assert!(SavedDisk::open(folder.path(), &state).is_err());
         file.set_len(9 * BLOCK).unwrap();
-        file.write_all_at(&[if name == "disk-2" { 2 } else { 1 }; 4096], BLOCK).unwrap();
+        file.write_all_at(&[if name == "disk-2" { 2 } else { 1 }; 4096], BLOCK)
+            .unwrap();
     }
 }
 
@@ -180,23 +188,63 @@ fn disks_that_cannot_be_are_refused_in_words() {
         size: Some(size),
         ..spec(None)
     };
-    assert!(refused(DiskSpec { id: "a b".into(), ..spec(None) }).contains("`a b` is no name"));
-    assert!(refused(DiskSpec { id: "x".repeat(21), ..spec(None) }).contains("is no name"));
-    assert!(refused(DiskSpec { size: None, ..spec(None) }).contains("an image or a size"));
+    assert!(
+        refused(DiskSpec {
+            id: "a b".into(),
+            ..spec(None)
+        })
+        .contains("`a b` is no name")
+    );
+    assert!(
+        refused(DiskSpec {
+            id: "x".repeat(21),
+            ..spec(None)
+        })
+        .contains("is no name")
+    );
+    assert!(
+        refused(DiskSpec {
+            size: None,
+            ..spec(None)
+        })
+        .contains("an image or a size")
+    );
     assert!(refused(sized(0)).contains("0 bytes are no disk"));
     assert!(refused(sized(1000)).contains("not whole sectors"));
     assert!(refused(sized(MAX_DISK + 512)).contains("more than"));
-    let smaller = DiskSpec { size: Some(512), ..spec(Some(image.path())) };
+    let smaller = DiskSpec {
+        size: Some(512),
+        ..spec(Some(image.path()))
+    };
     assert!(refused(smaller).contains("less than its image has"));
     let missing = spec(Some(Path::new("/nowhere/at/all")));
     assert!(refused(missing).contains("/nowhere/at/all: No such file"));
     assert!(refused(spec(Some(Path::new("/dev/null")))).contains("not a regular file"));
 
-    let disk = Disk::create(DiskSpec { readonly: true, ..spec(None) }).unwrap();
-    assert!(disk.write_sectors(0, &[0; 512]).unwrap_err().to_string().contains("read-only"));
-    assert!(disk.read_sectors(60, 8).unwrap_err().to_string().contains("67 sectors; 8 sectors from"));
+    let disk = Disk::create(DiskSpec {
+        readonly: true,
+        ..spec(None)
+    })
+    .unwrap();
+    assert!(
+        disk.write_sectors(0, &[0; 512])
+            .unwrap_err()
+            .to_string()
+            .contains("read-only")
+    );
+    assert!(
+        disk.read_sectors(60, 8)
+            .unwrap_err()
+            .to_string()
+            .contains("67 sectors; 8 sectors from")
+    );
     assert!(disk.read_sectors(u64::MAX, 2).is_err());
-    assert!(disk.write_sectors(0, &[0; 5]).unwrap_err().to_string().contains("not whole sectors"));
+    assert!(
+        disk.write_sectors(0, &[0; 5])
+            .unwrap_err()
+            .to_string()
+            .contains("not whole sectors")
+    );
 }
 
 #[test]

@@ -79,13 +79,17 @@ impl DiskSlots {
             slot.handle.eject();
             slot.state().disk = None;
         }
-        disks.into_iter().try_for_each(|(slot, disk)| self.fill(slot, disk))
+        disks
+            .into_iter()
+            .try_for_each(|(slot, disk)| self.fill(slot, disk))
     }
 
     /// The disks and their slots.
     pub(crate) fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
         let slots = (0..).zip(&self.slots);
-        slots.filter_map(|(index, slot)| Some((index, slot.state().disk.clone()?))).collect()
+        slots
+            .filter_map(|(index, slot)| Some((index, slot.state().disk.clone()?)))
+            .collect()
     }
 
     /// No request is under way when this returns, and none is begun until [`resume`](Self::resume).
@@ -123,7 +127,9 @@ impl Drop for EndOnPanic {
 impl Machine {
     /// The disks by their slots.
     pub fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
-        self.parts().as_ref().map_or_else(Vec::new, |parts| parts.platform.disks.disks())
+        self.parts()
+            .as_ref()
+            .map_or_else(Vec::new, |parts| parts.platform.disks.disks())
     }
 
     /// Puts a disk into the first free slot; returns the slot. The guest does not look there by itself.
@@ -134,7 +140,10 @@ impl Machine {
         let parts = self.parts();
         let parts = parts.as_ref().ok_or_else(|| self.ended_error())?;
         let slots = &parts.platform.disks;
-        let free = slots.slots.iter().position(|slot| slot.state().disk.is_none() && !slot.handle.is_active());
+        let free = slots
+            .slots
+            .iter()
+            .position(|slot| slot.state().disk.is_none() && !slot.handle.is_active());
         let slot = free.ok_or(MachineError::NoDiskSlot)? as u8;
         disk.power_on();
         slots.fill(slot, disk)?;

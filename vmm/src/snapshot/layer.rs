@@ -123,11 +123,9 @@ pub(crate) fn verify(
     for &(first, count) in index.runs.iter().chain([&end]) {
         if is_base {
             read(path, file, free..first, &mut buffer, &mut |bytes| {
-                is_zero(bytes).then_some(()).ok_or_else(|| {
-                    damaged(format!(
-                        "its file `{name}` has bytes where there should be none"
-                    ))
-                })
+                is_zero(bytes)
+                    .then_some(())
+                    .ok_or_else(|| damaged(format!("its file `{name}` has bytes where there should be none")))
             })?;
         }
         read(path, file, first..first + count, &mut buffer, &mut |bytes| {

@@ -214,7 +214,11 @@ impl BlockHandle {
             let mut signal = self.0.signal();
             if !signal.kicked && !signal.ended {
                 signal = match limit {
-                    None => self.0.changed.wait(signal).unwrap_or_else(PoisonError::into_inner),
+                    None => self
+                        .0
+                        .changed
+                        .wait(signal)
+                        .unwrap_or_else(PoisonError::into_inner),
                     Some(limit) => {
                         let waited = self.0.changed.wait_timeout(signal, limit);
                         waited.unwrap_or_else(PoisonError::into_inner).0

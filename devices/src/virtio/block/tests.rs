@@ -109,11 +109,17 @@ impl Bench {
 #[test]
 fn sectors_are_read_and_written_where_they_are_asked_for() {
     let mut bench = bench(false);
-    assert_eq!(bench.request(1, 3, &[(1, Ok(&[0xaa; 512])), (2, Ok(&[0xbb; 1024]))]), 0);
+    assert_eq!(
+        bench.request(1, 3, &[(1, Ok(&[0xaa; 512])), (2, Ok(&[0xbb; 1024]))]),
+        0
+    );
     assert_eq!(bench.request(0, 2, &[(1, Err(1024)), (2, Err(1536))]), 0);
     let mut read = bench.driver.content(0, 1, 1024);
     read.extend(bench.driver.content(0, 2, 1536));
-    let expected: Vec<u8> = [2, 0xaa, 0xbb, 0xbb, 6].iter().flat_map(|byte| [*byte; 512]).collect();
+    let expected: Vec<u8> = [2, 0xaa, 0xbb, 0xbb, 6]
+        .iter()
+        .flat_map(|byte| [*byte; 512])
+        .collect();
     assert!(read == expected);
     assert!(bench.line.is_high());
     let arrived = bench.medium.arrived.lock().unwrap().clone();
@@ -151,7 +157,11 @@ fn what_no_good_driver_asks_for_is_an_error_and_nothing_more() {
         (1, u64::MAX - 1, Ok(&block[..])),
         (1, 0, Ok(&block[..100])),
     ] {
-        assert_eq!(bench.request(kind, sector, &[(1, data)]), S_ERROR, "{kind} at {sector}");
+        assert_eq!(
+            bench.request(kind, sector, &[(1, data)]),
+            S_ERROR,
+            "{kind} at {sector}"
+        );
     }
     // No status byte, half a header, a buffer outside of memory, a chain without end.
     let header = head(1, 0);
@@ -189,13 +199,19 @@ fn a_request_that_fails_or_takes_its_time_does_so_once() {
         fails: false,
     };
     let header = head(0, 1);
-    bench.driver.offer_chain(0, &[(0, Ok(&header)), (1, Err(512)), (9, Err(1))]);
+    bench
+        .driver
+        .offer_chain(0, &[(0, Ok(&header)), (1, Err(512)), (9, Err(1))]);
     bench.driver.kick(0);
     for _ in 0..3 {
         assert!(matches!(bench.handle.0.serving().step(), Step::Later(_)));
     }
     assert_eq!(bench.driver.take_used_head(0), None);
-    assert_eq!(bench.medium.arrived.lock().unwrap().len(), 2, "asked once for each");
+    assert_eq!(
+        bench.medium.arrived.lock().unwrap().len(),
+        2,
+        "asked once for each"
+    );
     // It has not been taken off the queue, so a saved device has it still to do.
     let state = bench.driver.transport().save();
     assert_eq!(state.queues[0].next_avail, 1);
@@ -209,7 +225,9 @@ fn nothing_is_served_while_paused_and_what_came_is_done_by_whoever_gets_the_stat
     let mut bench = bench(false);
     bench.handle.pause();
     let header = head(1, 5);
-    bench.driver.offer_chain(0, &[(0, Ok(&header)), (1, Ok(&[9; 512])), (9, Err(1))]);
+    bench
+        .driver
+        .offer_chain(0, &[(0, Ok(&header)), (1, Ok(&[9; 512])), (9, Err(1))]);
     bench.driver.kick(0);
     bench.serve();
     assert_eq!(bench.driver.take_used_head(0), None);
@@ -217,7 +235,9 @@ fn nothing_is_served_while_paused_and_what_came_is_done_by_whoever_gets_the_stat
 
     let (device, handle) = Block::new();
     let line = Arc::new(FakeLine::default());
-    let mut other = bench.driver.onto(MmioTransport::new(Box::new(device), ram(), line));
+    let mut other = bench
+        .driver
+        .onto(MmioTransport::new(Box::new(device), ram(), line));
     let error = other.transport().restore(&state).unwrap_err().to_string();
     assert!(error.contains("device 2, and this is 0"), "{error}");
     let medium = Memory::new(true);
@@ -250,7 +270,9 @@ fn a_thread_serves_until_it_is_told_to_end() {
     let thread = std::thread::spawn(move || handle.serve());
     let header = head(0, 1);
     for _ in 0..300 {
-        bench.driver.offer_chain(0, &[(0, Ok(&header)), (1, Err(512)), (9, Err(1))]);
+        bench
+            .driver
+            .offer_chain(0, &[(0, Ok(&header)), (1, Err(512)), (9, Err(1))]);
         bench.driver.kick(0);
         while bench.driver.take_used_head(0).is_none() {
             std::thread::yield_now();
