@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::binding::{Kind, Method};
 use super::call::{Call, Raise, one};
-use super::stream::ConsoleStream;
+use super::stream::{ConsoleSource, ConsoleStream};
 use super::vm::Vm;
 
 /// The console of a VM.
@@ -54,7 +54,8 @@ impl Kind for Console {
                 run: |call, console| {
                     call.at_most(0)?;
                     console.open(call)?;
-                    let stream = ConsoleStream::open(call, &console.0);
+                    let source = Box::new(ConsoleSource::new(&console.0));
+                    let stream = ConsoleStream::open(call, source);
                     one(call.lua(), stream.into_userdata(call.lua())?)
                 },
             },

@@ -57,13 +57,34 @@ pub(crate) struct Ending {
     pub(crate) line: Option<u32>,
 }
 
-/// A stream of a VM, which no snapshot can hold.
+/// Something of a VM that holds a connection or a place in it: a stream, a worker, an open file, a process.
 pub(crate) trait OpenStream {
     /// Where it was opened, unless it is closed.
     fn open_at(&self) -> Option<String>;
 
     /// The VM it belongs to.
     fn vm(&self) -> String;
+
+    /// What it is, for messages: "a stream (console)".
+    fn what(&self) -> String;
+
+    /// Which sort of thing it is.
+    fn sort(&self) -> Sort {
+        Sort::Stream
+    }
+}
+
+/// Sorts of things that can be open in a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// No snapshot can hold it: its other end is a connection.
+    Stream,
+    /// No snapshot can hold it either.
+    Worker,
+    /// A number in the agent.
+    File,
+    /// A program or a system call that is not known to have ended.
+    Process,
 }
 
 /// For a fixture's source, which has no tests.
@@ -105,7 +126,7 @@ pub(crate) struct File {
     /// The fixture build this file is the source of.
     building: Option<Building>,
     snapshots: Cell<usize>,
-    /// The streams that were opened.
+    /// What was opened in VMs.
     pub(crate) streams: RefCell<Vec<Weak<dyn OpenStream>>>,
     /// What was printed outside a test and has not been shown yet.
     pub(crate) printed: RefCell<Vec<String>>,
@@ -267,12 +288,28 @@ impl File {
         self.ending.borrow().is_some()
     }
 
-    /// Where the oldest stream that is still open was opened; with a VM's name, of that VM.
-    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<String> {
+    /// The oldest stream or worker that is still open, and where it was opened; with a VM's name, of that VM.
+    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<(String, String)> {
+        let mut open = self.open_things().into_iter();
+        open.find_map(|thing| {
+            let held = matches!(thing.sort(), Sort::Stream | Sort::Worker);
+            let place = thing.open_at()?;
+            (held && vm.is_none_or(|vm| thing.vm() == vm)).then(|| (thing.what(), place))
+        })
+    }
+
+    /// How many things of a sort are open in a VM.
+    pub(crate) fn open_count(&self, vm: &str, sort: Sort) -> usize {
+        let open = self.open_things().into_iter();
+        open.filter(|thing| thing.sort() == sort && thing.vm() == vm)
+            .count()
+    }
+
+    fn open_things(&self) -> Vec<Rc<dyn OpenStream>> {
         let mut streams = self.streams.borrow_mut();
         streams.retain(|stream| stream.strong_count() > 0);
-        let mut open = streams.iter().filter_map(Weak::upgrade);
-        open.find_map(|stream| stream.open_at().filter(|_| vm.is_none_or(|vm| stream.vm() == vm)))
+        let things = streams.iter().filter_map(Weak::upgrade);
+        things.filter(|thing| thing.open_at().is_some()).collect()
     }
 
     /// Takes the ending that was noted.

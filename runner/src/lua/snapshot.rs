@@ -176,12 +176,12 @@ impl LabSnapshot {
     }
 }
 
-/// A stream cannot live in a snapshot: nobody would hold its other end.
+/// A stream or a worker cannot live in a snapshot: nobody would hold its other end.
 fn refuse_streams(call: &Call<'_>, vm: &Vm) -> Result<(), Raise> {
     match call.file().open_stream(Some(vm.name())) {
         None => Ok(()),
-        Some(place) => Err(call.fail(format_args!(
-            "VM `{}` has a stream open, opened at {place}; close it first",
+        Some((what, place)) => Err(call.fail(format_args!(
+            "VM `{}` has {what} open, opened at {place}; close it first",
             vm.name()
         ))),
     }

@@ -53,7 +53,8 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
     ]
 }
 
-fn run<T: Remote>(call: &Call<'_>, this: &T) -> Result<(String, ExecOutcome), Raise> {
+/// The line of the shell in the first argument, and how messages show it.
+pub(super) fn line(call: &Call<'_>) -> Result<(ExecSpec, String), Raise> {
     call.at_most(1)?;
     let line = call.string(0, "a string as command")?;
     let line = line.as_bytes();
@@ -63,9 +64,16 @@ fn run<T: Remote>(call: &Call<'_>, this: &T) -> Result<(String, ExecOutcome), Ra
     if line.contains(&0) {
         return Err(call.fail("the command contains a NUL byte"));
     }
-    let spec = ExecSpec::shell(line.to_vec());
+    Ok((
+        ExecSpec::shell(line.to_vec()),
+        String::from_utf8_lossy(&line).into_owned(),
+    ))
+}
+
+fn run<T: Remote>(call: &Call<'_>, this: &T) -> Result<(String, ExecOutcome), Raise> {
+    let (spec, shown) = line(call)?;
     let outcome = this.ask(call, |client| client.exec(&spec))?;
-    Ok((String::from_utf8_lossy(&line).into_owned(), outcome))
+    Ok((shown, outcome))
 }
 
 /// The exit code, as a shell counts what a signal ended.

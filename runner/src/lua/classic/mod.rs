@@ -8,6 +8,7 @@
 mod calls;
 mod exec;
 mod grep;
+mod jobs;
 mod pack;
 mod text;
 
@@ -22,7 +23,7 @@ use super::lab::Lab;
 use super::remote::Remote;
 use crate::guest::{self, VmState};
 
-pub(crate) use calls::syscall;
+pub(crate) use calls::{ioctl, syscall};
 pub(crate) use grep::Grep;
 #[cfg(test)]
 pub(crate) use text::Text;
@@ -32,6 +33,7 @@ pub(crate) use text::plain;
 pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
     let mut methods = exec::methods();
     methods.extend(calls::methods());
+    methods.extend(jobs::methods());
     methods
 }
 
