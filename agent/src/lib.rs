@@ -21,7 +21,9 @@ pub mod root;
 pub mod session;
 
 mod console;
+mod fds;
 mod ops;
+mod process;
 mod sys;
 mod vsock;
 

@@ -47,6 +47,9 @@ pub enum GuestError {
     /// The body of the request could not be read on the host.
     #[error("reading what was to be sent failed: {0}")]
     Source(#[source] io::Error),
+    /// What the guest sent could not be written on the host.
+    #[error("writing what came failed: {0}")]
+    Target(#[source] io::Error),
 }
 
 impl GuestError {
@@ -54,7 +57,7 @@ impl GuestError {
     pub fn session_lives(&self) -> bool {
         matches!(
             self,
-            GuestError::Op(_) | GuestError::Source(_) | GuestError::TooLarge(_)
+            GuestError::Op(_) | GuestError::Source(_) | GuestError::Target(_) | GuestError::TooLarge(_)
         )
     }
 

@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use provium_protocol::{BODY, DATA_CHUNK, Frame, Request, Response, read_frame, write_data, write_frame};
+use provium_protocol::{
+    BODY, DATA_CHUNK, Frame, Reply, Request, Response, read_frame, write_data, write_frame,
+};
 
 use super::error::{GuestError, from_frame, from_request};
 use super::stream::Stream;
@@ -23,6 +25,27 @@ pub(super) struct Exchange {
     over: Option<String>,
     /// Answers to requests made in advance, which come before any other.
     owed: usize,
+}
+
+/// Requests that go out in one go, ready for the wire.
+#[derive(Debug, Default)]
+pub(super) struct Piped {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Piped {
+    /// Appends a request and its body; refuses one that does not fit a frame.
+    pub(super) fn push(&mut self, request: Request, body: Option<&[u8]>) -> Result<(), GuestError> {
+        write_frame(&mut self.bytes, &Frame::Request(request)).map_err(|error| from_request(error, None))?;
+        if let Some(body) = body {
+            write_data(&mut self.bytes, BODY, body).map_err(|error| from_frame(error, None))?;
+            write_frame(&mut self.bytes, &Frame::End { channel: BODY })
+                .map_err(|error| from_frame(error, None))?;
+        }
+        self.count += 1;
+        Ok(())
+    }
 }
 
 /// Takes `Data` frames, channel and bytes; says whether the request has such a channel.
@@ -170,9 +193,66 @@ impl Exchange {
         })
     }
 
+    /// Makes requests in one go and reads all their answers; the sink also hears which request the data belongs to.
+    pub(super) fn pipeline(
+        &mut self,
+        requests: Piped,
+        sink: &mut dyn FnMut(usize, u8, &[u8]) -> bool,
+    ) -> Result<Vec<Reply>, GuestError> {
+        if let Some(why) = &self.over {
+            return Err(GuestError::Over(why.clone()));
+        }
+        let result = self.exchange_many(&requests, sink);
+        if let Err(error) = &result {
+            self.over = Some(error.to_string());
+        }
+        result
+    }
+
+    fn exchange_many(
+        &mut self,
+        requests: &Piped,
+        sink: &mut dyn FnMut(usize, u8, &[u8]) -> bool,
+    ) -> Result<Vec<Reply>, GuestError> {
+        self.stream.set_read_timeout(None).map_err(GuestError::Lost)?;
+        let mut writer = self.stream.try_clone().map_err(GuestError::Lost)?;
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(move || writer.write_all(&requests.bytes));
+            let mut answers = || {
+                self.take_owed(None)?;
+                let one = |at| match answer(&mut self.stream, None, &mut |channel, bytes| {
+                    sink(at, channel, bytes)
+                }) {
+                    Ok(response) => Ok(Ok(response)),
+                    Err(GuestError::Op(error)) => Ok(Err(error)),
+                    Err(error) => Err(error),
+                };
+                (0..requests.count).map(one).collect()
+            };
+            let answers: Result<Vec<Reply>, GuestError> = answers();
+            if answers.is_err() {
+                self.stream.hang_up();
+            }
+            let sent = sender
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // An answer that ended the session says more than the write that failed because of it.
+            answers.and_then(|answers| sent.map(|()| answers).map_err(GuestError::Lost))
+        })
+    }
+
+    /// The connection, for what comes after the last request on it.
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        self.stream
+    }
+
     /// Ends the connection because of an answer that makes no sense.
     pub(super) fn unexpected(&mut self, wanted: &str, got: &Response) -> GuestError {
-        let what = format!("expected {wanted}, got {got:?}");
+        self.broken(format!("expected {wanted}, got {got:?}"))
+    }
+
+    /// The same, in other words.
+    pub(super) fn broken(&mut self, what: String) -> GuestError {
         let error = GuestError::Protocol(what.chars().take(200).collect());
         self.over = Some(error.to_string());
         error

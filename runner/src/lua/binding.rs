@@ -40,6 +40,14 @@ pub(crate) struct Field<T> {
     pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
 }
 
+/// A metamethod of a kind besides those that every kind has, or in place of one of them.
+pub(crate) struct Metamethod {
+    /// Its name in Lua: `__len`.
+    pub(crate) name: &'static str,
+    /// What it does; the operands are its arguments.
+    pub(crate) run: fn(&mut Call<'_>) -> Answer,
+}
+
 /// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
 pub(crate) trait Kind: Listed + Clone + 'static {
     /// Name of the type in messages and editor stubs: `VM`.
@@ -54,6 +62,11 @@ pub(crate) trait Kind: Listed + Clone + 'static {
 
     /// Its fields.
     fn fields() -> Vec<Field<Self>> {
+        Vec::new()
+    }
+
+    /// Its own metamethods.
+    fn metamethods() -> Vec<Metamethod> {
         Vec::new()
     }
 
@@ -118,6 +131,9 @@ impl<T: Kind> UserData for Object<T> {
                 one(call.lua(), matches!((a, b), (Some(a), Some(b)) if a.same(&b)))
             })
         });
+        for meta in T::metamethods() {
+            fields.add_meta_field_with(meta.name, move |lua| function(lua, meta.name, meta.run));
+        }
     }
 }
 

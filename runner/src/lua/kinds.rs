@@ -3,14 +3,22 @@
 //! Enters: the kinds. Leaves: their tables as text, for editor stubs and the check of the reference. A kind that is not in
 //! the list does not compile. Absent on purpose: what a method does.
 
+use super::batch::Batch;
 use super::binding::Kind;
+use super::classic::Text;
+use super::clock::Clock;
 use super::console::Console;
+use super::disk::Disk;
 use super::lab::Lab;
+use super::open_file::OpenedFile;
+use super::process::Process;
 use super::run_result::RunResult;
 use super::snapshot::{LabSnapshot, Snapshot};
-use super::stream::ConsoleStream;
+use super::stream::{ConsoleStream, Tail};
+use super::syscall_handle::SyscallHandle;
 use super::test_run::T;
 use super::vm::Vm;
+use super::worker::Worker;
 
 /// What is in the list below. A userdata of a test of this crate says so by itself.
 #[diagnostic::on_unimplemented(
@@ -81,4 +89,22 @@ macro_rules! kinds {
     };
 }
 
-kinds![T, Lab, Vm, RunResult, Console, ConsoleStream, Snapshot, LabSnapshot];
+kinds![
+    T,
+    Lab,
+    Vm,
+    RunResult,
+    Process,
+    Worker,
+    OpenedFile,
+    SyscallHandle,
+    Batch,
+    Console,
+    ConsoleStream,
+    Tail,
+    Clock,
+    Disk,
+    Snapshot,
+    LabSnapshot,
+    Text,
+];

@@ -21,7 +21,7 @@ fn run_in_project(source: &str) -> FileResult {
     let mut job = job(dir.path(), source);
     job.config =
         Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
-    run_file(&job, &Silent)
+    run_file(&job, &silent())
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_claim_waits_for_other_files_and_is_given_back() {
         .claim(Amount { memory: 0, cpus: 2 }, &Cancel::new())
         .expect("it is free");
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| run_file(&job, &Silent));
+        let first = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));
         assert!(!first.is_finished());
         drop(held);
@@ -299,7 +299,7 @@ fn a_claim_waits_for_other_files_and_is_given_back() {
         .claim(all, &Cancel::new())
         .expect("the file gave its part back");
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| run_file(&job, &Silent));
+        let second = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));
         job.cancel.cancel(CancelReason::Interrupted);
         let error = second.join().expect("no panic").chunk_error;

@@ -203,7 +203,7 @@ fn names(lua: &Lua) -> BTreeSet<String> {
 fn every_global_is_in_the_table_and_described() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = super::job(dir.path(), "");
-    let file = crate::lua::file::File::new(&job, String::new());
+    let file = crate::lua::file::File::new(&job, String::new(), &super::silent());
     let lua = crate::lua::state::new(&file).expect("a state");
     let own = mlua::StdLib::ALL_SAFE;
     let plain = Lua::new_with(own, mlua::LuaOptions::new()).expect("a state");
