@@ -43,6 +43,7 @@ pub(crate) struct Described {
 }
 
 /// A method or a field as text.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its name.
     pub(crate) name: &'static str,

@@ -97,8 +97,8 @@ fn matching(text: &str) -> Option<usize> {
     let mut depth = 0;
     text.char_indices().find_map(|(at, c)| {
         match c {
-            '(' | '{' | '[' => depth += 1,
-            ')' | '}' | ']' => depth -= 1,
+            '(' | '{' | '[' | '<' => depth += 1,
+            ')' | '}' | ']' | '>' => depth -= 1,
             _ => {}
         }
         (depth == 0).then_some(at)
@@ -110,8 +110,8 @@ fn split(text: &str) -> Vec<&str> {
     let mut depth = 0;
     text.split(|c| {
         match c {
-            '(' | '{' | '[' => depth += 1,
-            ')' | '}' | ']' => depth -= 1,
+            '(' | '{' | '[' | '<' => depth += 1,
+            ')' | '}' | ']' | '>' => depth -= 1,
             _ => {}
         }
         c == ',' && depth == 0

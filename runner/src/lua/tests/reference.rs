@@ -1,8 +1,9 @@
 //! The registered API and its reference: neither has what the other lacks.
 //!
 //! The reference is `docs/lua-api.md` and the pages in `docs/api/`. A userdata's part begins with a heading of the first or
-//! second level that is its name, and ends with the next such heading. Its methods are rows `` | `prefix:name(…)` ``. Parts
-//! that are no userdata's, such as one about a dialect, may have rows of any.
+//! second level that is its name, or its name and those of others with commas between them, and ends with the next such
+//! heading. Its methods are rows `` | `prefix:name(…)` ``; one that it shares with another userdata, which has the row, may
+//! be just named. Parts that are no userdata's, such as one about a dialect, may have rows of any.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 use mlua::{Lua, Table, Value};
 
 use crate::lua::globals::GLOBALS;
-use crate::lua::kinds::{Described, kinds};
+use crate::lua::kinds::{Described, Entry, kinds};
 
 /// A part of the reference.
 struct Part {
@@ -21,7 +22,7 @@ struct Part {
 
 impl Part {
     fn is_of(&self, kind: &Described) -> bool {
-        self.heading == kind.name
+        self.heading.split(", ").any(|name| name == kind.name)
     }
 
     /// What its rows begin with, up to the bracket: `vm:run`, `json.encode`.
@@ -75,8 +76,15 @@ fn parts_of(page: &str, text: &str) -> Vec<Part> {
 fn faults(parts: &[Part], kinds: &[Described]) -> Vec<String> {
     let mut faults = Vec::new();
     let own = |part: &Part| kinds.iter().find(|kind| part.is_of(kind));
+    let all_rows: BTreeSet<&str> = parts.iter().flat_map(Part::calls).collect();
     for kind in kinds {
         let name = kind.name;
+        let shared = |method: &Entry| {
+            let others = kinds.iter().filter(|other| other.prefix != kind.prefix);
+            others
+                .filter(|other| other.methods.iter().any(|theirs| theirs == method))
+                .any(|other| all_rows.contains(format!("{}:{}", other.prefix, method.name).as_str()))
+        };
         let of_kind: Vec<&Part> = parts.iter().filter(|part| part.is_of(kind)).collect();
         if of_kind.len() != 1 {
             let pages: Vec<&str> = of_kind.iter().map(|part| part.page.as_str()).collect();
@@ -89,7 +97,9 @@ fn faults(parts: &[Part], kinds: &[Described]) -> Vec<String> {
         let rows: BTreeSet<&str> = readable.iter().flat_map(|part| part.calls()).collect();
         for method in &kind.methods {
             let call = format!("{}:{}", kind.prefix, method.name);
-            if !rows.contains(call.as_str()) {
+            let named = format!("`{}`", method.name);
+            let mentioned = shared(method) && of_kind.iter().any(|part| part.text.contains(&named));
+            if !rows.contains(call.as_str()) && !mentioned {
                 faults.push(format!("{name} has the method {call}, and no row has it"));
             }
         }
