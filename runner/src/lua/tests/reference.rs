@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::lua::batch::Batch;
 use crate::lua::binding::Kind;
+use crate::lua::clock::Clock;
 use crate::lua::console::Console;
+use crate::lua::globals::GLOBALS;
 use crate::lua::lab::Lab;
 use crate::lua::open_file::OpenedFile;
 use crate::lua::process::Process;
@@ -58,6 +60,7 @@ fn every_method_has_a_line_and_every_line_a_method() {
         methods::<Vm>(),
         methods::<RunResult>(),
         methods::<Console>(),
+        methods::<Clock>(),
         methods::<ConsoleStream>(),
         methods::<Tail>(),
         methods::<Process>(),
@@ -78,6 +81,19 @@ fn every_method_has_a_line_and_every_line_a_method() {
         .filter(|name| name.contains(':'))
         .collect();
     assert_eq!(described, registered);
+}
+
+#[test]
+fn every_global_is_described() {
+    for global in GLOBALS {
+        let (name, doc) = (global.name, global.doc);
+        assert!(global.signature.starts_with('('), "{name}: {}", global.signature);
+        assert!(doc.ends_with('.') && doc.len() > 5, "{name}: {doc:?}");
+        assert!(
+            REFERENCE.contains(&format!("`{name}(")),
+            "{name} is not in docs/lua-api.md"
+        );
+    }
 }
 
 #[test]
