@@ -1,6 +1,6 @@
 //! The registered API and its reference: neither has what the other lacks.
 //!
-//! The reference is `docs/lua-api.md` and the pages in `docs/api/`. A userdata's part begins with a heading of the first or
+//! The reference is `docs/lua-api.md`, `docs/classic.md` and the pages in `docs/api/`. A userdata's part begins with a heading of the first or
 //! second level that is its name, or its name and those of others with commas between them, and ends with the next such
 //! heading. Its methods are rows `` | `prefix:name(…)` ``; one that it shares with another userdata, which has the row, may
 //! be just named. Parts that are no userdata's, such as one about a dialect, may have rows of any.
@@ -35,7 +35,7 @@ impl Part {
 
 fn parts() -> Vec<Part> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let mut pages = vec![docs.join("lua-api.md")];
+    let mut pages = vec![docs.join("lua-api.md"), docs.join("classic.md")];
     // Before the reference is split there is no such folder.
     let folder = std::fs::read_dir(docs.join("api")).into_iter().flatten();
     pages.extend(folder.map(|entry| entry.expect("the folder can be read").path()));
@@ -106,6 +106,7 @@ fn faults(parts: &[Part], kinds: &[Described]) -> Vec<String> {
         for field in &kind.fields {
             let shown = [
                 format!("`{}`", field.name),
+                format!("`.{}", field.name),
                 format!("`{}.{}`", kind.prefix, field.name),
                 format!("`{}.{} ", kind.prefix, field.name),
             ];
