@@ -18,6 +18,7 @@ pub(crate) mod tests;
 mod timeline;
 mod vm;
 mod vm_error;
+pub mod wall_clock;
 
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{

@@ -28,6 +28,7 @@ use super::ready::Ready;
 use super::resume::{Arrival, ResumeError, arrival_of, reset, save_with};
 use super::timeline::Timeline;
 use super::vm_error::{VmError, VmState};
+use super::wall_clock;
 use crate::cancel::{Cancel, CancelGuard};
 
 /// How long a guest that was asked to shut down may take before it is killed.
@@ -50,6 +51,8 @@ pub struct Vm {
     pub(super) disks: Vec<Arc<Disk>>,
     /// The snapshot it came from last, or was saved as.
     origin: Option<Arc<Snapshot>>,
+    /// Nanoseconds since 1970 that the clock is set to at each boot.
+    initial_time: Option<i64>,
     timeline: Timeline,
 }
 
@@ -75,6 +78,7 @@ impl Vm {
             name,
             config,
             boot_timeout,
+            initial_time: None,
             life: Life::Created,
             disks: Vec::new(),
             origin: None,
@@ -201,6 +205,11 @@ impl Vm {
     pub fn set_config(&mut self, config: MachineConfig, boot_timeout: Duration) {
         self.config = config;
         self.boot_timeout = boot_timeout;
+    }
+
+    /// Says what its clock is set to, in nanoseconds since 1970, before a boot returns.
+    pub fn set_initial_time(&mut self, ns: Option<i64>) {
+        self.initial_time = ns;
     }
 
     /// Where it is in its life, looked up now.
@@ -477,7 +486,10 @@ impl Vm {
                 self.life = Life::Running { guest, paused: false };
                 self.origin = None;
                 self.timeline.begin();
-                Ok(())
+                match self.initial_time {
+                    Some(ns) => self.call(cancel, |client| wall_clock::set(client, ns)),
+                    None => Ok(()),
+                }
             }
             Err(error) => {
                 let console = error.console().as_bytes().to_vec();

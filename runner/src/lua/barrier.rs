@@ -110,12 +110,18 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
         lab.barriers().forget(&name, &round);
         return none();
     }
-    let (started, lab) = (Instant::now(), lab.clone());
+    let (started, lab, left) = (Instant::now(), lab.clone(), Cell::new(false));
+    let leave = move |name: &str, round: &Rc<Round>| {
+        // A coroutine that dies of an error does not say that it leaves; one that is closed says only that.
+        if !left.replace(true) {
+            lab.barriers().leave(name, round);
+        }
+    };
     let look = function(call.lua(), call.what(), move |call| {
         let may_block = match call.arg(0) {
             Value::Boolean(may_block) => *may_block,
             _ => {
-                lab.barriers().leave(&name, &round);
+                leave(&name, &round);
                 return none();
             }
         };
@@ -132,6 +138,7 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
             false => token.is_cancelled().is_some(),
         };
         if ended {
+            leave(&name, &round);
             return Err(call.fail(ending(call.lua(), call.what()).unwrap_or_default()));
         }
         if started.elapsed() < limit {
@@ -142,6 +149,7 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
             false => "",
         };
         let (arrived, limit) = (round.arrived.get(), seconds(limit));
+        leave(&name, &round);
         Err(call.fail(format_args!(
             "`{name}`: {arrived} of {count} callers arrived within {limit}s{hint}"
         )))

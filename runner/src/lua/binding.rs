@@ -9,6 +9,7 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataFiel
 
 use super::call::{Answer, Call, Raise, none, one};
 use super::interrupt;
+use super::kinds::Listed;
 use super::location;
 use crate::config::nearest;
 
@@ -39,18 +40,33 @@ pub(crate) struct Field<T> {
     pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
 }
 
+/// A metamethod of a kind besides those that every kind has, or in place of one of them.
+pub(crate) struct Metamethod {
+    /// Its name in Lua: `__len`.
+    pub(crate) name: &'static str,
+    /// What it does; the operands are its arguments.
+    pub(crate) run: fn(&mut Call<'_>) -> Answer,
+}
+
 /// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
-pub(crate) trait Kind: Clone + 'static {
+pub(crate) trait Kind: Listed + Clone + 'static {
     /// Name of the type in messages and editor stubs: `VM`.
     const NAME: &'static str;
     /// What calls on it are named after in messages: `vm` for `vm:run`.
     const PREFIX: &'static str;
+    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find something.
+    const OTHERS: Option<&'static str> = None;
 
     /// Its methods.
     fn methods() -> Vec<Method<Self>>;
 
     /// Its fields.
     fn fields() -> Vec<Field<Self>> {
+        Vec::new()
+    }
+
+    /// Its own metamethods.
+    fn metamethods() -> Vec<Metamethod> {
         Vec::new()
     }
 
@@ -115,6 +131,9 @@ impl<T: Kind> UserData for Object<T> {
                 one(call.lua(), matches!((a, b), (Some(a), Some(b)) if a.same(&b)))
             })
         });
+        for meta in T::metamethods() {
+            fields.add_meta_field_with(meta.name, move |lua| function(lua, meta.name, meta.run));
+        }
     }
 }
 

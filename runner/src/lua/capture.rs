@@ -85,6 +85,12 @@ impl Capture {
         [outputs[0].whole.len() as u64, outputs[1].whole.len() as u64]
     }
 
+    /// What of each output is here without a gap.
+    pub(crate) fn so_far(&self) -> [Vec<u8>; OUTPUTS] {
+        let outputs = self.lock();
+        [outputs[0].whole.clone(), outputs[1].whole.clone()]
+    }
+
     /// Takes in pieces of both outputs.
     pub(crate) fn add(&self, pieces: &[Piece; OUTPUTS]) {
         let mut outputs = self.lock();

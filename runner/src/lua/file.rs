@@ -4,6 +4,7 @@
 //! [`File::of`]. Absent on purpose: the order in which things run; `runner` has that.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use super::scope::Scopes;
 use super::test_run::TestRun;
 use crate::cancel::Cancel;
 use crate::fixture::{Building, Input};
+use crate::outcome::{Progress, TestResult};
 use crate::run::job::FileJob;
+use crate::run::select::Labels;
 
 /// A test that waits for its turn.
 pub(crate) struct Registered {
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     /// How often it runs again after a failure.
     pub(crate) retries: u32,
+    /// What it can be chosen by.
+    pub(crate) labels: Labels,
 }
 
 /// Why running code was ended from outside, noted when it noticed.
@@ -83,6 +88,14 @@ pub(crate) enum Sort {
     Process,
 }
 
+/// For a fixture's source, which has no tests.
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn test_started(&self, _path: &str, _test: &str) {}
+    fn test_ended(&self, _path: &str, _result: &TestResult) {}
+}
+
 /// One test file.
 pub(crate) struct File {
     job: FileJob,
@@ -92,6 +105,15 @@ pub(crate) struct File {
     pub(crate) lab: Lab,
     /// Who owns what.
     pub(crate) scopes: Scopes,
+    progress: Arc<dyn Progress>,
+    /// Names of all tests, registered or run in place.
+    pub(crate) names: RefCell<BTreeSet<String>>,
+    /// How the tests that have run came out.
+    pub(crate) results: RefCell<Vec<TestResult>>,
+    /// Whether the file has made a VM of the classic dialect at file scope, so that its tests run in place.
+    pub(crate) classic: Cell<bool>,
+    /// Whether a global assertion was made at file scope.
+    pub(crate) asserted: Cell<bool>,
     /// What it has reserved.
     pub(crate) claimed: RefCell<Option<Claimed>>,
     /// The tests registered so far.
@@ -117,21 +139,31 @@ pub(crate) struct File {
 
 impl File {
     /// The file of a job, before its chunk runs.
-    pub(crate) fn new(job: &FileJob, source: String) -> Rc<File> {
-        File::with_build(job, source, None)
+    pub(crate) fn new(job: &FileJob, source: String, progress: &Arc<dyn Progress>) -> Rc<File> {
+        File::with_build(job, source, None, Arc::clone(progress))
     }
 
     /// The source of a fixture that is being built.
     pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
-        File::with_build(job, source, Some(building))
+        File::with_build(job, source, Some(building), Arc::new(Unwatched))
     }
 
-    fn with_build(job: &FileJob, source: String, building: Option<Building>) -> Rc<File> {
+    fn with_build(
+        job: &FileJob,
+        source: String,
+        building: Option<Building>,
+        progress: Arc<dyn Progress>,
+    ) -> Rc<File> {
         Rc::new(File {
             chunk_name: format!("@{}", job.shown),
             source,
             lab: Lab::root(),
             scopes: Scopes::default(),
+            progress,
+            names: RefCell::default(),
+            results: RefCell::default(),
+            classic: Cell::default(),
+            asserted: Cell::default(),
             claimed: RefCell::default(),
             tests: RefCell::default(),
             todo: RefCell::default(),
@@ -175,6 +207,16 @@ impl File {
         let number = self.snapshots.get();
         self.snapshots.set(number + 1);
         number
+    }
+
+    /// Who hears of its tests.
+    pub(crate) fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    /// Whether it is one test by itself: it asserts, or uses VMs of the classic dialect, and has no tests.
+    pub(crate) fn is_a_test(&self) -> bool {
+        (self.asserted.get() || self.classic.get()) && self.names.borrow().is_empty()
     }
 
     /// Its job.

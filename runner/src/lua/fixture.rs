@@ -12,6 +12,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::binding::{Kind, Method, function, this, type_name};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
+use super::classic::speaks_classic;
 use super::file::File;
 use super::lab::Lab;
 use super::snapshot::{LabSnapshot, Snapshot, describe};
@@ -154,7 +155,14 @@ fn one_vm(call: &Call<'_>, lab: &Lab, name: &str, for_file: bool) -> Answer {
         )));
     }
     match fixture.vms.first() {
-        Some((vm, snapshot)) => one(call.lua(), materialise(call, lab, vm, snapshot, for_file)?),
+        Some((vm, snapshot)) => {
+            let value = materialise(call, lab, vm, snapshot, for_file)?;
+            // Only the classic dialect's fixtures end with their test.
+            if !for_file && let Some(vm) = this::<Vm>(&Value::UserData(value.clone())) {
+                speaks_classic(call, &vm);
+            }
+            one(call.lua(), value)
+        }
         None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
     }
 }

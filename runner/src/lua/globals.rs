@@ -7,7 +7,7 @@ use mlua::Lua;
 
 use super::binding::function;
 use super::call::{Answer, Call};
-use super::{json, state, test_run, wait};
+use super::{assertions, json, state, test_run, wait};
 
 /// A function of the API that belongs to no object.
 pub(crate) struct Global {
@@ -22,11 +22,11 @@ pub(crate) struct Global {
 }
 
 /// All of them.
-pub(crate) const GLOBALS: [Global; 8] = [
+pub(crate) const GLOBALS: [Global; 11] = [
     Global {
         name: "test",
         signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
-        doc: "Registers a test, which runs when the file's own code has.",
+        doc: "Registers a test; in a file with VMs of the classic dialect it runs at once.",
         run: test_run::register,
     },
     Global {
@@ -37,9 +37,27 @@ pub(crate) const GLOBALS: [Global; 8] = [
     },
     Global {
         name: "wait_until",
-        signature: "(pred: (fun(): any), opts?: {timeout: number|string, interval: number|string, desc: string}): any",
+        signature: "(pred: fun(): any, opts?: {timeout?: number|string, interval?: number|string, desc?: string}): any",
         doc: "Calls a function until it returns something true, and returns that.",
         run: wait::wait_until,
+    },
+    Global {
+        name: "assert",
+        signature: "(condition: any, message?: any, ...: any): any",
+        doc: "Raises unless the condition is true; returns its arguments.",
+        run: assertions::assert,
+    },
+    Global {
+        name: "assert_eq",
+        signature: "(expected: any, actual: any, message?: any)",
+        doc: "Raises unless both are equal; tables are compared by content.",
+        run: assertions::assert_eq,
+    },
+    Global {
+        name: "assert_contains",
+        signature: "(haystack: string|Text, needle: string|Text, message?: any)",
+        doc: "Raises unless `needle` occurs in `haystack`, taken literally.",
+        run: assertions::assert_contains,
     },
     Global {
         name: "json.encode",

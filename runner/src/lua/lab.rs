@@ -100,13 +100,15 @@ impl Lab {
     ) -> Result<(Vm, AnyUserData), Raise> {
         let file = call.file();
         let fixtures = Arc::clone(&file.job().fixtures);
-        let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures);
+        let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures)
+            .map_err(|message| call.fail(message))?;
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
         self.0.members.push(Member {
             thing: Thing::Vm(vm.clone()),
             value: value.clone(),
             depth,
+            declared: true,
             place: location::caller(call.lua()),
         });
         match for_file {
@@ -134,10 +136,20 @@ impl Lab {
 
     /// The VMs of the lab and of the labs inside it, each once.
     pub(crate) fn all_vms(&self) -> Vec<Vm> {
+        self.collect(&|_| true)
+    }
+
+    /// Those of them that were declared at this depth of scopes or further inside.
+    pub(crate) fn vms_below(&self, depth: usize) -> Vec<Vm> {
+        self.collect(&|member| member.declared && member.depth >= depth)
+    }
+
+    fn collect(&self, wanted: &dyn Fn(&Member) -> bool) -> Vec<Vm> {
         let mut found: Vec<Vm> = Vec::new();
         let inner = self.0.members.map(|member| match &member.thing {
-            Thing::Vm(vm) => Some(vec![vm.clone()]),
-            Thing::Lab(lab) => Some(lab.all_vms()),
+            Thing::Vm(vm) if wanted(member) => Some(vec![vm.clone()]),
+            Thing::Vm(_) => None,
+            Thing::Lab(lab) => Some(lab.collect(wanted)),
         });
         for vm in inner.into_iter().flatten() {
             if !found.iter().any(|other| other.same(&vm)) {
@@ -181,6 +193,7 @@ impl WeakLab {
 impl Kind for Lab {
     const NAME: &'static str = "Lab";
     const PREFIX: &'static str = "provium";
+    const OTHERS: Option<&'static str> = Some("VM|Lab|nil");
 
     fn methods() -> Vec<Method<Lab>> {
         let mut methods = vec![
@@ -194,7 +207,12 @@ impl Kind for Lab {
                 name: "boot",
                 signature: "(): Lab",
                 doc: "Boots every VM of the lab, all at once.",
-                run: |call, lab| all_at_once(call, lab, guest::Vm::boot_all),
+                run: |call, lab| {
+                    let vms = lab.vms();
+                    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
+                    vms.iter().for_each(|vm| vm.console_mark().set(0));
+                    all_at_once(call, lab, guest::Vm::boot_all)
+                },
             },
             Method {
                 name: "shutdown",
@@ -230,7 +248,7 @@ impl Kind for Lab {
     }
 
     fn fields() -> Vec<Field<Lab>> {
-        vec![
+        let mut fields: Vec<Field<Lab>> = vec![
             Field {
                 name: "timeout",
                 ty: "number|string|nil",
@@ -256,7 +274,9 @@ impl Kind for Lab {
                 doc: "A VM of the current scope out of a fixture, in the classic dialect.",
                 get: |lua, lab| super::fixture::classic(lua, lab.clone()).map(Value::Function),
             },
-        ]
+        ];
+        fields.extend(super::classic::fields());
+        fields
     }
 
     fn missing(call: &mut Call<'_>, lab: &Lab, key: &str) -> Answer {
@@ -321,7 +341,7 @@ fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
         .profile(&profile_name)
         .map_err(|message| call.fail(message))?
         .clone();
-    let options = BootOptions::read(call.options(2)?)?;
+    let options = BootOptions::read(call, call.options(2)?)?;
     may_have(call, lab, &name)?;
 
     let (_, value) = lab.add(call, name, profile, options, false)?;
@@ -348,7 +368,6 @@ fn all_at_once(
 ) -> Answer {
     call.at_most(0)?;
     let (vms, cancel) = (lab.vms(), call.file().cancel());
-    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
     let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
     let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
     action(&mut cores, &cancel).map_err(|error| call.fail(error))?;

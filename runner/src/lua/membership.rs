@@ -71,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) value: AnyUserData,
     /// Depth of the scope it was declared or included in.
     pub(crate) depth: usize,
+    /// Whether it was made here, rather than included.
+    pub(crate) declared: bool,
     /// Where it was declared or included.
     pub(crate) place: Option<Place>,
 }
@@ -278,6 +280,7 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         thing: Thing::Lab(made.clone()),
         value: value.clone(),
         depth: scopes.depth(),
+        declared: true,
         place: location::caller(call.lua()),
     });
     scopes.own(Rc::new(made));
@@ -318,6 +321,7 @@ fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
             thing: thing.clone(),
             value,
             depth: file.scopes.depth(),
+            declared: false,
             place: place.clone(),
         });
         file.scopes.own(Rc::new(Included(lab.clone(), thing)));

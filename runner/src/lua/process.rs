@@ -22,7 +22,7 @@ use super::remote::Remote;
 use super::run_result::RunResult;
 use super::scope::Resource;
 use super::{command, signal, tail};
-use crate::guest::{ExecOutcome, GuestError, Moment, Started};
+use crate::guest::{ExecOutcome, ExecSpec, GuestError, Moment, Started};
 
 /// How long output that is on its way may take to arrive when its program has ended.
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -144,25 +144,68 @@ impl Shared {
 /// `run_async(cmd, opts?)`.
 pub(crate) fn run_async<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     let command = command::background(call)?;
-    let agent = remote.agent();
-    let started = ask(&*agent, call, |client| client.start(&command.spec))?;
-    let shared = Rc::new(Shared {
-        made: Made::now(call, agent),
-        started,
-        command: command.shown,
-        site: location::caller(call.lua()),
-        capture: RefCell::default(),
-        feeders: RefCell::default(),
-        marks: RefCell::default(),
-        end: RefCell::default(),
-        stdin_closed: Cell::default(),
-    });
-    shared.mark();
-    let file = call.file();
-    let weak: Weak<Shared> = Rc::downgrade(&shared);
-    file.streams.borrow_mut().push(weak);
-    file.scopes.own(Rc::clone(&shared) as Rc<dyn Resource>);
-    one(call.lua(), Process(shared).into_userdata(call.lua())?)
+    let process = Process::start(call, remote, &command.spec, command.shown)?;
+    one(call.lua(), process.into_userdata(call.lua())?)
+}
+
+impl Process {
+    /// Starts a program, which the current scope ends; `shown` is how messages show it.
+    pub(crate) fn start<T: Remote>(
+        call: &Call<'_>,
+        remote: &T,
+        spec: &ExecSpec,
+        shown: String,
+    ) -> Result<Process, Raise> {
+        let agent = remote.agent();
+        let started = ask(&*agent, call, |client| client.start(spec))?;
+        let shared = Rc::new(Shared {
+            made: Made::now(call, agent),
+            started,
+            command: shown,
+            site: location::caller(call.lua()),
+            capture: RefCell::default(),
+            feeders: RefCell::default(),
+            marks: RefCell::default(),
+            end: RefCell::default(),
+            stdin_closed: Cell::default(),
+        });
+        shared.mark();
+        let file = call.file();
+        let weak: Weak<Shared> = Rc::downgrade(&shared);
+        file.streams.borrow_mut().push(weak);
+        file.scopes.own(Rc::clone(&shared) as Rc<dyn Resource>);
+        Ok(Process(shared))
+    }
+
+    /// By which the agent knows it.
+    pub(crate) fn started(&self) -> Started {
+        self.0.started
+    }
+
+    /// Kills it with its whole process group.
+    pub(crate) fn kill(&self, call: &Call<'_>) -> Result<(), Raise> {
+        if self.0.has_ended() {
+            return Ok(());
+        }
+        let handle = self.0.started.handle;
+        self.0
+            .made
+            .ask(call, |client| client.signal_process(handle, signal::KILL))
+    }
+
+    /// Waits for its end, at most for `limit`, and leaves it running: how it ended, if it did, and all it wrote so far.
+    pub(crate) fn look(
+        &self,
+        call: &Call<'_>,
+        limit: Option<Duration>,
+    ) -> Result<(Option<ExitStatus>, [Vec<u8>; OUTPUTS]), Raise> {
+        let status = match self.0.end() {
+            Some(End::Waited(_, status)) => Some(status),
+            Some(End::Closed) => return Err(call.fail("the job was ended; nobody knows how")),
+            None => ended(call, &self.0, limit, false)?.map(|(_, status)| status),
+        };
+        Ok((status, self.0.capture().so_far()))
+    }
 }
 
 impl Kind for Process {
@@ -285,15 +328,28 @@ fn wait(call: &mut Call<'_>, process: &Process) -> Answer {
         Some(End::Closed) => return Err(call.fail("the process was closed; nobody knows how it ended")),
         None => {}
     }
+    match ended(call, this, limit, true)? {
+        Some((result, _)) => one(call.lua(), result.into_userdata(call.lua())?),
+        None => Err(call.fail("the process was killed and is still there")),
+    }
+}
+
+/// Waits for its end, at most for `limit`; past it, `kill` ends it. `None` while it runs.
+fn ended(
+    call: &Call<'_>,
+    this: &Shared,
+    limit: Option<Duration>,
+    kill: bool,
+) -> Result<Option<(RunResult, ExitStatus)>, Raise> {
     let (handle, capture) = (this.started.handle, this.capture());
     let from = capture.lengths();
     let waited = this
         .made
-        .ask(call, |client| client.wait_process(handle, limit, true, from))?;
+        .ask(call, |client| client.wait_process(handle, limit, kill, from))?;
     capture.add(&waited.output);
     this.mark();
     let Some(ended) = waited.ended else {
-        return Err(call.fail("the process was killed and is still there"));
+        return Ok(None);
     };
     let [stdout, stderr] = capture.finish(ARRIVAL).map_err(|message| call.fail(message))?;
     this.mark();
@@ -306,7 +362,7 @@ fn wait(call: &mut Call<'_>, process: &Process) -> Answer {
     let result = RunResult::new(call.lua(), this.command.clone(), &outcome)?;
     let now = this.made.agent().now();
     *this.end.borrow_mut() = Some((now, End::Waited(result.clone(), ended.status)));
-    one(call.lua(), result.into_userdata(call.lua())?)
+    Ok(Some((result, ended.status)))
 }
 
 fn send(call: &Call<'_>, process: &Process, default: i32) -> Answer {

@@ -5,16 +5,21 @@
 
 use std::rc::Rc;
 
+use mlua::Value;
+
 use super::agent::{self, Agent};
 use super::binding::{Kind, Method};
 use super::call::{Answer, Call, Raise, one};
 use super::command::command;
 use super::run_result::RunResult;
-use super::{batch, files, ioctl, open_file, process, syscall, syscall_handle, tail};
+use super::{batch, classic, dmesg, files, ioctl, open_file, process, syscall, syscall_handle, tail};
 use crate::guest::{GuestClient, GuestError};
 
 /// A userdata behind which an agent answers.
 pub(crate) trait Remote: Kind {
+    /// Whether it answers in the classic dialect where the two dialects contradict each other.
+    fn is_classic(&self) -> bool;
+
     /// Who answers.
     fn agent(&self) -> Rc<dyn Agent>;
 
@@ -59,7 +64,7 @@ pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
             name: "ioctl",
             signature: "(fd: integer|File, cmd: integer, data?: string|integer, opts?: table): table",
             doc: "Makes an ioctl in the guest's agent.",
-            run: ioctl::ioctl,
+            run: ioctl,
         },
         Method {
             name: "read_mem",
@@ -75,6 +80,8 @@ pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
         },
     ];
     methods.extend(file_methods());
+    methods.extend(dmesg::methods());
+    methods.extend(classic::methods());
     methods
 }
 
@@ -156,7 +163,18 @@ fn run<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     one(call.lua(), result.into_userdata(call.lua())?)
 }
 
+fn ioctl<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+    match this.is_classic() {
+        true => classic::ioctl(call, this),
+        false => ioctl::ioctl(call, this),
+    }
+}
+
 fn syscall<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+    // The table form is the same in both dialects.
+    if this.is_classic() && !matches!(call.arg(1), Value::Table(_)) {
+        return classic::syscall(call, this);
+    }
     let arguments = syscall::arguments(call)?;
     let (ret, bufs) = this.ask(call, |client| client.syscall(arguments))?;
     syscall::result(call.lua(), ret, &bufs)

@@ -7,6 +7,8 @@ use mlua::Value;
 use super::binding::type_name;
 use super::call::integer;
 
+/// SIGKILL.
+pub(crate) const KILL: i32 = 9;
 /// SIGTERM.
 pub(crate) const TERM: i32 = 15;
 /// The greatest number.

@@ -9,14 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Value;
-use provium_vmm::disk::DiskSpec;
 use provium_protocol::AGENT_PORT;
+use provium_vmm::disk::DiskSpec;
 use provium_vmm::snapshot::Snapshot;
 
 use super::agent::{Agent, Question};
 use super::binding::{Kind, Method};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
+use super::clock::Clock;
 use super::console::Console;
 use super::disk;
 use super::file::Sort;
@@ -40,6 +41,8 @@ struct Shared {
     lab: WeakLab,
     fixtures: Arc<Fixtures>,
     closed: Cell<bool>,
+    classic: Cell<bool>,
+    console_mark: Cell<u64>,
     /// It is about to be closed: what is in it need not be.
     ending: Cell<bool>,
 }
@@ -52,9 +55,10 @@ impl Vm {
         options: BootOptions,
         lab: WeakLab,
         fixtures: Arc<Fixtures>,
-    ) -> Vm {
-        let core = guest::Vm::new(name.clone(), options.machine(&profile), options.boot_timeout());
-        Vm(Rc::new(Shared {
+    ) -> Result<Vm, String> {
+        let mut core = guest::Vm::new(name.clone(), options.machine(&profile)?, options.boot_timeout());
+        core.set_initial_time(options.initial_time());
+        Ok(Vm(Rc::new(Shared {
             name,
             profile,
             options: RefCell::new(options),
@@ -62,13 +66,25 @@ impl Vm {
             lab,
             fixtures,
             closed: Cell::default(),
+            classic: Cell::default(),
+            console_mark: Cell::default(),
             ending: Cell::default(),
-        }))
+        })))
     }
 
     /// Whether it was closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.get()
+    }
+
+    /// The place in its console behind what was expected last.
+    pub(crate) fn console_mark(&self) -> &Cell<u64> {
+        &self.0.console_mark
+    }
+
+    /// Makes it one of the classic dialect.
+    pub(crate) fn set_classic(&self) {
+        self.0.classic.set(true);
     }
 
     /// Its profile.
@@ -107,6 +123,7 @@ impl Vm {
     pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
         let ready = self.0.fixtures.ready();
         let mut core = self.0.core.borrow_mut();
+        self.0.console_mark.set(0);
         core.confirm_images(snapshot, &|path| self.0.fixtures.image_digest(path))?;
         match in_place {
             true => core.put_back(snapshot, ready),
@@ -286,6 +303,10 @@ impl Agent for Vm {
 }
 
 impl Remote for Vm {
+    fn is_classic(&self) -> bool {
+        self.0.classic.get()
+    }
+
     fn agent(&self) -> Rc<dyn Agent> {
         Rc::new(self.clone())
     }
@@ -330,6 +351,7 @@ impl Kind for Vm {
                 doc: "Ends it at once and boots it again, as the reset line of a board does.",
                 run: |call, vm| {
                     let cancel = call.file().cancel();
+                    vm.0.console_mark.set(0);
                     vm.act(call, |core| core.reset(&cancel))
                 },
             },
@@ -395,11 +417,26 @@ impl Kind for Vm {
                 doc: "Its serial console.",
                 run: |call, vm| one(call.lua(), Console::new(vm.clone()).into_userdata(call.lua())?),
             },
+            Method {
+                name: "clock",
+                signature: "(): Clock",
+                doc: "Its wall clock.",
+                run: |call, vm| {
+                    call.at_most(0)?;
+                    one(call.lua(), Clock::new(vm.clone()).into_userdata(call.lua())?)
+                },
+            },
         ];
         methods.push(Method {
             name: "spawn_worker",
             signature: "(opts?: {thread: boolean}): Worker",
             doc: "Makes a worker: a process of the agent's, or with `thread` a thread of it.",
+            run: super::worker::spawn_worker,
+        });
+        methods.push(Method {
+            name: "spawn",
+            signature: "(opts?: {thread: boolean}): Worker",
+            doc: "The same as `spawn_worker`, by its classic name.",
             run: super::worker::spawn_worker,
         });
         methods.push(Method {
@@ -447,13 +484,18 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.open(call)?;
     let asked = match call.arg(0) {
         Value::Nil => BootOptions::default(),
-        _ => BootOptions::read(call.options(0)?)?,
+        _ => BootOptions::read(call, call.options(0)?)?,
     };
     let options = asked.over(&vm.0.options.borrow());
     let cancel = call.file().cancel();
     vm.prepare(call, &options)?;
     let mut core = vm.0.core.borrow_mut();
-    core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
+    let machine = options
+        .machine(&vm.0.profile)
+        .map_err(|message| call.fail(message))?;
+    core.set_config(machine, options.boot_timeout());
+    core.set_initial_time(options.initial_time());
+    vm.0.console_mark.set(0);
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;
     *vm.0.options.borrow_mut() = options;
     call.this()

@@ -199,6 +199,10 @@ impl Resource for Worker {
 }
 
 impl Remote for Worker {
+    fn is_classic(&self) -> bool {
+        self.0.vm.is_classic()
+    }
+
     fn agent(&self) -> Rc<dyn Agent> {
         Rc::clone(&self.0) as Rc<dyn Agent>
     }
@@ -282,6 +286,11 @@ impl Kind for Worker {
 
 fn kill(call: &mut Call<'_>, worker: &Worker) -> Answer {
     call.at_most(1)?;
+    if worker.is_classic() && call.arg(0).is_nil() {
+        // In that dialect it is the worker that ends.
+        worker.hang_up();
+        return none();
+    }
     let signal = signal::read(call.arg(0)).map_err(|message| call.fail(message))?;
     let signal = signal.unwrap_or(signal::TERM);
     let count = worker.ask(call, |client| client.signal_processes(signal))?;

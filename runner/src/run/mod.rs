@@ -62,7 +62,7 @@ pub struct Plan {
 }
 
 /// What runs one file.
-pub type FileRunner = dyn Fn(&FileJob, &dyn Progress) -> FileResult + Send + Sync;
+pub type FileRunner = dyn Fn(&FileJob, &Arc<dyn Progress>) -> FileResult + Send + Sync;
 
 /// Why a run could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -204,9 +204,9 @@ impl Shared {
         self.reporter.event(Event::FileStarted { path: &shown });
         let (sender, receiver) = mpsc::channel();
         let ended = sender.clone();
-        let (runner, progress) = (self.runner.clone(), watch.clone());
+        let (runner, progress) = (self.runner.clone(), Arc::clone(&watch) as Arc<dyn Progress>);
         let body = move || {
-            let result = catch_unwind(AssertUnwindSafe(|| runner(&job, &*progress)));
+            let result = catch_unwind(AssertUnwindSafe(|| runner(&job, &progress)));
             let _ = ended.send(Message::Ended(result));
         };
         let _told = cancel.on_cancel(Box::new(move || drop(sender.send(Message::Cancelled))));

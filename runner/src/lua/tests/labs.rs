@@ -21,7 +21,7 @@ fn run_in_project(source: &str) -> FileResult {
     let mut job = job(dir.path(), source);
     job.config =
         Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
-    run_file(&job, &Silent)
+    run_file(&job, &silent())
 }
 
 #[test]
@@ -202,13 +202,14 @@ test("timeout", function(t)
     raises("a.test.lua:6: provium:barrier: `b`: 1 of 2 callers arrived within 0.01s; nothing else of a file runs while "
         .. "code outside of a coroutine waits", function() provium:barrier("b", 2, "10ms") end)
     -- Whoever gave up is not counted any more.
-    local co = coroutine.create(function() provium:barrier("b", 3, 0) end)
-    coroutine.resume(co)
+    local co = coroutine.create(function() provium:barrier("b", 3, "20ms") end)
+    t:assert(coroutine.resume(co))
     local late = coroutine.create(function() provium:barrier("b", 3) end)
     coroutine.resume(late)
+    raises("1 of 2", function() provium:barrier("meanwhile", 2, "30ms") end)
     local ok, err = coroutine.resume(co)
     t:assert(not ok)
-    t:assert_eq(err, "a.test.lua:8: provium:barrier: `b`: 2 of 3 callers arrived within 0.0s")
+    t:assert_eq(err, "a.test.lua:8: provium:barrier: `b`: 2 of 3 callers arrived within 0.02s")
     t:assert(coroutine.close(late))
     raises("1 of 2 callers", function() provium:barrier("b", 2, 0) end)
 
@@ -283,7 +284,7 @@ fn a_claim_waits_for_other_files_and_is_given_back() {
         .claim(Amount { memory: 0, cpus: 2 }, &Cancel::new())
         .expect("it is free");
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| run_file(&job, &Silent));
+        let first = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));
         assert!(!first.is_finished());
         drop(held);
@@ -298,7 +299,7 @@ fn a_claim_waits_for_other_files_and_is_given_back() {
         .claim(all, &Cancel::new())
         .expect("the file gave its part back");
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| run_file(&job, &Silent));
+        let second = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));
         job.cancel.cancel(CancelReason::Interrupted);
         let error = second.join().expect("no panic").chunk_error;

@@ -1,5 +1,6 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
+mod classic;
 mod disks;
 mod framework;
 mod hostile;
@@ -7,8 +8,10 @@ mod json;
 mod labs;
 mod limits;
 mod messages;
+mod metadata;
 mod reference;
 mod remote;
+mod stubs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +30,10 @@ struct Silent;
 impl Progress for Silent {
     fn test_started(&self, _path: &str, _test: &str) {}
     fn test_ended(&self, _path: &str, _result: &TestResult) {}
+}
+
+fn silent() -> Arc<dyn Progress> {
+    Arc::new(Silent)
 }
 
 /// A job for `source` as `a.test.lua` of a project in `dir`.
@@ -54,7 +61,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
 /// Runs `source` as a file.
 fn run(source: &str) -> FileResult {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    run_file(&job(dir.path(), source), &Silent)
+    run_file(&job(dir.path(), source), &silent())
 }
 
 /// Runs `body` as the body of the one test of a file, from its second line on.

@@ -8,12 +8,15 @@ use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
 use crate::lua::agent::{self, Question};
 use crate::lua::binding::{Kind, Method};
 use crate::lua::call::{Call, Raise};
+use crate::lua::kinds::Listed;
 use crate::lua::remote::{self, Remote};
 use crate::lua::runner::run_prepared;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]
 struct Agent(Rc<RefCell<GuestClient>>, LocalAgent);
+
+impl Listed for Agent {}
 
 impl Kind for Agent {
     const NAME: &'static str = "Agent";
@@ -67,6 +70,10 @@ impl agent::Agent for Agent {
 }
 
 impl Remote for Agent {
+    fn is_classic(&self) -> bool {
+        false
+    }
+
     fn agent(&self) -> Rc<dyn agent::Agent> {
         Rc::new(self.clone())
     }
@@ -78,7 +85,7 @@ impl Remote for Agent {
 fn all_pass(source: &str) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let result = run_prepared(&job(dir.path(), source), &Silent, |lua| {
+    let result = run_prepared(&job(dir.path(), source), &silent(), |lua| {
         let local = LocalAgent::default();
         let vm = Agent(Rc::new(RefCell::new(local.session())), local).into_userdata(lua)?;
         lua.globals().set("vm", vm)?;
