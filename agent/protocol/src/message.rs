@@ -27,7 +27,7 @@ pub const VERSION: u32 = 3;
 pub const FINGERPRINTS: &[(u32, u64)] = &[
     (1, 0x4655_9804_6718_47c4),
     (2, 0x726b_294d_3685_d446),
-    (3, 0x0c54_ff71_4395_6288),
+    (3, 0x8813_380c_3af5_982f),
 ];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;
@@ -171,8 +171,14 @@ pub enum Request {
         /// The program.
         handle: u64,
     },
+    /// Begins to end a started program as [`Request::EndProcess`] does, and does not wait: so many end in the time that
+    /// one takes. Replies `Done`.
+    BeginEndProcess {
+        /// The program; one that is unknown has ended already.
+        handle: u64,
+    },
     /// Ends a started program: SIGTERM to its process group, SIGKILL 2 s after the first SIGTERM it was ever sent by
-    /// this request or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
+    /// this request, by [`Request::BeginEndProcess`] or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
     EndProcess {
         /// The program; one that is unknown has ended already.
         handle: u64,

@@ -1,14 +1,17 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
 mod classic;
+mod disks;
 mod framework;
 mod hostile;
 mod json;
 mod labs;
 mod limits;
 mod messages;
+mod metadata;
 mod reference;
 mod remote;
+mod stubs;
 
 use std::path::Path;
 use std::sync::Arc;
