@@ -356,6 +356,32 @@ fn signals_reach_the_program() {
 }
 
 #[test]
+fn a_session_may_signal_what_it_started_whatever_it_has_become() {
+    let mut host = Host::new();
+    let (handle, _) = start(&mut host, program(&["sleep", "1000"]));
+    // To be somebody else takes root. Who is not root stays who it is, and may signal its own.
+    let nobody = 65_534;
+    let call = Syscall {
+        nr: 117,
+        args: [nobody, nobody, nobody, 0, 0, 0],
+        bufs: Vec::new(),
+        ptrs: Vec::new(),
+        nested: Vec::new(),
+    };
+    let (_, reply) = host.ask(Request::Syscall(call));
+    assert!(
+        matches!(reply, Ok(Response::Syscall { ret: 0 | -1, .. })),
+        "{reply:?}"
+    );
+    let signal = Request::SignalProcess { handle, signal: 12 };
+    assert_eq!(host.ask(signal).1, Ok(Response::Done));
+    assert_eq!(
+        status(&wait_for(&mut host, wait(handle)).1),
+        ExitStatus::Signalled(12)
+    );
+}
+
+#[test]
 fn ending_asks_first() {
     let mut host = Host::new();
     let folder = tempfile::tempdir().expect("a folder");

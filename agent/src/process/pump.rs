@@ -189,7 +189,7 @@ impl Pump {
             Life::Ended { exited, leave_at } => {
                 let ending = self.run.end_group_at.is_some();
                 // Who ends a program does not wait for room for its output.
-                let owed = |(at, output): (usize, &Output)| output.owed > 0 && !(ending && !peer.takes(at));
+                let owed = |(at, output): (usize, &Output)| output.owed > 0 && (!ending || peer.takes(at));
                 let over = self.outputs.iter().all(|output| output.pipe.is_none())
                     || (now >= *leave_at && !self.outputs.iter().enumerate().any(owed));
                 (over && !self.run.group_is_left(now)).then(|| exited.clone())
