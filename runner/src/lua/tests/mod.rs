@@ -1,10 +1,12 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
+mod files;
 mod framework;
 mod hostile;
 mod json;
 mod limits;
 mod messages;
+mod process;
 mod reference;
 mod remote;
 
