@@ -2,6 +2,7 @@
 
 mod classic;
 mod disks;
+mod files;
 mod framework;
 mod hostile;
 mod json;
@@ -9,6 +10,7 @@ mod labs;
 mod limits;
 mod messages;
 mod metadata;
+mod process;
 mod reference;
 mod remote;
 mod stubs;
