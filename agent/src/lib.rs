@@ -19,10 +19,10 @@ pub mod keeper;
 pub mod power;
 pub mod root;
 pub mod session;
+pub mod vsock;
 
 mod console;
 mod ops;
 mod sys;
-mod vsock;
 
 pub use session::{Agent, Session, SessionError};

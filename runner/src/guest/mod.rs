@@ -9,6 +9,8 @@ mod cmdline;
 mod error;
 mod exchange;
 mod fixtures;
+#[cfg(test)]
+mod hostile;
 mod ready;
 mod resume;
 mod stream;
