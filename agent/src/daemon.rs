@@ -17,7 +17,7 @@ use crate::console::say;
 use crate::keeper::Duties;
 use crate::root::InitRoot;
 use crate::session::{Agent, Session, SessionError};
-use crate::{ops, power, sys, vsock};
+use crate::{fds, ops, power, sys, vsock};
 
 /// First and longest pause between two attempts to reach the host.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<Own
     });
     Daemon {
         agent: Arc::new(agent),
-        proc: proc.map(Arc::new),
+        proc: proc.map(|proc| Arc::new(fds::moved(proc))),
         listener: Listener::None,
         ready,
     }
@@ -87,7 +87,7 @@ impl Daemon {
                 // Nothing is ever written to it: PID 1 closes its end, or has ended.
                 let _ = rustix::io::read(&ready, &mut [0; 1]);
             }
-            ops::resumed::prepare();
+            self.agent.random.prepare();
             if let Err(error) = session.and_then(Session::run) {
                 say!("the session with the host ended: {error}");
                 if matches!(error, SessionError::Refused(_) | SessionError::Version(_)) {

@@ -22,7 +22,9 @@ pub mod session;
 pub mod vsock;
 
 mod console;
+mod fds;
 mod ops;
+mod process;
 mod sys;
 
 pub use session::{Agent, Session, SessionError};

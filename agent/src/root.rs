@@ -13,6 +13,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use crate::fds;
+
 /// Device, inode and mount of a directory.
 type RootId = (u32, u32, u64, u64);
 
@@ -50,6 +52,7 @@ impl InitRoot {
     /// Remembers the root that PID 1 has now, which is ours as well.
     pub fn new(proc: OwnedFd) -> Result<InitRoot, Errno> {
         let seen = Mutex::new(identify(&proc)?);
+        let proc = fds::moved(proc);
         Ok(InitRoot { proc, seen })
     }
 

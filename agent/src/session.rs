@@ -5,18 +5,25 @@
 //! kernel keeps per thread (credentials, namespaces) stays from one to the next. Absent on purpose: where the
 //! connection comes from, and what to do when it ends.
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use provium_protocol::{
     Frame, FrameError, Hello, MAGIC, OpError, Reply, Request, VERSION, read_frame, write_frame,
 };
-use rustix::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 use crate::console::say;
 use crate::keeper::Keeper;
-use crate::ops;
+use crate::ops::resumed::Random;
+use crate::process::table::Table;
 use crate::root::InitRoot;
+use crate::{ops, sys};
 
 /// Why a session ended other than by the host closing it.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +54,11 @@ pub struct Agent {
     pub keeper: Keeper,
     /// Where PID 1 may change its root, that root.
     pub init_root: Option<InitRoot>,
+    /// Programs that sessions have started.
+    pub(crate) programs: Table,
+    /// What a resume needs.
+    pub(crate) random: Random,
+    sessions: AtomicU64,
 }
 
 impl Agent {
@@ -55,27 +67,40 @@ impl Agent {
         Ok(Agent {
             keeper: Keeper::new()?,
             init_root,
+            programs: Table::default(),
+            random: Random::default(),
+            sessions: AtomicU64::new(0),
         })
     }
 }
 
-/// A connection on which the agent has said hello.
+/// A connection on which the agent has said hello. What it has started and opened ends with it.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct Session {
     pub(crate) stream: File,
-    pub(crate) agent: &'a Agent,
+    pub(crate) agent: Arc<Agent>,
+    /// Tells its programs from those of others.
+    pub(crate) id: u64,
+    /// Descriptors it has opened, by number, as they are the test's.
+    pub(crate) files: BTreeSet<RawFd>,
     /// Memory that requests share, empty until one needs it.
     pub(crate) scratch: Vec<u8>,
 }
 
-impl<'a> Session<'a> {
-    /// Says hello.
-    pub fn open(stream: OwnedFd, agent: &'a Agent) -> Result<Session<'a>, SessionError> {
-        let mut session = Session {
+impl Session {
+    fn new(stream: OwnedFd, agent: &Arc<Agent>) -> Session {
+        Session {
             stream: File::from(stream),
-            agent,
+            agent: agent.clone(),
+            id: agent.sessions.fetch_add(1, Ordering::Relaxed),
+            files: BTreeSet::new(),
             scratch: Vec::new(),
-        };
+        }
+    }
+
+    /// Says hello.
+    pub fn open(stream: OwnedFd, agent: &Arc<Agent>) -> Result<Session, SessionError> {
+        let mut session = Session::new(stream, agent);
         let hello = Hello {
             magic: MAGIC.to_owned(),
             version: VERSION,
@@ -94,6 +119,11 @@ impl<'a> Session<'a> {
             Frame::Refused(refused) => return Err(SessionError::Refused(refused.reason)),
             other => return Err(unexpected(&other, "a welcome")),
         }
+        self.serve()
+    }
+
+    /// Does what the host asks for until it closes the session.
+    fn serve(&mut self) -> Result<(), SessionError> {
         loop {
             match read_frame(&mut self.stream) {
                 Ok(Frame::Request(request)) => self.answer(request)?,
@@ -134,6 +164,39 @@ impl<'a> Session<'a> {
                 Ok(write_frame(&mut self.stream, &Frame::Reply(reply))?)
             }
             result => Ok(result?),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        ops::started::end_all(&self.agent, self.id);
+        ops::files::close_all(&self.files);
+    }
+}
+
+/// Waits until something happens to the descriptor or it is time; false for the latter. A host that has gone is an
+/// error: it sends nothing before the reply, so that only its end is of interest.
+pub(crate) fn wait_for(
+    stream: &File,
+    fd: BorrowedFd<'_>,
+    events: PollFlags,
+    until: Option<Instant>,
+) -> Result<bool, SessionError> {
+    loop {
+        let mut fds = [
+            PollFd::new(stream, PollFlags::RDHUP),
+            PollFd::from_borrowed_fd(fd, events),
+        ];
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.map(sys::timespec);
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) if !fds[0].revents().is_empty() => return Err(FrameError::Closed.into()),
+            Ok(_) => return Ok(true),
+            Err(Errno::INTR) => {}
+            // Out of memory is what is left as a cause; it may pass.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }

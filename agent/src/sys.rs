@@ -82,3 +82,20 @@ pub(crate) fn reseed_random(random: &std::fs::File) -> Result<(), Errno> {
         _ => Err(last_error()),
     }
 }
+
+/// Sends a signal by its number to a process, or, by a negative one, to a process group. Signal 0 only looks.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: kill has no memory effects here.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+/// A length of time as the kernel takes it.
+pub(crate) fn timespec(time: std::time::Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::fds;
+
 /// The host's context id.
 const HOST_CID: u32 = libc::VMADDR_CID_HOST;
 
@@ -35,12 +37,14 @@ unsafe impl SocketAddrArg for Address {
 }
 
 fn socket() -> Result<OwnedFd, Errno> {
-    rustix::net::socket_with(
-        AddressFamily::VSOCK,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
+    fds::own(|| {
+        rustix::net::socket_with(
+            AddressFamily::VSOCK,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+    })
 }
 
 /// Connects to the host's port; `AFNOSUPPORT` where the kernel has no vsock yet, `NODEV` where it has no device.
@@ -66,10 +70,12 @@ pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
 
 /// Accepts a connection; `None` for one that does not come from the host: whoever talks to the agent is root.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
-    let (connection, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-    Ok(peer
-        .is_some_and(|peer| cid(&peer) == Some(HOST_CID))
-        .then_some(connection))
+    // One is there, or the keeper would not have come here; it does not block.
+    fds::own(|| {
+        let (connection, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+        let from_host = peer.is_some_and(|peer| cid(&peer) == Some(HOST_CID));
+        Ok(from_host.then_some(connection))
+    })
 }
 
 fn cid(peer: &rustix::net::SocketAddrAny) -> Option<u32> {

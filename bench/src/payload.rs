@@ -60,12 +60,14 @@ pub(crate) fn boot(memory: u64) -> Result<Machine> {
     let machine = Machine::create(MachineConfig {
         kernel: file.path().to_owned(),
         initrd: None,
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: String::new(),
         memory,
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Acpi,
+        disks: Vec::new(),
     })?;
     machine.start()?;
     wait_for(&machine, READY)?;

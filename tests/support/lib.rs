@@ -41,12 +41,14 @@ pub fn config() -> MachineConfig {
     MachineConfig {
         kernel: artifact("vmlinux"),
         initrd: Some(artifact("initrd.cpio")),
+        early_initrd: Vec::new(),
         extra_initrd: agent_archive().to_vec(),
         cmdline: with_agent("console=ttyS0 quiet"),
         memory: 128 << 20,
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Auto,
+        disks: Vec::new(),
     }
 }
 
@@ -109,12 +111,14 @@ pub fn start_payload(code: &[u8]) -> Machine {
     let machine = Machine::create(MachineConfig {
         kernel: file.path().to_owned(),
         initrd: None,
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: String::new(),
         memory: 64 << 20,
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Acpi,
+        disks: Vec::new(),
     });
     let machine = machine.expect("the payload's machine");
     machine.start().expect("started");

@@ -13,12 +13,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let machine = Machine::create(MachineConfig {
         kernel: kernel.into(),
         initrd: (initrd != "-").then(|| initrd.into()),
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: cmdline.clone(),
         memory: mib.parse::<u64>()? << 20,
         cpus: cpus.parse()?,
         rng_seed: None,
         discovery: Discovery::Auto,
+        disks: Vec::new(),
     })?;
     let listener = machine.listen(5252)?;
     machine.start()?;

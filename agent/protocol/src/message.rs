@@ -24,7 +24,11 @@ pub const VERSION: u32 = 3;
 /// For each version, the hash of one encoded example of every message: what makes a test fail when the messages
 /// change and the version does not. See `tests/fingerprint.rs`.
 #[doc(hidden)]
-pub const FINGERPRINTS: &[(u32, u64)] = &[(1, 0x4655_9804_6718_47c4), (2, 0x726b_294d_3685_d446)];
+pub const FINGERPRINTS: &[(u32, u64)] = &[
+    (1, 0x4655_9804_6718_47c4),
+    (2, 0x726b_294d_3685_d446),
+    (3, 0x0c54_ff71_4395_6288),
+];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;
 /// The guest's vsock port on which the agent accepts further sessions from the host.

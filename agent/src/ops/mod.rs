@@ -5,8 +5,11 @@
 
 mod body;
 mod exec;
+pub(crate) mod files;
+mod folders;
 mod read_file;
 pub(crate) mod resumed;
+pub(crate) mod started;
 mod stat;
 mod syscall;
 mod write_file;
@@ -48,7 +51,7 @@ impl From<FrameError> for Failure {
 }
 
 /// Does what is asked for.
-pub(crate) fn handle(session: &mut Session<'_>, request: Request) -> Result<Response, Failure> {
+pub(crate) fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> {
     match request {
         // The session starts the shutdown when the reply is out.
         Request::Ping | Request::Shutdown { .. } => Ok(Response::Done),
@@ -57,13 +60,31 @@ pub(crate) fn handle(session: &mut Session<'_>, request: Request) -> Result<Resp
         Request::WriteFile { path, perm } => write_file::write_file(session, &path, perm),
         Request::Stat { path, follow } => Ok(stat::stat(&path, follow)?),
         Request::Syscall(call) => Ok(syscall::syscall(call)?),
-        Request::Resumed(resumed) => Ok(resumed::resumed(&resumed)?),
+        Request::Resumed(resumed) => Ok(resumed::resumed(&session.agent.random, &resumed)?),
+        Request::Start(exec) => started::start(session, exec),
+        Request::WaitProcess(wait) => started::wait(session, wait),
+        Request::ProcessState { handle } => started::state(session, handle),
+        Request::SignalProcess { handle, signal } => started::signal(session, handle, signal),
+        Request::WriteStdin { handle } => started::write_stdin(session, handle),
+        Request::CloseStdin { handle } => started::close_stdin(session, handle),
+        Request::EndProcess { handle } => started::end(session, handle),
+        Request::SignalProcesses { signal } => started::signal_all(session, signal),
+        Request::JoinProcesses => started::join(session),
+        Request::OpenFile(open) => files::open(session, &open),
+        Request::ReadFd { fd, max } => files::read(session, fd, max),
+        Request::WriteFd { fd } => files::write(session, fd),
+        Request::SeekFd { fd, offset, whence } => files::seek(fd, offset, whence),
+        Request::CloseFd { fd } => files::close(session, fd),
+        Request::ListDir { path } => folders::list(session, &path),
+        Request::MakeDir { path, parents, perm } => Ok(folders::make(&path, parents, perm)?),
+        Request::Unlink { path } => Ok(folders::unlink(&path)?),
+        Request::Rename { from, to } => Ok(folders::rename(&from, &to)?),
         other => Err(impossible(format!("not done yet: {other:?}")).into()),
     }
 }
 
 /// The error of a kernel call: what was tried, then the kernel's words.
-fn failed(what: impl Display, errno: Errno) -> OpError {
+pub(crate) fn failed(what: impl Display, errno: Errno) -> OpError {
     OpError {
         errno: Some(errno.raw_os_error()),
         message: format!("{what}: {}", errno_text(errno)),
@@ -71,7 +92,7 @@ fn failed(what: impl Display, errno: Errno) -> OpError {
 }
 
 /// The error of a request that cannot be tried.
-fn impossible(why: impl Into<String>) -> OpError {
+pub(crate) fn impossible(why: impl Into<String>) -> OpError {
     OpError {
         errno: None,
         message: why.into(),
@@ -88,6 +109,6 @@ pub(crate) fn errno_text(errno: Errno) -> String {
 }
 
 /// A path or argument for a message.
-fn shown(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn shown(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::doctor::{Accel, DoctorArgs};
 use crate::emulated::{HostArgs, InitArgs};
-use crate::run::select::Expression;
+use crate::run::select::{Expression, KeyValue};
 use crate::units;
 
 /// Tests software that needs a real kernel: Lua tests that boot microVMs.
@@ -77,6 +77,21 @@ pub struct RunArgs {
         verbatim_doc_comment
     )]
     pub expression: Option<Expression>,
+    /// Run only tests with this tag; given more than once, with one of them
+    #[arg(long, value_name = "TAG", help_heading = "Choose")]
+    pub tag: Vec<String>,
+    /// Leave out tests with this tag
+    #[arg(long, value_name = "TAG", help_heading = "Choose")]
+    pub no_tag: Vec<String>,
+    /// Run only tests whose metadata has this value: one of them for each key
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Choose")]
+    pub tag_meta: Vec<KeyValue>,
+    /// Leave out tests whose metadata has this value
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Choose")]
+    pub no_tag_meta: Vec<KeyValue>,
+    /// Run tests that call themselves slow, too
+    #[arg(long, help_heading = "Choose")]
+    pub include_slow: bool,
 
     /// Files to run at a time [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = at_least_one, help_heading = "Run")]

@@ -6,6 +6,7 @@
 mod boot;
 mod client;
 mod cmdline;
+mod disks;
 mod error;
 mod exchange;
 mod fixtures;
@@ -16,8 +17,10 @@ mod resume;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timeline;
 mod vm;
 mod vm_error;
+pub mod wall_clock;
 
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{
@@ -25,6 +28,7 @@ pub use client::{
     Spawned, Started, Waited,
 };
 pub use cmdline::with_agent;
+pub use disks::ROOTFS_DISK;
 pub use error::GuestError;
 pub use fixtures::{
     Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, project_world, read_meta, verify_entry,
@@ -32,5 +36,6 @@ pub use fixtures::{
 pub use ready::Ready;
 pub use resume::{Arrival, ResumeError, arrival_of, reset, resume, resume_in, save};
 pub use stream::Stream;
+pub use timeline::{Moment, Timeline};
 pub use vm::Vm;
 pub use vm_error::{VmError, VmState};

@@ -11,11 +11,13 @@
 //! is watched at each call, so that a guest which died in between is noticed. Absent on purpose: names of Lua
 //! methods, scopes, and any waiting that the given [`Cancel`] does not end.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use provium_protocol::Syscall;
+use provium_vmm::disk::{Disk, ImageDigest};
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
 
@@ -23,14 +25,20 @@ use super::boot::{CONSOLE_TAIL, Guest, boot, kill_on_cancel};
 use super::client::GuestClient;
 use super::error::GuestError;
 use super::ready::Ready;
-use super::resume::{Arrival, ResumeError, arrival_of, reset, save};
+use super::resume::{Arrival, ResumeError, arrival_of, reset, save_with};
+use super::timeline::Timeline;
 use super::vm_error::{VmError, VmState};
-use crate::cancel::Cancel;
+use super::wall_clock;
+use crate::cancel::{Cancel, CancelGuard};
 
 /// How long a guest that was asked to shut down may take before it is killed.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long after a broken session the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);
+/// The same for a session that may break by itself.
+const WORKER_GRACE: Duration = Duration::from_millis(200);
+/// How long a further session may take to come about.
+const SESSION_LIMIT: Duration = Duration::from_secs(20);
 
 /// A VM.
 #[derive(Debug)]
@@ -38,13 +46,18 @@ pub struct Vm {
     name: String,
     config: MachineConfig,
     boot_timeout: Duration,
-    life: Life,
+    pub(super) life: Life,
+    /// What it boots with, or runs with.
+    pub(super) disks: Vec<Arc<Disk>>,
     /// The snapshot it came from last, or was saved as.
     origin: Option<Arc<Snapshot>>,
+    /// Nanoseconds since 1970 that the clock is set to at each boot.
+    initial_time: Option<i64>,
+    timeline: Timeline,
 }
 
 #[derive(Debug)]
-enum Life {
+pub(super) enum Life {
     Created,
     Running { guest: Guest, paused: bool },
     Over(End),
@@ -52,7 +65,7 @@ enum Life {
 
 /// What remains of a machine.
 #[derive(Debug)]
-struct End {
+pub(super) struct End {
     state: VmState,
     why: String,
     console: Vec<u8>,
@@ -65,28 +78,52 @@ impl Vm {
             name,
             config,
             boot_timeout,
+            initial_time: None,
             life: Life::Created,
+            disks: Vec::new(),
             origin: None,
+            timeline: Timeline::default(),
         }
     }
 
+    /// Which of the things made in the guest are there now.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
     /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
-    /// from. Works in `booted` and `paused`.
+    /// from. The digests are those of images below its disks, as far as anybody made them. Works in `booted` and `paused`.
     pub fn snapshot(
         &mut self,
         folder: &Path,
         on_parent: bool,
         arrival: Arrival,
+        image_digests: BTreeMap<PathBuf, ImageDigest>,
     ) -> Result<Arc<Snapshot>, VmError> {
         let (guest, _) = self.running_as(&[VmState::Booted, VmState::Paused], "booted or paused")?;
-        let saved = save(guest, folder, on_parent, arrival).map_err(|error| self.resume_error(error))?;
+        let saved = save_with(guest, folder, on_parent, arrival, image_digests);
+        let saved = saved.map_err(|error| self.resume_error(error))?;
         self.origin = Some(Arc::clone(&saved));
+        self.timeline.save(saved.id());
         Ok(saved)
     }
 
     /// The snapshot it came from last, or was saved as.
     pub fn origin(&self) -> Option<&Arc<Snapshot>> {
         self.origin.as_ref()
+    }
+
+    /// Looks at the images below a snapshot's disks: one that was touched is good if `digest` finds its old content.
+    ///
+    /// # Errors
+    /// When one is another.
+    pub fn confirm_images(
+        &self,
+        snapshot: &Snapshot,
+        digest: &dyn Fn(&Path) -> std::io::Result<ImageDigest>,
+    ) -> Result<(), VmError> {
+        let confirmed = snapshot.confirm_images(digest);
+        confirmed.map_err(|error| self.resume_error(MachineError::from(error).into()))
     }
 
     /// Starts it from a snapshot. Works in `created` and `shutdown`.
@@ -106,6 +143,8 @@ impl Vm {
                 Ok(_) => {
                     *paused = false;
                     self.origin = Some(Arc::clone(snapshot));
+                    self.take_machines_disks();
+                    self.timeline.enter(snapshot.id());
                     return Ok(());
                 }
                 Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
@@ -125,11 +164,14 @@ impl Vm {
             .map_err(|error| self.resume_error(error))?;
         self.life = Life::Running { guest, paused: false };
         self.origin = Some(Arc::clone(snapshot));
+        self.take_machines_disks();
+        self.timeline.enter(snapshot.id());
         Ok(())
     }
 
     /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve again.
     pub fn give_up(&mut self, ready: &Ready) {
+        self.disks.clear();
         self.notice_end();
         let Life::Running { guest, .. } = &self.life else {
             return;
@@ -147,7 +189,7 @@ impl Vm {
         }
     }
 
-    fn resume_error(&self, error: ResumeError) -> VmError {
+    pub(super) fn resume_error(&self, error: ResumeError) -> VmError {
         VmError::Resume {
             name: self.name.clone(),
             error,
@@ -163,6 +205,11 @@ impl Vm {
     pub fn set_config(&mut self, config: MachineConfig, boot_timeout: Duration) {
         self.config = config;
         self.boot_timeout = boot_timeout;
+    }
+
+    /// Says what its clock is set to, in nanoseconds since 1970, before a boot returns.
+    pub fn set_initial_time(&mut self, ns: Option<i64>) {
+        self.initial_time = ns;
     }
 
     /// Where it is in its life, looked up now.
@@ -187,9 +234,23 @@ impl Vm {
     /// Boots several at once; returns when all have answered or failed. The first failure, in the order
     /// given, is returned; the others stay booted.
     pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.boot(cancel))
+    }
+
+    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is returned.
+    pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.shutdown(cancel))
+    }
+
+    /// Does `action` to several at once, each on a thread of its own.
+    fn all(
+        vms: &mut [&mut Vm],
+        action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
+    ) -> Result<(), VmError> {
+        let action = &action;
         std::thread::scope(|scope| {
-            let boots: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(|| vm.boot(cancel))).collect();
-            let results: Vec<_> = boots
+            let threads: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(move || action(vm))).collect();
+            let results: Vec<_> = threads
                 .into_iter()
                 .map(|thread| {
                     thread
@@ -279,23 +340,71 @@ impl Vm {
             Err(error) if error.session_lives() => return Err(VmError::Guest(error)),
             Err(error) => error,
         };
-        let ended = guest.machine.wait_end(Some(END_GRACE));
+        Err(match self.broken(cancel, end_on_cancel, END_GRACE) {
+            Some(error) => error,
+            None => {
+                self.finish(VmState::Dead, error.to_string());
+                self.ended()
+            }
+        })
+    }
+
+    /// Asks through a session besides its own. Works in `booted`; when that session breaks, the VM may well go on.
+    pub fn call_on<R>(
+        &mut self,
+        client: &mut GuestClient,
+        cancel: &Arc<Cancel>,
+        ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        match ask(client) {
+            Ok(answer) => Ok(answer),
+            Err(error) if error.session_lives() => Err(VmError::Guest(error)),
+            Err(error) => Err(self
+                .broken(cancel, end_on_cancel, WORKER_GRACE)
+                .unwrap_or(VmError::Guest(error))),
+        }
+    }
+
+    /// A further session with the agent's process that listens on `port` of the guest. Works in `booted`.
+    pub fn session(&mut self, port: u32, cancel: &Arc<Cancel>) -> Result<GuestClient, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        let connected = guest
+            .machine
+            .connect(port, SESSION_LIMIT)
+            .map_err(GuestError::Lost);
+        let session = connected.and_then(|stream| GuestClient::handshake(Box::new(stream), SESSION_LIMIT));
+        session.map_err(|error| {
+            self.broken(cancel, end_on_cancel, WORKER_GRACE)
+                .unwrap_or(VmError::Guest(error))
+        })
+    }
+
+    /// Finds out whether a broken session means the VM's end, within `grace`.
+    fn broken(&mut self, cancel: &Cancel, end_on_cancel: CancelGuard, grace: Duration) -> Option<VmError> {
+        let Life::Running { guest, .. } = &self.life else {
+            return Some(self.ended());
+        };
+        let ended = guest.machine.wait_end(Some(grace));
         drop(end_on_cancel);
         if let Some(reason) = cancel.is_cancelled() {
             self.finish(VmState::Dead, format!("it was torn down: {reason}"));
-            return Err(VmError::Cancelled {
+            return Some(VmError::Cancelled {
                 name: self.name.clone(),
                 reason,
             });
         }
-        match ended {
-            Some(reason) => self.finish_by(&reason),
-            None => self.finish(VmState::Dead, error.to_string()),
-        }
-        Err(VmError::Ended {
+        self.finish_by(&ended?);
+        Some(self.ended())
+    }
+
+    fn ended(&self) -> VmError {
+        VmError::Ended {
             name: self.name.clone(),
             why: self.why().unwrap_or_default(),
-        })
+        }
     }
 
     /// Seconds the guest has been up, by its own clock. Works in `booted`.
@@ -368,11 +477,19 @@ impl Vm {
     }
 
     fn boot_now(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        match boot(self.config.clone(), self.boot_timeout, cancel) {
+        let config = MachineConfig {
+            disks: self.disks.clone(),
+            ..self.config.clone()
+        };
+        match boot(config, self.boot_timeout, cancel) {
             Ok(guest) => {
                 self.life = Life::Running { guest, paused: false };
                 self.origin = None;
-                Ok(())
+                self.timeline.begin();
+                match self.initial_time {
+                    Some(ns) => self.call(cancel, |client| wall_clock::set(client, ns)),
+                    None => Ok(()),
+                }
             }
             Err(error) => {
                 let console = error.console().as_bytes().to_vec();
@@ -438,7 +555,7 @@ impl Vm {
         }
     }
 
-    fn wrong_state(&mut self, needs: &'static str) -> VmError {
+    pub(super) fn wrong_state(&mut self, needs: &'static str) -> VmError {
         VmError::WrongState {
             name: self.name.clone(),
             state: self.state(),
@@ -447,7 +564,7 @@ impl Vm {
         }
     }
 
-    fn machine_error(&self, error: MachineError) -> VmError {
+    pub(super) fn machine_error(&self, error: MachineError) -> VmError {
         VmError::Machine {
             name: self.name.clone(),
             error,

@@ -28,9 +28,9 @@ struct Running {
 impl Baseline {
     /// Takes the baseline of the file's root lab.
     pub(crate) fn take(file: &File) -> Result<Baseline, String> {
-        if let Some(place) = file.open_stream(None) {
+        if let Some((what, place)) = file.open_stream(None) {
             return Err(format!(
-                "provium.reset_between_tests: a stream that was opened at {place} is still open; no stream can live \
+                "provium.reset_between_tests: {what} that was opened at {place} is still open; no connection can live \
                  through a reset, so open it in the tests"
             ));
         }
@@ -44,7 +44,7 @@ impl Baseline {
                     let at = folder.path().join(index.to_string());
                     std::fs::create_dir(&at).map_err(|error| format!("{}: {error}", at.display()))?;
                     Some(Running {
-                        snapshot: vm.save(&at, true).map_err(|error| error.to_string())?,
+                        snapshot: vm.save(&at, true, false).map_err(|error| error.to_string())?,
                         paused: state == VmState::Paused,
                     })
                 }

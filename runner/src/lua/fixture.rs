@@ -12,6 +12,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::binding::{Kind, Method, function, this, type_name};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
+use super::classic::speaks_classic;
 use super::file::File;
 use super::lab::Lab;
 use super::snapshot::{LabSnapshot, Snapshot, describe};
@@ -24,6 +25,7 @@ use crate::discover::shown;
 use crate::fixture::{Building, FixtureSource, Input};
 use crate::guest::{Fixture, FixtureMeta, FixtureVm, Fixtures};
 use crate::run::job::FileJob;
+use crate::run::pool::Pool;
 use crate::run::select::NameFilter;
 
 /// Runs a fixture's source and leaves its snapshots in the build's folder.
@@ -48,6 +50,7 @@ pub fn build(
         filter: Arc::new(NameFilter::default()),
         timeout: None,
         fixtures: Arc::clone(fixtures),
+        pool: Pool::of_host(1.0),
         cancel: Arc::clone(cancel),
     };
     let file = File::of_fixture(&job, text, building.clone());
@@ -68,7 +71,7 @@ fn keep(source: &FixtureSource, building: &Building, file: &File, value: &Value)
         (true, snapshot.vms())
     } else if let Some(vm) = this::<Vm>(value) {
         let (name, folder) = FixtureMeta::vm_folder(building.dir(), file.next_snapshot())?;
-        vm.save(&folder, true).map_err(|error| error.to_string())?;
+        vm.save(&folder, true, true).map_err(|error| error.to_string())?;
         (false, vec![describe(&vm, name)])
     } else {
         let got = type_name(value);
@@ -151,7 +154,14 @@ fn one_vm(call: &Call<'_>, lab: &Lab, name: &str, for_file: bool) -> Answer {
         )));
     }
     match fixture.vms.first() {
-        Some((vm, snapshot)) => one(call.lua(), materialise(call, lab, vm, snapshot, for_file)?),
+        Some((vm, snapshot)) => {
+            let value = materialise(call, lab, vm, snapshot, for_file)?;
+            // Only the classic dialect's fixtures end with their test.
+            if !for_file && let Some(vm) = this::<Vm>(&Value::UserData(value.clone())) {
+                speaks_classic(call, &vm);
+            }
+            one(call.lua(), value)
+        }
         None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
     }
 }

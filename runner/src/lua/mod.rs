@@ -8,20 +8,39 @@
 //! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
 //! a test made, `interrupt` ends the test.
 
+mod agent;
+mod assertions;
+mod barrier;
 mod baseline;
+mod batch;
 mod binding;
 mod boot_options;
 mod call;
+mod capture;
+mod claim;
+mod classic;
+mod clock;
 mod command;
 mod console;
+mod console_talk;
+mod disk;
+mod dmesg;
 mod equal;
 mod file;
+mod files;
 mod fixture;
+mod globals;
+mod inject;
 mod interrupt;
+mod ioctl;
 mod json;
 mod lab;
 mod location;
+mod membership;
+mod metadata;
+mod open_file;
 mod options;
+mod process;
 mod remote;
 mod render;
 mod run_result;
@@ -32,11 +51,14 @@ mod snapshot;
 mod state;
 mod stream;
 mod syscall;
+mod syscall_handle;
+mod tail;
 mod test_run;
 #[cfg(test)]
 mod tests;
 mod vm;
 mod wait;
+mod worker;
 
 pub use fixture::build as build_fixture;
 pub use runner::run_file;

@@ -1,17 +1,26 @@
 -- The few things that must be Lua: raising a plain string from a frame of Lua's own, so that `pcall` gives a test
 -- a string it can search, and looking a key up without leaving Lua.
 
-local error = error
+local error, isyieldable, yield = error, coroutine.isyieldable, coroutine.yield
 local prelude = {}
+
+-- `look(may_block)` is called until it returns true. Only Lua can yield from here.
+local function wait(look)
+  while not look(not isyieldable()) do
+    yield()
+  end
+end
 
 local function settle(ok, ...)
   if ok then
     return ...
+  elseif ok == nil then
+    return wait(...)
   end
   error((...), 0)
 end
 
--- `raw` returns true and its results, or false and the value to raise.
+-- `raw` returns true and its results, or false and the value to raise, or nil and what to wait for.
 function prelude.wrap(raw)
   return function(...)
     return settle(raw(...))

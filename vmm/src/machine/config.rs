@@ -1,8 +1,11 @@
 //! What a machine is made of: a plain description, checked before anything is created.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::disks::DISK_SLOTS;
 use crate::boot;
+use crate::disk::Disk;
 
 /// Least memory of a guest, in bytes.
 pub const MIN_MEMORY: u64 = 64 << 20;
@@ -18,6 +21,8 @@ pub const MAX_CPUS: u8 = 8;
 pub struct MachineConfig {
     /// bzImage or ELF vmlinux.
     pub kernel: PathBuf,
+    /// A cpio archive (newc), placed before the user's initrd in memory: what it has, the initrd may replace.
+    pub early_initrd: Vec<u8>,
     /// The user's initrd, loaded as it is.
     pub initrd: Option<PathBuf>,
     /// Another cpio archive (newc), placed behind the user's initrd in memory.
@@ -32,6 +37,8 @@ pub struct MachineConfig {
     pub rng_seed: Option<u64>,
     /// How the guest finds its devices.
     pub discovery: Discovery,
+    /// Disks, in the order of their slots; a disk lives longer than the machine.
+    pub disks: Vec<Arc<Disk>>,
 }
 
 /// How the guest finds its virtio devices.
@@ -55,6 +62,9 @@ pub enum ConfigError {
     /// The memory is out of range.
     #[error("{0} bytes of memory: a machine has 64 MiB to 8 GiB, in whole pages of 4096 bytes")]
     Memory(u64),
+    /// There are too many disks.
+    #[error("{0} disks: a machine has {DISK_SLOTS} at most")]
+    Disks(usize),
 }
 
 impl MachineConfig {
@@ -65,6 +75,9 @@ impl MachineConfig {
         }
         if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory) || !self.memory.is_multiple_of(4096) {
             return Err(ConfigError::Memory(self.memory));
+        }
+        if self.disks.len() > usize::from(DISK_SLOTS) {
+            return Err(ConfigError::Disks(self.disks.len()));
         }
         Ok(())
     }
@@ -108,12 +121,14 @@ mod tests {
         MachineConfig {
             kernel: PathBuf::new(),
             initrd: None,
+            early_initrd: Vec::new(),
             extra_initrd: Vec::new(),
             cmdline: "quiet".to_owned(),
             memory: 128 << 20,
             cpus: 1,
             rng_seed: None,
             discovery: Discovery::Auto,
+            disks: Vec::new(),
         }
     }
 

@@ -57,6 +57,8 @@ pub struct ExecOutcome {
     pub duration: Duration,
 }
 
+const SIGTERM: i32 = 15;
+
 /// A program, or a system call, that was started and goes on by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
@@ -262,6 +264,11 @@ impl GuestClient {
         self.done(Request::CloseStdin { handle })
     }
 
+    /// Tells a started program to end, and does not wait; [`end_process`](Self::end_process) does that later.
+    pub fn begin_end_process(&mut self, handle: u64) -> Result<(), GuestError> {
+        self.signal_process(handle, SIGTERM)
+    }
+
     /// Ends a started program: SIGTERM to its process group, SIGKILL after 2 s.
     pub fn end_process(&mut self, handle: u64) -> Result<(), GuestError> {
         self.done(Request::EndProcess { handle })?;
@@ -269,14 +276,17 @@ impl GuestClient {
         Ok(())
     }
 
+    /// Tells every program that was started on this session to end, and does not wait. Their two seconds run from here.
+    pub fn begin_end_processes(&mut self) -> Result<(), GuestError> {
+        match self.started.is_empty() {
+            true => Ok(()),
+            false => self.signal_processes(SIGTERM).map(drop),
+        }
+    }
+
     /// Ends every program that was started on this session, all at once, as [`end_process`](Self::end_process) does.
     pub fn end_processes(&mut self) -> Result<(), GuestError> {
-        const SIGTERM: i32 = 15;
-        if self.started.is_empty() {
-            return Ok(());
-        }
-        // From here their two seconds run, for all at the same time.
-        self.signal_processes(SIGTERM)?;
+        self.begin_end_processes()?;
         while let Some(handle) = self.started.first().copied() {
             self.end_process(handle)?;
         }

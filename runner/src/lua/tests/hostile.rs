@@ -85,7 +85,7 @@ fn no_argument_is_too_strange() {
     let mut job = job(dir.path(), &source);
     job.config =
         Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
-    let result = run_file(&job, &Silent);
+    let result = run_file(&job, &silent());
     assert_eq!(result.chunk_error, None);
     let outcomes: BTreeMap<_, _> = result
         .tests

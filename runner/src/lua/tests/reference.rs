@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use crate::lua::batch::Batch;
 use crate::lua::binding::Kind;
 use crate::lua::console::Console;
 use crate::lua::lab::Lab;
+use crate::lua::open_file::OpenedFile;
+use crate::lua::process::Process;
+use crate::lua::remote;
 use crate::lua::run_result::RunResult;
 use crate::lua::snapshot::{LabSnapshot, Snapshot};
-use crate::lua::stream::ConsoleStream;
+use crate::lua::stream::{ConsoleStream, Tail};
+use crate::lua::syscall_handle::SyscallHandle;
 use crate::lua::test_run::T;
 use crate::lua::vm::Vm;
+use crate::lua::worker::Worker;
 
 const REFERENCE: &str = include_str!("../../../../docs/lua-api.md");
 
@@ -26,6 +32,24 @@ fn methods<T: Kind>() -> Vec<String> {
         .collect()
 }
 
+/// Those of a worker that a VM does not have; the others are described with the VM and listed in the worker's section.
+fn worker_methods() -> Vec<String> {
+    let shared: Vec<&str> = remote::methods::<Worker>()
+        .iter()
+        .map(|method| method.name)
+        .collect();
+    let section = REFERENCE.split("\n## Worker\n").nth(1).expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    for name in &shared {
+        assert!(
+            section.contains(&format!("`{name}`")),
+            "{name} is not in the worker's section"
+        );
+    }
+    let own = |name: &String| shared.iter().all(|shared| *name != format!("worker:{shared}"));
+    methods::<Worker>().into_iter().filter(own).collect()
+}
+
 #[test]
 fn every_method_has_a_line_and_every_line_a_method() {
     let registered: BTreeSet<String> = [
@@ -35,6 +59,12 @@ fn every_method_has_a_line_and_every_line_a_method() {
         methods::<RunResult>(),
         methods::<Console>(),
         methods::<ConsoleStream>(),
+        methods::<Tail>(),
+        methods::<Process>(),
+        worker_methods(),
+        methods::<OpenedFile>(),
+        methods::<SyscallHandle>(),
+        methods::<Batch>(),
         methods::<Snapshot>(),
         methods::<LabSnapshot>(),
     ]
