@@ -171,8 +171,14 @@ pub enum Request {
         /// The program.
         handle: u64,
     },
+    /// Begins to end a started program as [`Request::EndProcess`] does, and does not wait: so many end in the time that
+    /// one takes. Replies `Done`.
+    BeginEndProcess {
+        /// The program; one that is unknown has ended already.
+        handle: u64,
+    },
     /// Ends a started program: SIGTERM to its process group, SIGKILL 2 s after the first SIGTERM it was ever sent by
-    /// this request or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
+    /// this request, by [`Request::BeginEndProcess`] or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
     EndProcess {
         /// The program; one that is unknown has ended already.
         handle: u64,

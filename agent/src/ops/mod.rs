@@ -67,6 +67,7 @@ pub(crate) fn handle(session: &mut Session, request: Request) -> Result<Response
         Request::SignalProcess { handle, signal } => started::signal(session, handle, signal),
         Request::WriteStdin { handle } => started::write_stdin(session, handle),
         Request::CloseStdin { handle } => started::close_stdin(session, handle),
+        Request::BeginEndProcess { handle } => started::begin_end(session, handle),
         Request::EndProcess { handle } => started::end(session, handle),
         Request::SignalProcesses { signal } => started::signal_all(session, signal),
         Request::JoinProcesses => started::join(session),

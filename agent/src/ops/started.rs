@@ -152,6 +152,13 @@ pub(super) fn close_stdin(session: &Session, handle: u64) -> Result<Response, Fa
     Ok(Response::Done)
 }
 
+pub(super) fn begin_end(session: &Session, handle: u64) -> Result<Response, Failure> {
+    if let Some(program) = session.agent.programs.get(handle) {
+        program.end();
+    }
+    Ok(Response::Done)
+}
+
 pub(super) fn end(session: &Session, handle: u64) -> Result<Response, Failure> {
     if let Some(program) = session.agent.programs.get(handle) {
         program.end();

@@ -1,6 +1,7 @@
 //! The client against the real agent, whose sessions need no more than a socket, and against peers that lie.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,30 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client of a real agent session, which runs on a thread of this process and ends with the client.
 pub(crate) fn agent() -> GuestClient {
-    let (host, guest) = UnixStream::pair().expect("a pair of sockets");
-    thread::spawn(move || {
-        let agent = Agent::new(None).expect("an agent");
-        // The client's end closing the session is no failure; anything else shows in the client's test.
-        let _ = Session::open(guest.into(), &agent).and_then(Session::run);
-    });
-    GuestClient::handshake(Box::new(host), LIMIT).expect("a welcome")
+    LocalAgent::default().session()
+}
+
+/// A real agent in this process, with any number of sessions.
+#[derive(Clone)]
+pub(crate) struct LocalAgent(Arc<Agent>);
+
+impl Default for LocalAgent {
+    fn default() -> LocalAgent {
+        LocalAgent(Arc::new(Agent::new(None).expect("an agent")))
+    }
+}
+
+impl LocalAgent {
+    /// A further session, on a thread that ends with the client.
+    pub(crate) fn session(&self) -> GuestClient {
+        let (host, guest) = UnixStream::pair().expect("a pair of sockets");
+        let agent = Arc::clone(&self.0);
+        thread::spawn(move || {
+            // The client's end closing the session is no failure; anything else shows in the client's test.
+            let _ = Session::open(guest.into(), &agent).and_then(Session::run);
+        });
+        GuestClient::handshake(Box::new(host), LIMIT).expect("a welcome")
+    }
 }
 
 /// A client whose peer, once welcomed, is `peer`.

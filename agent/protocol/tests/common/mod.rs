@@ -103,6 +103,7 @@ fn requests() -> Vec<Request> {
         },
         Request::WriteStdin { handle: 1 },
         Request::CloseStdin { handle: 1 },
+        Request::BeginEndProcess { handle: 1 },
         Request::EndProcess { handle: 1 },
         Request::SignalProcesses { signal: -1 },
         Request::JoinProcesses,
@@ -185,7 +186,9 @@ fn requests() -> Vec<Request> {
             Request::Stat { .. } | Request::Syscall(_) | Request::Shutdown { .. } => {}
             Request::Start(_) | Request::WaitProcess(_) | Request::ProcessState { .. } => {}
             Request::SignalProcess { .. } | Request::WriteStdin { .. } | Request::CloseStdin { .. } => {}
-            Request::EndProcess { .. } | Request::SignalProcesses { .. } | Request::JoinProcesses => {}
+            Request::BeginEndProcess { .. }
+            | Request::EndProcess { .. }
+            | Request::SignalProcesses { .. } | Request::JoinProcesses => {}
             Request::OpenFile(_) | Request::ReadFd { .. } | Request::WriteFd { .. } => {}
             Request::SeekFd { .. } | Request::CloseFd { .. } | Request::ListDir { .. } => {}
             Request::MakeDir { .. } | Request::Unlink { .. } | Request::Rename { .. } => {}

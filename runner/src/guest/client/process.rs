@@ -266,7 +266,7 @@ impl GuestClient {
 
     /// Tells a started program to end, and does not wait; [`end_process`](Self::end_process) does that later.
     pub fn begin_end_process(&mut self, handle: u64) -> Result<(), GuestError> {
-        self.signal_process(handle, SIGTERM)
+        self.done(Request::BeginEndProcess { handle })
     }
 
     /// Ends a started program: SIGTERM to its process group, SIGKILL after 2 s.
