@@ -77,9 +77,8 @@ impl Daemon {
                     proc: self.proc.clone(),
                     listener: listener.take(),
                 };
-                let keep = move || duties.agent.keeper.run(&duties);
-                match thread::Builder::new().name("keeper".to_owned()).spawn(keep) {
-                    Ok(_) => self.listener = Listener::GivenAway,
+                match duties.start() {
+                    Ok(()) => self.listener = Listener::GivenAway,
                     Err(error) => say!("cannot start a thread: {error}"),
                 }
             }
@@ -152,10 +151,19 @@ fn has_vsock(proc: &OwnedFd) -> bool {
 }
 
 /// What the keeper does in a guest.
-struct Keeping {
-    agent: Arc<Agent>,
-    proc: Option<Arc<OwnedFd>>,
-    listener: Option<OwnedFd>,
+pub(crate) struct Keeping {
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) proc: Option<Arc<OwnedFd>>,
+    pub(crate) listener: Option<OwnedFd>,
+}
+
+impl Keeping {
+    /// Starts the keeper's thread.
+    pub(crate) fn start(self) -> std::io::Result<()> {
+        let keep = move || self.agent.keeper.run(&self);
+        let thread = thread::Builder::new().name("keeper".to_owned());
+        thread.spawn(keep).map(|_| ())
+    }
 }
 
 impl Duties for Keeping {

@@ -56,6 +56,20 @@ impl InitRoot {
         Ok(InitRoot { proc, seen })
     }
 
+    /// The same for another process that has our root.
+    pub(crate) fn copy(&self) -> Result<InitRoot, Errno> {
+        let seen = *self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(InitRoot {
+            proc: fds::copy(&self.proc)?,
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// The proc file system it looks at.
+    pub(crate) fn proc(&self) -> &OwnedFd {
+        &self.proc
+    }
+
     /// Makes PID 1's root ours if it has changed since the last call. A session that may no longer look at
     /// PID 1, because it gave up its privileges, stays where it is.
     pub fn follow(&self) -> Result<(), Errno> {

@@ -12,18 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use provium_protocol::{
-    Frame, FrameError, Hello, MAGIC, OpError, Reply, Request, VERSION, read_frame, write_frame,
+    AGENT_PORT, Frame, FrameError, Hello, MAGIC, OpError, Reply, Request, VERSION, read_frame, write_frame,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 use crate::console::say;
+use crate::follow::{self, Source};
 use crate::keeper::Keeper;
+use crate::ops::calls::Calls;
 use crate::ops::resumed::Random;
 use crate::process::table::Table;
 use crate::root::InitRoot;
-use crate::{ops, sys};
+use crate::worker::Parked;
+use crate::{fds, ops, sys};
 
 /// Why a session ended other than by the host closing it.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +59,16 @@ pub struct Agent {
     pub init_root: Option<InitRoot>,
     /// Programs that sessions have started.
     pub(crate) programs: Table,
+    /// System calls that sessions have started.
+    pub(crate) calls: Calls,
+    /// Connections that wait for a worker.
+    pub(crate) parked: Parked,
     /// What a resume needs.
     pub(crate) random: Random,
+    /// The port that further sessions come in by.
+    pub(crate) port: u32,
+    /// It is not the machine's first agent.
+    pub(crate) is_worker: bool,
     sessions: AtomicU64,
 }
 
@@ -68,14 +79,26 @@ impl Agent {
             keeper: Keeper::new()?,
             init_root,
             programs: Table::default(),
+            calls: Calls::default(),
+            parked: Parked::default(),
             random: Random::default(),
+            port: AGENT_PORT,
+            is_worker: false,
             sessions: AtomicU64::new(0),
+        })
+    }
+
+    /// The agent of a worker that is a process of its own.
+    pub(crate) fn of_worker(init_root: Option<InitRoot>, port: u32) -> Result<Agent, Errno> {
+        Ok(Agent {
+            port,
+            is_worker: true,
+            ..Agent::new(init_root)?
         })
     }
 }
 
 /// A connection on which the agent has said hello. What it has started and opened ends with it.
-#[derive(Debug)]
 pub struct Session {
     pub(crate) stream: File,
     pub(crate) agent: Arc<Agent>,
@@ -85,17 +108,39 @@ pub struct Session {
     pub(crate) files: BTreeSet<RawFd>,
     /// Memory that requests share, empty until one needs it.
     pub(crate) scratch: Vec<u8>,
+    then: Option<Then>,
+}
+
+/// What follows the reply that is about to be sent.
+pub(crate) enum Then {
+    /// The end of the machine.
+    ShutDown { reboot: bool },
+    /// A stream on this connection.
+    Follow(Box<dyn Source + Send>),
+    /// Nothing: the connection has been parked.
+    Leave,
 }
 
 impl Session {
     fn new(stream: OwnedFd, agent: &Arc<Agent>) -> Session {
         Session {
-            stream: File::from(stream),
+            stream: File::from(fds::moved(stream)),
             agent: agent.clone(),
             id: agent.sessions.fetch_add(1, Ordering::Relaxed),
             files: BTreeSet::new(),
             scratch: Vec::new(),
+            then: None,
         }
+    }
+
+    /// One in which both sides have greeted.
+    pub(crate) fn greeted(stream: OwnedFd, agent: &Arc<Agent>) -> Session {
+        Session::new(stream, agent)
+    }
+
+    /// Lets something follow the reply to the request that is being handled.
+    pub(crate) fn then(&mut self, then: Then) {
+        self.then = Some(then);
     }
 
     /// Says hello.
@@ -123,10 +168,21 @@ impl Session {
     }
 
     /// Does what the host asks for until it closes the session.
-    fn serve(&mut self) -> Result<(), SessionError> {
+    pub(crate) fn serve(mut self) -> Result<(), SessionError> {
         loop {
             match read_frame(&mut self.stream) {
-                Ok(Frame::Request(request)) => self.answer(request)?,
+                Ok(Frame::Request(request)) => {
+                    self.answer(request)?;
+                    match self.then.take() {
+                        None => {}
+                        Some(Then::ShutDown { reboot }) => self.agent.keeper.shut_down(reboot),
+                        // There is nothing to come back for: the host hangs up when it has had enough.
+                        Some(Then::Follow(mut source)) => {
+                            return follow::run(&mut self.stream, &mut *source);
+                        }
+                        Some(Then::Leave) => return Ok(()),
+                    }
+                }
                 Ok(other) => return Err(unexpected(&other, "a request")),
                 Err(FrameError::Closed) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -140,20 +196,12 @@ impl Session {
         {
             say!("cannot follow PID 1 to its new root: {}", ops::errno_text(error));
         }
-        let shutdown = match &request {
-            Request::Shutdown { reboot } => Some(*reboot),
-            _ => None,
-        };
         let reply = match ops::handle(self, request) {
             Ok(response) => Ok(response),
             Err(ops::Failure::Op(error)) => Err(error),
             Err(ops::Failure::Session(error)) => return Err(error),
         };
-        self.reply(reply)?;
-        if let Some(reboot) = shutdown {
-            self.agent.keeper.shut_down(reboot);
-        }
-        Ok(())
+        self.reply(reply)
     }
 
     fn reply(&mut self, reply: Reply) -> Result<(), SessionError> {
@@ -172,6 +220,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         ops::started::end_all(&self.agent, self.id);
         ops::files::close_all(&self.files);
+        self.agent.calls.forget(self.id);
     }
 }
 

@@ -14,9 +14,10 @@ fn last_error() -> Errno {
 /// Forks; `None` in the child.
 ///
 /// # Safety
-/// The process has a single thread, so that the child finds no lock held by a thread it does not have.
+/// The child must use no lock that another thread may hold at this moment: it does not have that thread. Those of the C
+/// library are taken care of.
 pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: the caller upholds that there is one thread.
+    // SAFETY: the caller upholds that the child needs no lock of another thread.
     match unsafe { libc::fork() } {
         -1 => Err(last_error()),
         pid => Ok(Pid::from_raw(pid)),
@@ -97,5 +98,34 @@ pub(crate) fn timespec(time: std::time::Duration) -> rustix::event::Timespec {
     rustix::event::Timespec {
         tv_sec: time.as_secs().cast_signed(),
         tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+/// Closes all descriptors from `first` on but those of `kept`.
+pub(crate) fn close_from(first: i32, kept: &[i32]) {
+    let mut kept: Vec<i32> = kept.iter().copied().filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().map(Some).chain([None]) {
+        let to = fd.map_or(i32::MAX, |fd| fd - 1);
+        if from <= to {
+            close_range(from, to);
+        }
+        from = fd.map_or(to, |fd| fd + 1);
+    }
+}
+
+fn close_range(from: i32, to: i32) {
+    // SAFETY: who calls this has given up what is in the range; a number that is not open is no failure.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, from, to, 0) == 0 {
+            return;
+        }
+        // A kernel before 5.9: there is nothing beyond the limit on their number.
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
+        for fd in from..to.saturating_add(1).min(most) {
+            libc::close(fd);
+        }
     }
 }

@@ -15,6 +15,9 @@ use crate::fds;
 /// The host's context id.
 const HOST_CID: u32 = libc::VMADDR_CID_HOST;
 
+/// For [`listen`]: a port that the kernel picks.
+pub(crate) const ANY_PORT: u32 = libc::VMADDR_PORT_ANY;
+
 /// A vsock address.
 struct Address {
     cid: u32,
@@ -78,9 +81,21 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno>
     })
 }
 
+/// The port a socket listens on; 0 where the kernel does not say.
+pub(crate) fn port_of(listener: &OwnedFd) -> u32 {
+    let address = rustix::net::getsockname(listener).ok();
+    address
+        .and_then(|address| vsock_address(&address))
+        .map_or(0, |address| address.svm_port)
+}
+
 fn cid(peer: &rustix::net::SocketAddrAny) -> Option<u32> {
-    let whole = peer.address_family() == AddressFamily::VSOCK
-        && peer.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
+    vsock_address(peer).map(|address| address.svm_cid)
+}
+
+fn vsock_address(address: &rustix::net::SocketAddrAny) -> Option<libc::sockaddr_vm> {
+    let whole = address.address_family() == AddressFamily::VSOCK
+        && address.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
     // SAFETY: the kernel filled in a whole sockaddr_vm, as family and length say; the read needs no alignment.
-    whole.then(|| unsafe { peer.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() }.svm_cid)
+    whole.then(|| unsafe { address.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() })
 }

@@ -4,6 +4,7 @@
 //! [`Failure`]. Absent on purpose: replies; the session sends them, so that no op can send two or none.
 
 mod body;
+pub(crate) mod calls;
 mod exec;
 pub(crate) mod files;
 mod folders;
@@ -18,10 +19,11 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 
-use provium_protocol::{FrameError, OpError, Request, Response};
+use provium_protocol::{Follow, FrameError, OpError, Request, Response};
 use rustix::io::Errno;
 
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, Then};
+use crate::{follow, worker};
 
 /// Why there is no response.
 #[derive(Debug)]
@@ -53,8 +55,14 @@ impl From<FrameError> for Failure {
 /// Does what is asked for.
 pub(crate) fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> {
     match request {
-        // The session starts the shutdown when the reply is out.
-        Request::Ping | Request::Shutdown { .. } => Ok(Response::Done),
+        Request::Ping => Ok(Response::Done),
+        Request::Shutdown { .. } if session.agent.is_worker => {
+            Err(impossible("a worker cannot end the machine; ask the agent itself").into())
+        }
+        Request::Shutdown { reboot } => {
+            session.then(Then::ShutDown { reboot });
+            Ok(Response::Done)
+        }
         Request::Exec(exec) => exec::exec(session, exec),
         Request::ReadFile { path } => read_file::read_file(session, &path),
         Request::WriteFile { path, perm } => write_file::write_file(session, &path, perm),
@@ -80,8 +88,31 @@ pub(crate) fn handle(session: &mut Session, request: Request) -> Result<Response
         Request::MakeDir { path, parents, perm } => Ok(folders::make(&path, parents, perm)?),
         Request::Unlink { path } => Ok(folders::unlink(&path)?),
         Request::Rename { from, to } => Ok(folders::rename(&from, &to)?),
-        other => Err(impossible(format!("not done yet: {other:?}")).into()),
+        Request::StartSyscall(call) => Ok(calls::start(session, call)?),
+        Request::WaitSyscall { handle, timeout_ms } => calls::wait(session, handle, timeout_ms),
+        Request::Follow(what) => follow(session, what),
+        Request::Park => {
+            let ticket = session.agent.parked.park(&session.stream);
+            let ticket = ticket.map_err(|errno| failed("keep the connection for a worker", errno))?;
+            session.then(Then::Leave);
+            Ok(Response::Parked { ticket })
+        }
+        Request::SpawnWorker { ticket, thread } => Ok(worker::spawn(session, ticket, thread)?),
     }
+}
+
+/// Begins a stream.
+fn follow(session: &mut Session, what: Follow) -> Result<Response, Failure> {
+    let source = match what {
+        Follow::File { path, start } => follow::file(&path, start)?,
+        Follow::Fd { fd } => follow::fd(fd)?,
+        Follow::Output { handle, stderr, from } => {
+            follow::output(&started::find(session, handle)?, stderr, from)?
+        }
+    };
+    let offset = source.offset();
+    session.then(Then::Follow(source));
+    Ok(Response::Following { offset })
 }
 
 /// The error of a kernel call: what was tried, then the kernel's words.

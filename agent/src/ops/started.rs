@@ -142,8 +142,11 @@ fn give(program: &Arc<Program>, body: &mut Body<'_>) -> Result<u64, Failure> {
             queued = program.give(Vec::new()).map_err(refused)?;
         }
     }
-    // A body without a byte asks whether it could be written to.
-    program.give(Vec::new()).map_err(refused)?;
+    // A body without a byte asks whether it could be written to. Behind other bytes that would be one question too
+    // many: whoever has had what it wanted may be gone.
+    if bytes == 0 {
+        program.give(Vec::new()).map_err(refused)?;
+    }
     Ok(bytes)
 }
 
@@ -231,7 +234,7 @@ fn wait_until(
     }
 }
 
-fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failure> {
+pub(super) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failure> {
     let program = session.agent.programs.get(handle);
     program.ok_or_else(|| {
         impossible(format!(

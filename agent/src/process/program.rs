@@ -61,7 +61,8 @@ enum Order {
         done: Sender<Result<bool, Errno>>,
     },
     TimeOut,
-    EndBy(Instant),
+    /// SIGTERM now, and SIGKILL at that time. In one: the program may be gone between two orders.
+    End { kill_at: Instant },
 }
 
 /// How a program is doing.
@@ -149,10 +150,10 @@ impl Program {
 
     /// Begins to end it: SIGTERM to its group now, SIGKILL two seconds after the first SIGTERM.
     pub(crate) fn end(&self) {
-        // Whether it can be sent does not matter: SIGKILL comes as well.
-        let _ = self.signal_group(libc::SIGTERM);
-        let since = self.state().first_term.unwrap_or_else(Instant::now);
-        self.order(Order::EndBy(since + TERM_GRACE));
+        let since = *self.state().first_term.get_or_insert_with(Instant::now);
+        self.order(Order::End {
+            kill_at: since + TERM_GRACE,
+        });
     }
 
     /// Bytes that wait to be taken from its standard input, this piece included.
@@ -303,7 +304,11 @@ impl Peer for Keeping {
                     let _ = done.send(result);
                 }
                 Order::TimeOut => run.time_out(),
-                Order::EndBy(at) => run.end_by(at),
+                Order::End { kill_at } => {
+                    // Whether it can be sent does not matter: SIGKILL comes as well.
+                    let _ = run.signal_group(libc::SIGTERM);
+                    run.end_by(kill_at);
+                }
             }
         }
         Ok(())
