@@ -62,22 +62,25 @@ local function try(kind, name, fn, object, ...)
   end
 end
 
--- Calls every method that the object has; returns how many it has.
-local function attack(kind, object, without)
+-- Calls every method that the object has, with all that is strange or only now and then with some of it; returns how many
+-- methods it has.
+local function attack(kind, object, without, now_and_then)
   local count = 0
   for _, name in ipairs(sorted) do
     local has, fn = pcall(function() return object[name] end)
     if has and type(fn) == "function" and not (without and without[name]) then
       count = count + 1
-      for _, value in ipairs(strange) do
+      for at, value in ipairs(strange) do
+        if now_and_then and at % 20 ~= 0 then goto next end
         try(kind, name, fn, object, value)
         -- On what is no object of this kind at all.
         if value ~= provium then
           local ok, err = pcall(fn, value)
           assert(not ok and type(err) == "string", kind .. "." .. name .. " takes anything before the colon")
         end
+        ::next::
       end
-      for _ = 1, few[name] and 0 or 25 do
+      for _ = 1, (few[name] or now_and_then) and 0 or 25 do
         local args = {}
         for at = 1, random(4) do args[at] = pick() end
         try(kind, name, fn, object, table.unpack(args))
@@ -144,7 +147,7 @@ test("what ends a VM", function(t)
   local other = provium:vm("other", "small"):boot()
   local all = {}
   for name in pairs(names) do all[name] = not ends[name] end
-  t:assert(attack("vm", other, all) >= 9)
+  t:assert(attack("vm", other, all, true) >= 9)
   t:assert_eq(vm:run("echo well").stdout, "well\n")
   other:close()
 end)
