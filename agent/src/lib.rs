@@ -20,6 +20,7 @@ pub mod keeper;
 pub mod power;
 pub mod root;
 pub mod session;
+pub mod vsock;
 
 mod console;
 mod fds;
@@ -27,7 +28,6 @@ mod follow;
 mod ops;
 mod process;
 mod sys;
-mod vsock;
 mod worker;
 
 pub use session::{Agent, Session, SessionError};

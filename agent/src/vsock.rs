@@ -51,7 +51,7 @@ fn socket() -> Result<OwnedFd, Errno> {
 }
 
 /// Connects to the host's port; `AFNOSUPPORT` where the kernel has no vsock yet, `NODEV` where it has no device.
-pub(crate) fn connect(port: u32) -> Result<OwnedFd, Errno> {
+pub fn connect(port: u32) -> Result<OwnedFd, Errno> {
     let socket = socket()?;
     rustix::net::connect(&socket, &Address { cid: HOST_CID, port })?;
     Ok(socket)

@@ -10,6 +10,8 @@ mod disks;
 mod error;
 mod exchange;
 mod fixtures;
+#[cfg(test)]
+mod hostile;
 mod ready;
 mod resume;
 mod stream;

@@ -24,7 +24,7 @@ impl GuestClient {
         let request = Request::ReadFile { path };
         let response = self
             .exchange
-            .request(request, None, None, &mut |channel, bytes| {
+            .request_for(request, None, None, u64::MAX, &mut |channel, bytes| {
                 // What cannot be kept is read all the same: the session goes on.
                 if written.is_ok() {
                     written = to.write_all(bytes);

@@ -12,7 +12,7 @@ mod syscall;
 mod worker;
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use provium_protocol::{
     Frame, Hello, MAGIC, Refused, Request, Response, Resumed, VERSION, Welcome, read_frame, write_frame,
@@ -22,17 +22,19 @@ pub use self::batch::{BatchAnswer, BatchOp};
 pub use self::follow::{Came, Following};
 pub use self::process::{EnvVar, ExecOutcome, ExecSpec, Piece, Started, Waited};
 pub use self::worker::{Parked, Spawned};
-use super::error::{GuestError, from_frame};
+use super::error::{GuestError, beginning, from_frame};
 use super::exchange::{Exchange, no_data};
-use super::stream::Stream;
+use super::stream::{Stream, Within};
 
-/// How long past a request's own timeout its answer may take before the agent counts as lost.
+/// The grace of every session.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// A session with an agent.
 pub struct GuestClient {
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     pid: u32,
+    /// How long past a request's own timeout its answer may take before the agent counts as lost.
+    pub(super) grace: Duration,
     /// Programs that were started here and are not known to be gone.
     started: std::collections::BTreeSet<u64>,
 }
@@ -51,8 +53,10 @@ impl GuestClient {
     pub fn handshake(stream: Box<dyn Stream>, limit: Duration) -> Result<GuestClient, GuestError> {
         let mut stream = stream;
         let limit = Some(limit);
-        stream.set_read_timeout(limit).map_err(GuestError::Lost)?;
-        let hello = match read_frame(&mut stream).map_err(|error| from_frame(error, limit))? {
+        stream.set_write_timeout(limit).map_err(GuestError::Lost)?;
+        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut reader = Within::new(&mut *stream, until).map_err(GuestError::Lost)?;
+        let hello = match read_frame(&mut reader).map_err(|error| from_frame(error, limit))? {
             Frame::Hello(hello) => hello,
             other => {
                 return Err(GuestError::Stranger(format!(
@@ -76,6 +80,7 @@ impl GuestClient {
         Ok(GuestClient {
             exchange: Exchange::new(stream),
             pid: hello.pid,
+            grace: GRACE,
             started: Default::default(),
         })
     }
@@ -86,6 +91,7 @@ impl GuestClient {
         GuestClient {
             exchange: Exchange::resumed(stream, owed),
             pid,
+            grace: GRACE,
             started: Default::default(),
         }
     }
@@ -168,11 +174,11 @@ fn objection(hello: &Hello) -> Option<GuestError> {
     if hello.magic != MAGIC {
         return Some(GuestError::Stranger(format!(
             "it introduced itself as {:?}",
-            hello.magic
+            beginning(&hello.magic, 40)
         )));
     }
     (hello.version != VERSION).then(|| GuestError::Version {
         theirs: hello.version,
-        build: hello.build.clone(),
+        build: beginning(&hello.build, 40),
     })
 }

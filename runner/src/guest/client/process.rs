@@ -11,7 +11,7 @@ use provium_protocol::{
 };
 use serde_bytes::ByteBuf;
 
-use super::{GRACE, GuestClient};
+use super::GuestClient;
 use crate::guest::GuestError;
 
 /// Name and value of an environment variable.
@@ -148,7 +148,7 @@ impl GuestClient {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut input = spec.stdin.as_deref();
         let body = input.as_mut().map(|stdin| stdin as &mut (dyn Read + Send));
-        let limit = spec.timeout.map(|limit| limit.saturating_add(GRACE));
+        let limit = spec.timeout.map(|limit| limit.saturating_add(self.grace));
         let response = self
             .exchange
             .request(request, body, limit, &mut collect(&mut stdout, &mut stderr))?;
@@ -210,7 +210,7 @@ impl GuestClient {
             from,
         });
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let limit = limit.map(|limit| limit.saturating_add(GRACE));
+        let limit = limit.map(|limit| limit.saturating_add(self.grace));
         let response = self
             .exchange
             .request(request, None, limit, &mut collect(&mut stdout, &mut stderr))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use provium_protocol::{Request, Response, Syscall};
 
 use super::process::millis;
-use super::{GRACE, GuestClient, Started};
+use super::{GuestClient, Started};
 use crate::guest::GuestError;
 use crate::guest::exchange::no_data;
 
@@ -37,7 +37,7 @@ impl GuestClient {
             handle,
             timeout_ms: limit.map(millis),
         };
-        let limit = limit.map(|limit| limit.saturating_add(GRACE));
+        let limit = limit.map(|limit| limit.saturating_add(self.grace));
         match self.exchange.request(request, None, limit, &mut no_data)? {
             Response::Running => Ok(None),
             response => self.is_result(response, sizes).map(Some),

@@ -13,6 +13,18 @@ use mlua::{Lua, Table, Value};
 use crate::lua::globals::GLOBALS;
 use crate::lua::kinds::{Described, Entry, kinds};
 
+/// `prefix:name` of every method there is.
+pub(super) fn registered() -> BTreeSet<String> {
+    kinds()
+        .iter()
+        .flat_map(|kind| {
+            kind.methods
+                .iter()
+                .map(|method| format!("{}:{}", kind.prefix, method.name))
+        })
+        .collect()
+}
+
 /// A part of the reference.
 struct Part {
     page: String,
