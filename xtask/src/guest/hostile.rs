@@ -20,7 +20,13 @@ pub(crate) fn archive() -> Result<Vec<u8>> {
     let folder = workspace::root().join("target/hostile-agent");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--locked", "--package", "provium-hostile-agent"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "provium-hostile-agent",
+        ])
         .args(["--profile", "agent", "--target", TARGET, "--target-dir"])
         .arg(&folder)
         .current_dir(workspace::root())
