@@ -211,11 +211,11 @@ fn errors_name_what_they_saw() {
     assert_eq!(refusal(&[0, 0, 0, 2, 99, 0]), "unknown frame kind 99 (length 2)");
     assert_eq!(
         refusal(&[255; 6]),
-        "a frame of 4294967299 bytes is over the limit of 1048576"
+        "a frame of 4294967299 bytes is over the limit of 34603008"
     );
     assert_eq!(
-        refusal(&[0, 16, 0, 0]),
-        "a frame of 1048580 bytes is over the limit of 1048576"
+        refusal(&[2, 16, 0, 0]),
+        "a frame of 34603012 bytes is over the limit of 34603008"
     );
     assert_eq!(
         refusal(&[0, 0, 0, 3, 7, 0, 0]),
