@@ -17,7 +17,7 @@ use crate::console::say;
 use crate::keeper::Duties;
 use crate::root::InitRoot;
 use crate::session::{Agent, Session, SessionError};
-use crate::{ops, power, sys, vsock};
+use crate::{fds, ops, power, sys, vsock};
 
 /// First and longest pause between two attempts to reach the host.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<Own
     });
     Daemon {
         agent: Arc::new(agent),
-        proc: proc.map(Arc::new),
+        proc: proc.map(|proc| Arc::new(fds::moved(proc))),
         listener: Listener::None,
         ready,
     }
@@ -77,9 +77,8 @@ impl Daemon {
                     proc: self.proc.clone(),
                     listener: listener.take(),
                 };
-                let keep = move || duties.agent.keeper.run(&duties);
-                match thread::Builder::new().name("keeper".to_owned()).spawn(keep) {
-                    Ok(_) => self.listener = Listener::GivenAway,
+                match duties.start() {
+                    Ok(()) => self.listener = Listener::GivenAway,
                     Err(error) => say!("cannot start a thread: {error}"),
                 }
             }
@@ -87,7 +86,7 @@ impl Daemon {
                 // Nothing is ever written to it: PID 1 closes its end, or has ended.
                 let _ = rustix::io::read(&ready, &mut [0; 1]);
             }
-            ops::resumed::prepare();
+            self.agent.random.prepare();
             if let Err(error) = session.and_then(Session::run) {
                 say!("the session with the host ended: {error}");
                 if matches!(error, SessionError::Refused(_) | SessionError::Version(_)) {
@@ -152,10 +151,19 @@ fn has_vsock(proc: &OwnedFd) -> bool {
 }
 
 /// What the keeper does in a guest.
-struct Keeping {
-    agent: Arc<Agent>,
-    proc: Option<Arc<OwnedFd>>,
-    listener: Option<OwnedFd>,
+pub(crate) struct Keeping {
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) proc: Option<Arc<OwnedFd>>,
+    pub(crate) listener: Option<OwnedFd>,
+}
+
+impl Keeping {
+    /// Starts the keeper's thread.
+    pub(crate) fn start(self) -> std::io::Result<()> {
+        let keep = move || self.agent.keeper.run(&self);
+        let thread = thread::Builder::new().name("keeper".to_owned());
+        thread.spawn(keep).map(|_| ())
+    }
 }
 
 impl Duties for Keeping {

@@ -1,5 +1,5 @@
 //! What must go on when no session does: a thread that accepts sessions, empties the pipes of processes left
-//! in the background, and ends the machine.
+//! in the background, waits for processes that nobody else waits for, and ends the machine.
 //!
 //! It is started before any session runs a request, so it keeps the privileges the agent began with whatever a
 //! test's system calls do to their own thread. Enters: errands from any thread, connections. Leaves: sessions,
@@ -13,7 +13,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::PipeFlags;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use crate::fds;
 
 /// Most pipes kept open; beyond it the oldest is closed.
 const MAX_PIPES: usize = 256;
@@ -29,6 +32,7 @@ pub struct Keeper {
 #[derive(Debug)]
 enum Errand {
     Empty(OwnedFd),
+    Reap(OwnedFd),
     ShutDown { reboot: bool },
 }
 
@@ -45,7 +49,7 @@ pub trait Duties {
 impl Keeper {
     /// An empty inbox.
     pub fn new() -> Result<Keeper, Errno> {
-        let wake = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let wake = fds::pipe(PipeFlags::NONBLOCK)?;
         Ok(Keeper {
             errands: Mutex::new(Vec::new()),
             wake,
@@ -55,6 +59,11 @@ impl Keeper {
     /// Reads the pipe to its end and throws away what comes. The descriptor does not block.
     pub(crate) fn empty(&self, pipe: OwnedFd) {
         self.send(Errand::Empty(pipe));
+    }
+
+    /// Takes the status of a process, given by its pidfd, when it has ended.
+    pub(crate) fn reap(&self, pidfd: OwnedFd) {
+        self.send(Errand::Reap(pidfd));
     }
 
     /// Ends the machine.
@@ -74,17 +83,20 @@ impl Keeper {
     /// Does what comes in, for ever.
     pub fn run(&self, duties: &impl Duties) -> ! {
         let mut pipes = VecDeque::new();
+        let mut processes = Vec::new();
         let mut scratch = vec![0; 64 * 1024];
         loop {
-            let (woken, connection, readable) = self.wait(duties.listener(), &pipes);
+            let (woken, connection, readable) = self.wait(duties.listener(), &pipes, &processes);
             let mut index = 0;
             pipes.retain(|pipe| {
                 let look = readable.get(index).copied().unwrap_or(false);
                 index += 1;
                 !look || has_more(pipe, &mut scratch)
             });
+            // Those that have ended are the few; the others say so at once.
+            processes.retain(is_running);
             if woken {
-                self.do_errands(&mut pipes, duties);
+                self.do_errands(&mut pipes, &mut processes, duties);
             }
             if connection {
                 duties.accept();
@@ -92,13 +104,18 @@ impl Keeper {
         }
     }
 
-    /// Waits for something to do: an errand, a connection, pipes with content or at their end.
-    fn wait(&self, listener: Option<BorrowedFd<'_>>, pipes: &VecDeque<OwnedFd>) -> (bool, bool, Vec<bool>) {
+    /// Waits for something to do: an errand, a connection, pipes with content or at their end, the end of a process.
+    fn wait(
+        &self,
+        listener: Option<BorrowedFd<'_>>,
+        pipes: &VecDeque<OwnedFd>,
+        processes: &[OwnedFd],
+    ) -> (bool, bool, Vec<bool>) {
         let others = [Some(self.wake.0.as_fd()), listener];
         let mut fds: Vec<_> = others
             .into_iter()
             .flatten()
-            .chain(pipes.iter().map(|pipe| pipe.as_fd()))
+            .chain(pipes.iter().chain(processes).map(|fd| fd.as_fd()))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         if let Err(error) = poll(&mut fds, None) {
@@ -114,7 +131,7 @@ impl Keeper {
         (woken, connection, ready.collect())
     }
 
-    fn do_errands(&self, pipes: &mut VecDeque<OwnedFd>, duties: &impl Duties) {
+    fn do_errands(&self, pipes: &mut VecDeque<OwnedFd>, processes: &mut Vec<OwnedFd>, duties: &impl Duties) {
         let _ = rustix::io::read(&self.wake.0, &mut [0; 64]);
         let errands = std::mem::take(
             &mut *self
@@ -130,10 +147,20 @@ impl Keeper {
                     }
                     pipes.push_back(pipe);
                 }
+                Errand::Reap(pidfd) => processes.push(pidfd),
                 Errand::ShutDown { reboot } => duties.shut_down(reboot),
             }
         }
     }
+}
+
+/// Whether a process still runs; takes its status if not.
+fn is_running(pidfd: &OwnedFd) -> bool {
+    let look = waitid(
+        WaitId::PidFd(pidfd.as_fd()),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    );
+    matches!(look, Ok(None) | Err(Errno::INTR))
 }
 
 /// Takes what is in the pipe, once; false at its end.

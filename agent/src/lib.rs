@@ -10,7 +10,8 @@
 //! session → ops/… → reply
 //! ```
 //!
-//! Absent on purpose: an async runtime, configuration, and any state that outlives a session but the keeper's.
+//! Absent on purpose: an async runtime, configuration, and any state that outlives a session but the keeper's and
+//! the connections that wait for a worker.
 //! A session needs nothing but a connected socket, so that all of it can be tested on the host.
 
 pub mod daemon;
@@ -19,10 +20,14 @@ pub mod keeper;
 pub mod power;
 pub mod root;
 pub mod session;
+pub mod vsock;
 
 mod console;
+mod fds;
+mod follow;
 mod ops;
+mod process;
 mod sys;
-mod vsock;
+mod worker;
 
 pub use session::{Agent, Session, SessionError};

@@ -13,6 +13,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use crate::fds;
+
 /// Device, inode and mount of a directory.
 type RootId = (u32, u32, u64, u64);
 
@@ -50,7 +52,22 @@ impl InitRoot {
     /// Remembers the root that PID 1 has now, which is ours as well.
     pub fn new(proc: OwnedFd) -> Result<InitRoot, Errno> {
         let seen = Mutex::new(identify(&proc)?);
+        let proc = fds::moved(proc);
         Ok(InitRoot { proc, seen })
+    }
+
+    /// The same for another process that has our root.
+    pub(crate) fn copy(&self) -> Result<InitRoot, Errno> {
+        let seen = *self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(InitRoot {
+            proc: fds::copy(&self.proc)?,
+            seen: Mutex::new(seen),
+        })
+    }
+
+    /// The proc file system it looks at.
+    pub(crate) fn proc(&self) -> &OwnedFd {
+        &self.proc
     }
 
     /// Makes PID 1's root ours if it has changed since the last call. A session that may no longer look at

@@ -14,9 +14,10 @@ fn last_error() -> Errno {
 /// Forks; `None` in the child.
 ///
 /// # Safety
-/// The process has a single thread, so that the child finds no lock held by a thread it does not have.
+/// The child must use no lock that another thread may hold at this moment: it does not have that thread. Those of the C
+/// library are taken care of.
 pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: the caller upholds that there is one thread.
+    // SAFETY: the caller upholds that the child needs no lock of another thread.
     match unsafe { libc::fork() } {
         -1 => Err(last_error()),
         pid => Ok(Pid::from_raw(pid)),
@@ -80,5 +81,107 @@ pub(crate) fn reseed_random(random: &std::fs::File) -> Result<(), Errno> {
     match unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) } {
         0 => Ok(()),
         _ => Err(last_error()),
+    }
+}
+
+/// Sends a signal by its number to a process, or, by a negative one, to a process group. Signal 0 only looks.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: kill has no memory effects here.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+/// A length of time as the kernel takes it.
+pub(crate) fn timespec(time: std::time::Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+/// Closes all descriptors from `first` on but those of `kept`.
+pub(crate) fn close_from(first: i32, kept: &[i32]) {
+    let mut kept: Vec<i32> = kept.iter().copied().filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().map(Some).chain([None]) {
+        let to = fd.map_or(i32::MAX, |fd| fd - 1);
+        if from <= to {
+            close_range(from, to);
+        }
+        from = fd.map_or(to, |fd| fd + 1);
+    }
+}
+
+fn close_range(from: i32, to: i32) {
+    // SAFETY: who calls this has given up what is in the range; a number that is not open is no failure.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, from, to, 0) == 0 {
+            return;
+        }
+        // A kernel before 5.9: there is nothing beyond the limit on their number.
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
+        for fd in from..to.saturating_add(1).min(most) {
+            libc::close(fd);
+        }
+    }
+}
+
+/// Whether a process group has a member that runs. One that has ended belongs to its group until its parent has waited
+/// for it, which may be never; it takes a look at `/proc` to tell.
+pub(crate) fn group_runs(group: i32) -> bool {
+    if kill(-group, 0).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return true;
+    };
+    let stats = processes
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let mut groups = stats.filter_map(|stat| running_group(&stat)).peekable();
+    // Without itself in it, it is no `/proc`.
+    groups.peek().is_none() || groups.any(|of| of == group)
+}
+
+/// The process group in a line of `/proc/PID/stat`, if the process has not ended. Its name may be anything, blanks and
+/// brackets included.
+fn running_group(stat: &str) -> Option<i32> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    (!matches!(state, "Z" | "X")).then(|| fields.nth(1)?.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_run_count() {
+        assert_eq!(running_group("12 (a) b) S 1 77 12 0"), Some(77));
+        assert_eq!(running_group("12 (x) Z 1 77 12 0"), None);
+        assert_eq!(running_group("12 (x"), None);
+    }
+
+    #[test]
+    fn a_group_runs_while_a_member_does() {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new("sleep");
+        let mut child = command.arg("1000").process_group(0).spawn().expect("a process");
+        let group = child.id().cast_signed();
+        assert!(group_runs(group));
+        child.kill().expect("killed");
+        let start = std::time::Instant::now();
+        while group_runs(group) {
+            assert!(
+                start.elapsed().as_secs() < 60,
+                "it has ended, though nobody has waited for it"
+            );
+        }
+        assert!(kill(-group, 0).is_ok(), "the group is still there");
+        child.wait().expect("its status");
     }
 }

@@ -10,8 +10,13 @@ use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::fds;
+
 /// The host's context id.
 const HOST_CID: u32 = libc::VMADDR_CID_HOST;
+
+/// For [`listen`]: a port that the kernel picks.
+pub(crate) const ANY_PORT: u32 = libc::VMADDR_PORT_ANY;
 
 /// A vsock address.
 struct Address {
@@ -35,16 +40,18 @@ unsafe impl SocketAddrArg for Address {
 }
 
 fn socket() -> Result<OwnedFd, Errno> {
-    rustix::net::socket_with(
-        AddressFamily::VSOCK,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
+    fds::own(|| {
+        rustix::net::socket_with(
+            AddressFamily::VSOCK,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+    })
 }
 
 /// Connects to the host's port; `AFNOSUPPORT` where the kernel has no vsock yet, `NODEV` where it has no device.
-pub(crate) fn connect(port: u32) -> Result<OwnedFd, Errno> {
+pub fn connect(port: u32) -> Result<OwnedFd, Errno> {
     let socket = socket()?;
     rustix::net::connect(&socket, &Address { cid: HOST_CID, port })?;
     Ok(socket)
@@ -66,15 +73,29 @@ pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
 
 /// Accepts a connection; `None` for one that does not come from the host: whoever talks to the agent is root.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
-    let (connection, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
-    Ok(peer
-        .is_some_and(|peer| cid(&peer) == Some(HOST_CID))
-        .then_some(connection))
+    // One is there, or the keeper would not have come here; it does not block.
+    fds::own(|| {
+        let (connection, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
+        let from_host = peer.is_some_and(|peer| cid(&peer) == Some(HOST_CID));
+        Ok(from_host.then_some(connection))
+    })
+}
+
+/// The port a socket listens on; 0 where the kernel does not say.
+pub(crate) fn port_of(listener: &OwnedFd) -> u32 {
+    let address = rustix::net::getsockname(listener).ok();
+    address
+        .and_then(|address| vsock_address(&address))
+        .map_or(0, |address| address.svm_port)
 }
 
 fn cid(peer: &rustix::net::SocketAddrAny) -> Option<u32> {
-    let whole = peer.address_family() == AddressFamily::VSOCK
-        && peer.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
+    vsock_address(peer).map(|address| address.svm_cid)
+}
+
+fn vsock_address(address: &rustix::net::SocketAddrAny) -> Option<libc::sockaddr_vm> {
+    let whole = address.address_family() == AddressFamily::VSOCK
+        && address.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
     // SAFETY: the kernel filled in a whole sockaddr_vm, as family and length say; the read needs no alignment.
-    whole.then(|| unsafe { peer.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() }.svm_cid)
+    whole.then(|| unsafe { address.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() })
 }

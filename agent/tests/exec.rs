@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Host, LONG, exited, program, shell};
+use common::{Host, LONG, exited, is_running, program, shell, wait_until};
 use provium_protocol::*;
 
 /// Runs a program that is expected to start; its end, output and error output.
@@ -25,19 +25,6 @@ fn fails(exec: Exec) -> OpError {
 /// The environment of a shell line, so that the child's own PATH finds the tools of this machine.
 fn variable(name: &str, value: &str) -> (serde_bytes::ByteBuf, serde_bytes::ByteBuf) {
     (name.as_bytes().to_vec().into(), value.as_bytes().to_vec().into())
-}
-
-fn is_running(pid: &str) -> bool {
-    // A zombie has no program any more, whoever fails to wait for it.
-    fs::read_link(format!("/proc/{}/exe", pid.trim())).is_ok()
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LONG, "{what}: still not so");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn count(path: &Path) -> usize {
@@ -393,7 +380,7 @@ fn a_timeout_kills_the_whole_group_and_keeps_the_output() {
     assert!(start.elapsed() < Duration::from_secs(30));
     assert_eq!(count(&pids), 3, "all three had started");
     for pid in fs::read_to_string(&pids).expect("pids").lines() {
-        wait_until("its processes are gone", || !is_running(pid));
+        wait_until("its processes are gone", || !is_running(pid.trim()));
     }
     assert_eq!(host.ask(Request::Ping).1, Ok(Response::Done));
 }
@@ -444,7 +431,7 @@ fn background_processes_do_not_hold_the_reply() {
     let seen = count(&log);
     wait_until("it goes on", || count(&log) >= seen + 20);
     let pid = fs::read_to_string(&pid).expect("its pid");
-    assert!(is_running(&pid));
+    assert!(is_running(pid.trim()));
     assert_eq!(run(program(&["kill", "-9", pid.trim()])).0, ExitStatus::Exited(0));
 }
 
@@ -495,7 +482,7 @@ fn a_host_that_goes_away_takes_its_program_along() {
     host.close()
         .expect_err("a session that ends in the middle of a request");
     for pid in fs::read_to_string(&pids).expect("pids").lines() {
-        wait_until("its processes are gone", || !is_running(pid));
+        wait_until("its processes are gone", || !is_running(pid.trim()));
     }
 }
 

@@ -229,7 +229,7 @@ fn the_child_of_a_fork_does_not_answer() {
 fn buffers_as_large_as_a_frame_come_back_or_are_refused() {
     let mut host = Host::new();
     let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(file.path(), vec![5; 2 << 20]).expect("content");
+    fs::write(file.path(), vec![5; MAX_FRAME + 1_000_000]).expect("content");
     let mut path = file.path().as_os_str().as_encoded_bytes().to_vec();
     path.push(0);
     let (fd, _) = make(&mut host, with_bufs(call(2, &[]), &[&path], &[(0, 0)]));
@@ -244,7 +244,7 @@ fn buffers_as_large_as_a_frame_come_back_or_are_refused() {
     // A request whose answer is longer than itself: the session survives, and says why.
     let many: Vec<&[u8]> = vec![b""; 3];
     let mut largest = with_bufs(call(GETPID, &[]), &many, &[]);
-    for room in (MAX_FRAME - 60)..MAX_FRAME {
+    for room in ((MAX_FRAME - 60)..MAX_FRAME).step_by(3) {
         largest.bufs[0] = vec![0; room].into();
         let mut wire = Vec::new();
         let frame = Frame::Request(Request::Syscall(largest.clone()));
@@ -263,4 +263,74 @@ fn buffers_as_large_as_a_frame_come_back_or_are_refused() {
         }
     }
     assert_eq!(host.ask(Request::Ping).1, Ok(Response::Done));
+}
+
+#[test]
+fn a_call_that_blocks_has_a_thread_of_its_own() {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let mut host = Host::new();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
+    let read = with_bufs(call(READ, &[fd, 0, 8]), &[&[0; 8]], &[(1, 0)]);
+    let (handle, tid) = match host.ask(Request::StartSyscall(read)).1 {
+        Ok(Response::Started { handle, pid }) => (handle, pid),
+        other => panic!("{other:?}"),
+    };
+    assert!(fs::exists(format!("/proc/self/task/{tid}")).expect("a look"));
+    let own = make(&mut host, call(GETTID, &[])).0;
+    assert_ne!(own, i64::from(tid), "the session goes on beside it");
+    let wait = |timeout_ms| Request::WaitSyscall { handle, timeout_ms };
+    assert_eq!(host.ask(wait(Some(0))).1, Ok(Response::Running));
+    assert_eq!(host.ask(wait(Some(20))).1, Ok(Response::Running));
+    std::io::Write::write_all(&mut writer, b"abc").expect("written");
+    let expected = Response::Syscall {
+        ret: 3,
+        bufs: vec![b"abc\0\0\0\0\0".to_vec().into()],
+    };
+    assert_eq!(host.ask(wait(None)).1, Ok(expected));
+    let error = host.refusal(wait(None));
+    let why = format!("there is no system call with handle {handle}: it has been waited for");
+    assert_eq!((error.errno, error.message), (None, why));
+
+    // What is wrong with the request itself is told as well.
+    let wrong = with_bufs(call(READ, &[]), &[], &[(9, 9)]);
+    let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(wrong)).1 else {
+        panic!("not started")
+    };
+    let error = host.refusal(Request::WaitSyscall {
+        handle,
+        timeout_ms: None,
+    });
+    assert!(error.message.starts_with("syscall: ptrs[0]"), "{}", error.message);
+}
+
+#[test]
+fn a_call_on_its_own_thread_begins_with_the_sessions_credentials() {
+    // A flag that the kernel keeps among a thread's credentials: PR_SET_KEEPCAPS, PR_GET_KEEPCAPS.
+    let mut host = Host::new();
+    assert_eq!(make(&mut host, call(157, &[8, 1])).0, 0);
+    let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(call(157, &[7]))).1 else {
+        panic!("not started")
+    };
+    let wait = Request::WaitSyscall {
+        handle,
+        timeout_ms: None,
+    };
+    let expected = Response::Syscall {
+        ret: 1,
+        bufs: Vec::new(),
+    };
+    assert_eq!(host.ask(wait).1, Ok(expected));
+    // A host that has gone does not wait for what never comes.
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
+    let read = with_bufs(call(READ, &[fd, 0, 1]), &[&[0; 1]], &[(1, 0)]);
+    let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(read)).1 else {
+        panic!("not started")
+    };
+    host.send(&Frame::Request(Request::WaitSyscall {
+        handle,
+        timeout_ms: None,
+    }));
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    host.close().expect_err("in the middle of a request");
 }

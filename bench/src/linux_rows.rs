@@ -233,6 +233,7 @@ pub(crate) fn config(artifacts: &Path) -> MachineConfig {
     MachineConfig {
         kernel: artifacts.join("vmlinux"),
         initrd: Some(artifacts.join("initrd.cpio")),
+        early_initrd: Vec::new(),
         extra_initrd: agent_archive().to_vec(),
         cmdline: with_agent("console=ttyS0 quiet"),
         memory: MEMORY,

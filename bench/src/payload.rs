@@ -60,6 +60,7 @@ pub(crate) fn boot(memory: u64) -> Result<Machine> {
     let machine = Machine::create(MachineConfig {
         kernel: file.path().to_owned(),
         initrd: None,
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: String::new(),
         memory,

@@ -66,6 +66,26 @@ pub fn agent_archive() -> &'static [u8] {
 /// # Errors
 /// [`ArchiveError`] that names the file whose path, mode or size is not possible.
 pub fn archive(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
+    write(files, true, true)
+}
+
+/// An archive of the folders that these files are in.
+///
+/// # Errors
+/// As [`archive`].
+pub fn folders(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
+    write(files, true, false)
+}
+
+/// An archive of these files, whose folders are there already.
+///
+/// # Errors
+/// As [`archive`].
+pub fn files(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
+    write(files, false, true)
+}
+
+fn write(files: &[InitramfsFile<'_>], parents: bool, contents: bool) -> Result<Vec<u8>, ArchiveError> {
     let size: usize = files.iter().map(|file| file.content.len() + 512).sum();
     let mut writer = ArchiveWriter {
         out: Vec::with_capacity(size + 512),
@@ -73,7 +93,13 @@ pub fn archive(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
         folders: BTreeSet::new(),
     };
     for file in files {
-        writer.file(file)?;
+        let name = writer.name(file)?;
+        if parents {
+            writer.parents(&name)?;
+        }
+        if contents {
+            writer.entry(&name, file.mode, ModeFileType::Regular, file.content)?;
+        }
     }
     writer.finish()
 }
@@ -85,7 +111,8 @@ struct ArchiveWriter {
 }
 
 impl ArchiveWriter {
-    fn file(&mut self, file: &InitramfsFile<'_>) -> Result<(), ArchiveError> {
+    /// The name of a file that can be in an archive.
+    fn name(&self, file: &InitramfsFile<'_>) -> Result<String, ArchiveError> {
         let name = relative(file.path).ok_or_else(|| ArchiveError::Path(file.path.to_owned()))?;
         if file.mode > 0o7777 {
             return Err(ArchiveError::Mode {
@@ -93,13 +120,17 @@ impl ArchiveWriter {
                 mode: file.mode,
             });
         }
+        Ok(name)
+    }
+
+    fn parents(&mut self, name: &str) -> Result<(), ArchiveError> {
         for (end, _) in name.match_indices('/') {
             let folder = &name[..end];
             if self.folders.insert(folder.to_owned()) {
                 self.entry(folder, 0o755, ModeFileType::Directory, &[])?;
             }
         }
-        self.entry(&name, file.mode, ModeFileType::Regular, file.content)
+        Ok(())
     }
 
     fn entry(
@@ -213,6 +244,26 @@ mod tests {
         assert_eq!(
             entries(&archive),
             expected.map(|(name, mode, content)| (name.to_owned(), mode, content))
+        );
+    }
+
+    #[test]
+    fn folders_and_files_come_apart() {
+        let files = [InitramfsFile {
+            path: "/bin/tools/one",
+            mode: 0o755,
+            content: b"x",
+        }];
+        let names = |archive: Vec<u8>| {
+            entries(&archive)
+                .into_iter()
+                .map(|entry| entry.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(folders(&files).expect("an archive")), ["bin", "bin/tools"]);
+        assert_eq!(
+            names(super::files(&files).expect("an archive")),
+            ["bin/tools/one"]
         );
     }
 

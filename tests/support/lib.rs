@@ -41,6 +41,7 @@ pub fn config() -> MachineConfig {
     MachineConfig {
         kernel: artifact("vmlinux"),
         initrd: Some(artifact("initrd.cpio")),
+        early_initrd: Vec::new(),
         extra_initrd: agent_archive().to_vec(),
         cmdline: with_agent("console=ttyS0 quiet"),
         memory: 128 << 20,
@@ -110,6 +111,7 @@ pub fn start_payload(code: &[u8]) -> Machine {
     let machine = Machine::create(MachineConfig {
         kernel: file.path().to_owned(),
         initrd: None,
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: String::new(),
         memory: 64 << 20,

@@ -126,6 +126,7 @@ fn debians_cloud_kernel_boots_and_answers() {
 #[test]
 fn the_users_initrd_keeps_its_own_init() {
     let mut guest = boot_guest(MachineConfig {
+        early_initrd: Vec::new(),
         extra_initrd: {
             let script = b"#!/bin/sh\necho \"init is $$\" >/init-ran\nexec sleep 100000\n";
             let file = provium::agent_archive::InitramfsFile {
@@ -211,6 +212,7 @@ fn what_cannot_boot_is_refused_before_anything_runs() {
     let huge = vec![0; 60 << 20];
     let error = refused(MachineConfig {
         memory: 64 << 20,
+        early_initrd: Vec::new(),
         extra_initrd: huge,
         ..config()
     });

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let machine = Machine::create(MachineConfig {
         kernel: kernel.into(),
         initrd: (initrd != "-").then(|| initrd.into()),
+        early_initrd: Vec::new(),
         extra_initrd: Vec::new(),
         cmdline: cmdline.clone(),
         memory: mib.parse::<u64>()? << 20,

@@ -24,7 +24,11 @@ pub const VERSION: u32 = 3;
 /// For each version, the hash of one encoded example of every message: what makes a test fail when the messages
 /// change and the version does not. See `tests/fingerprint.rs`.
 #[doc(hidden)]
-pub const FINGERPRINTS: &[(u32, u64)] = &[(1, 0x4655_9804_6718_47c4), (2, 0x726b_294d_3685_d446)];
+pub const FINGERPRINTS: &[(u32, u64)] = &[
+    (1, 0x4655_9804_6718_47c4),
+    (2, 0x726b_294d_3685_d446),
+    (3, 0x8813_380c_3af5_982f),
+];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;
 /// The guest's vsock port on which the agent accepts further sessions from the host.
@@ -167,8 +171,14 @@ pub enum Request {
         /// The program.
         handle: u64,
     },
+    /// Begins to end a started program as [`Request::EndProcess`] does, and does not wait: so many end in the time that
+    /// one takes. Replies `Done`.
+    BeginEndProcess {
+        /// The program; one that is unknown has ended already.
+        handle: u64,
+    },
     /// Ends a started program: SIGTERM to its process group, SIGKILL 2 s after the first SIGTERM it was ever sent by
-    /// this request or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
+    /// this request, by [`Request::BeginEndProcess`] or by [`Request::SignalProcesses`]. Replies `Done` when it is gone, and its handle with it.
     EndProcess {
         /// The program; one that is unknown has ended already.
         handle: u64,

@@ -40,6 +40,20 @@ impl<'s> Body<'s> {
         }
     }
 
+    /// All pieces at once.
+    pub(super) fn all(&mut self) -> Result<Vec<Vec<u8>>, SessionError> {
+        let mut pieces = Vec::new();
+        while let Some(piece) = self.next()? {
+            pieces.push(piece);
+        }
+        Ok(pieces)
+    }
+
+    /// The stream it comes on, to see whether the host is still there.
+    pub(super) fn stream(&self) -> &File {
+        self.stream
+    }
+
     /// Reads the rest and drops it.
     pub(super) fn drain(&mut self) -> Result<(), SessionError> {
         while self.next()?.is_some() {}

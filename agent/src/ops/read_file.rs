@@ -4,16 +4,13 @@
 //! which claim to be empty, come whole. Absent on purpose: any look at the size.
 
 use provium_protocol::{BODY, DATA_CHUNK, Response, write_data};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Failure, failed, shown};
+use super::{Failure, failed, files, shown};
 use crate::session::Session;
 
-pub(super) fn read_file(session: &mut Session<'_>, path: &[u8]) -> Result<Response, Failure> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
-        .map_err(|errno| failed(format_args!("open `{}`", shown(path)), errno))?;
+pub(super) fn read_file(session: &mut Session, path: &[u8]) -> Result<Response, Failure> {
+    let file = files::open_to_read(path)?;
     session.scratch.resize(DATA_CHUNK, 0);
     loop {
         match rustix::io::read(&file, session.scratch.as_mut_slice()) {

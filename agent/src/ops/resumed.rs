@@ -8,33 +8,39 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use provium_protocol::{OpError, Response, Resumed};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 use super::failed;
-use crate::sys;
+use crate::{fds, sys};
 
 const RANDOM: &str = "/dev/urandom";
 
-/// Opens what a resume needs while there is time. In a guest that comes out of a snapshot every page of kernel code
-/// that is run for the first time costs a page fault, and opening a file takes many.
-pub(crate) fn prepare() {
-    let _ = random();
+/// The way to the kernel's random number generator.
+#[derive(Debug, Default)]
+pub(crate) struct Random(OnceLock<Option<File>>);
+
+impl Random {
+    /// Opens it while there is time. In a guest that comes out of a snapshot every page of kernel code that is run for
+    /// the first time costs a page fault, and opening a file takes many.
+    pub(crate) fn prepare(&self) -> Option<&File> {
+        let open = || rustix::fs::openat(CWD, RANDOM, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        self.0
+            .get_or_init(|| fds::own(open).ok().map(File::from))
+            .as_ref()
+    }
 }
 
-fn random() -> Option<&'static File> {
-    static OPEN: OnceLock<Option<File>> = OnceLock::new();
-    OPEN.get_or_init(|| File::options().write(true).open(RANDOM).ok())
-        .as_ref()
-}
-
-pub(super) fn resumed(resumed: &Resumed) -> Result<Response, OpError> {
+pub(super) fn resumed(random: &Random, resumed: &Resumed) -> Result<Response, OpError> {
     if let Some(entropy) = &resumed.entropy {
         let reseed = |mut random: &File| {
             random.write_all(entropy)?;
             Ok(sys::reseed_random(random)?)
         };
-        let done = random().map_or(Err(std::io::ErrorKind::NotFound.into()), reseed);
+        let done = random
+            .prepare()
+            .map_or(Err(std::io::ErrorKind::NotFound.into()), reseed);
         done.map_err(|error: std::io::Error| {
             let errno = error
                 .raw_os_error()

@@ -1,8 +1,9 @@
 //! Stat: a file's metadata.
 
-use provium_protocol::{EntryType, OpError, Response, Stat};
+use provium_protocol::{OpError, Response, Stat};
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 
+use super::folders::entry_type;
 use super::{failed, shown};
 
 pub(super) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
@@ -13,21 +14,11 @@ pub(super) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
     };
     let stat =
         statat(CWD, path, flags).map_err(|errno| failed(format_args!("stat `{}`", shown(path)), errno))?;
-    let entry_type = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => EntryType::File,
-        FileType::Directory => EntryType::Directory,
-        FileType::Symlink => EntryType::Symlink,
-        FileType::Fifo => EntryType::Fifo,
-        FileType::Socket => EntryType::Socket,
-        FileType::BlockDevice => EntryType::BlockDevice,
-        FileType::CharacterDevice => EntryType::CharDevice,
-        FileType::Unknown => EntryType::Other,
-    };
     Ok(Response::Stat(Stat {
         size: stat.st_size.cast_unsigned(),
         mtime: stat.st_mtime,
         mtime_ns: stat.st_mtime_nsec as u32,
         perm: stat.st_mode & 0o7777,
-        entry_type,
+        entry_type: entry_type(FileType::from_raw_mode(stat.st_mode)),
     }))
 }

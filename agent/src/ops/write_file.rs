@@ -6,47 +6,26 @@
 
 use provium_protocol::Response;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::body::Body;
-use super::{Failure, failed, impossible, shown};
+use super::{Failure, failed, files, shown};
 use crate::session::Session;
 
-/// Permission bits of a new file when none are asked for.
-const DEFAULT_PERM: u32 = 0o644;
-
-pub(super) fn write_file(
-    session: &mut Session<'_>,
-    path: &[u8],
-    perm: Option<u32>,
-) -> Result<Response, Failure> {
+pub(super) fn write_file(session: &mut Session, path: &[u8], perm: Option<u32>) -> Result<Response, Failure> {
     let mut body = Body::new(&mut session.stream);
-    let result = open(path, perm.unwrap_or(DEFAULT_PERM)).and_then(|file| fill(&file, path, &mut body));
+    let result = open(path, perm).and_then(|file| fill(&file, path, &mut body));
     if let Err(Failure::Op(_)) = &result {
         body.drain()?;
     }
     result.map(|bytes| Response::Written { bytes })
 }
 
-fn open(path: &[u8], perm: u32) -> Result<OwnedFd, Failure> {
-    if perm & !0o7777 != 0 {
-        return Err(impossible(format!(
-            "perm {perm:#o} for `{}` has more than 0o7777",
-            shown(path)
-        ))
-        .into());
-    }
-    let mode = Mode::from_raw_mode(perm);
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let opened = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => rustix::fs::openat(CWD, path, flags | OFlags::CREATE, mode).and_then(|file| {
-            rustix::fs::fchmod(&file, mode)?;
-            Ok(file)
-        }),
-        opened => opened,
-    };
-    opened.map_err(|errno| failed(format_args!("open `{}` to write", shown(path)), errno).into())
+fn open(path: &[u8], perm: Option<u32>) -> Result<OwnedFd, Failure> {
+    let mode = files::mode(path, perm)?;
+    files::open_or_make(path, OFlags::WRONLY | OFlags::TRUNC, mode)
+        .map_err(|errno| failed(format_args!("open `{}` to write", shown(path)), errno).into())
 }
 
 fn fill(file: &OwnedFd, path: &[u8], body: &mut Body<'_>) -> Result<u64, Failure> {

@@ -20,6 +20,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) struct Host {
     pub(crate) stream: UnixStream,
     pub(crate) hello: Hello,
+    pub(crate) shared: Arc<Agent>,
     agent: Option<JoinHandle<Result<(), SessionError>>>,
     /// What the agent asked its keeper to do to the machine: `reboot` of each shutdown.
     pub(crate) shutdowns: Receiver<bool>,
@@ -51,12 +52,27 @@ impl Duties for Machine {
 impl Host {
     /// A session that has just begun; nothing has been said to the agent.
     pub(crate) fn connect() -> Host {
-        let (stream, theirs) = UnixStream::pair().expect("a socket pair");
-        stream.set_read_timeout(Some(LONG)).expect("a timeout");
         let agent = Arc::new(Agent::new(None).expect("an agent"));
         let (ended, shutdowns) = channel();
         let keeping = agent.clone();
         thread::spawn(move || keeping.keeper.run(&Machine(Mutex::new(ended))));
+        Host::another(agent, shutdowns)
+    }
+
+    /// A further session with the same agent, in which both sides have greeted.
+    pub(crate) fn beside(&self) -> Host {
+        let mut host = Host::another(self.shared.clone(), channel().1);
+        host.send(&Frame::Welcome(Welcome { version: VERSION }));
+        host
+    }
+
+    fn another(shared: Arc<Agent>, shutdowns: Receiver<bool>) -> Host {
+        let (stream, theirs) = UnixStream::pair().expect("a socket pair");
+        // A real host is another machine: a worker made by `fork` must not have its end. It closes what lies here.
+        let stream = rustix::io::fcntl_dupfd_cloexec(&stream, 2048).expect("a copy");
+        let stream = UnixStream::from(stream);
+        stream.set_read_timeout(Some(LONG)).expect("a timeout");
+        let agent = shared.clone();
         let session = move || Session::open(OwnedFd::from(theirs), &agent).and_then(Session::run);
         let agent = thread::spawn(session);
         let mut reader = &stream;
@@ -67,6 +83,7 @@ impl Host {
         Host {
             stream,
             hello,
+            shared,
             agent: Some(agent),
             shutdowns,
         }
@@ -146,6 +163,25 @@ impl Host {
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("sent");
     }
+}
+
+/// Bytes of a path or a text, as requests have them.
+pub(crate) fn bytes(text: impl AsRef<std::ffi::OsStr>) -> serde_bytes::ByteBuf {
+    text.as_ref().as_encoded_bytes().to_vec().into()
+}
+
+/// Waits until something is so.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "{what}: still not so");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process has a program, which a zombie has not, whoever fails to wait for it.
+pub(crate) fn is_running(pid: impl std::fmt::Display) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 /// An [`Exec`] with nothing but arguments.

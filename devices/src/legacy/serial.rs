@@ -68,6 +68,20 @@ impl<W: Write + Send> SerialPort<W> {
         taken
     }
 
+    /// Types as many bytes as the receive FIFO has room for, unless others wait; returns how many those are.
+    pub fn offer(&mut self, bytes: &[u8]) -> usize {
+        self.feed();
+        if !self.input.is_empty() {
+            return 0;
+        }
+        let room = self.uart.fifo_capacity().min(bytes.len());
+        match room {
+            0 => 0,
+            // In loopback mode the UART takes nothing.
+            room => self.uart.enqueue_raw_bytes(&bytes[..room]).unwrap_or(0),
+        }
+    }
+
     /// What has to be written down of the port; what it has printed is not part of it.
     pub fn save(&self) -> SerialState {
         let uart = self.uart.state();
@@ -188,6 +202,24 @@ mod tests {
             got.push(byte[0]);
         }
         assert_eq!(got, text);
+    }
+
+    #[test]
+    fn an_offer_takes_what_the_fifo_holds_and_no_more() {
+        let mut port = SerialPort::new(Arc::new(FakeLine::default()), Vec::new());
+        let text: Vec<u8> = (0..1000u32).map(|i| i as u8).collect();
+        let taken = port.offer(&text);
+        assert!((1..=64).contains(&taken), "{taken}");
+        assert_eq!(port.offer(&text[taken..]), 0);
+        assert_eq!(
+            port.save().fifo,
+            text[..taken],
+            "what is pending is part of the state"
+        );
+        let mut byte = [0];
+        port.read(0, &mut byte);
+        assert_eq!((byte[0], port.offer(&text[taken..])), (0, 1));
+        assert_eq!(port.offer(b""), 0);
     }
 
     #[test]

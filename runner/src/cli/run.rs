@@ -22,7 +22,8 @@ use crate::report::{
 use crate::run::build::{self, BuildError};
 use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::run::journal::Journal;
-use crate::run::select::NameFilter;
+use crate::run::pool::{Limits, Pool};
+use crate::run::select::{KeyValue, NameFilter};
 use crate::run::{self, Plan};
 use crate::{emulated, fixture, lua};
 
@@ -66,6 +67,19 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let filter = NameFilter {
         substring: args.filter,
         expression: args.expression,
+        with: args
+            .tag
+            .into_iter()
+            .map(KeyValue::tag)
+            .chain(args.tag_meta)
+            .collect(),
+        without: args
+            .no_tag
+            .into_iter()
+            .map(KeyValue::tag)
+            .chain(args.no_tag_meta)
+            .collect(),
+        include_slow: args.include_slow,
     };
     let (filtered, found) = (filter.is_active(), files.len());
     let reporter = screen.reporter(args.json, settings, &around, &project);
@@ -95,6 +109,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         filter,
         config,
         fixtures: fixtures.clone(),
+        pool: Pool::of_host(&Limits {
+            memory: args.mem,
+            cpus: args.cpus,
+            overcommit: args.cpu_overcommit,
+        }),
         grace: GRACE,
         journal,
     };

@@ -23,6 +23,13 @@ pub enum GuestError {
     /// Nothing came for this long where an answer was due; the session is over.
     #[error("the guest's agent did not answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
+    /// More came than one answer may have; the session is over.
+    #[error(
+        "the guest's agent sent more than {} MiB for one answer, the most that is kept in memory; copy a larger file \
+         to the host's disk, or send output to a file in the guest",
+        .0 >> 20
+    )]
+    Endless(u64),
     /// The agent speaks another version of the protocol, so it was refused.
     #[error(
         "the guest runs an agent of protocol version {theirs} (build {build}), this provium speaks version \
@@ -47,6 +54,9 @@ pub enum GuestError {
     /// The body of the request could not be read on the host.
     #[error("reading what was to be sent failed: {0}")]
     Source(#[source] io::Error),
+    /// What the guest sent could not be written on the host.
+    #[error("writing what came failed: {0}")]
+    Target(#[source] io::Error),
 }
 
 impl GuestError {
@@ -54,7 +64,7 @@ impl GuestError {
     pub fn session_lives(&self) -> bool {
         matches!(
             self,
-            GuestError::Op(_) | GuestError::Source(_) | GuestError::TooLarge(_)
+            GuestError::Op(_) | GuestError::Source(_) | GuestError::Target(_) | GuestError::TooLarge(_)
         )
     }
 
@@ -93,5 +103,13 @@ pub(super) fn from_io(error: io::Error, limit: Option<Duration>) -> GuestError {
     match (error.kind(), limit) {
         (io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock, Some(limit)) => GuestError::Silent(limit),
         _ => GuestError::Lost(error),
+    }
+}
+
+/// What somebody not to be trusted said, cut off where it gets longer than any honest text.
+pub(super) fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -10,16 +10,23 @@ mod disks;
 mod error;
 mod exchange;
 mod fixtures;
+#[cfg(test)]
+mod hostile;
 mod ready;
 mod resume;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timeline;
 mod vm;
 mod vm_error;
+pub mod wall_clock;
 
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
-pub use client::{EnvVar, ExecOutcome, ExecSpec, GuestClient};
+pub use client::{
+    BatchAnswer, BatchOp, Came, EnvVar, ExecOutcome, ExecSpec, Following, GuestClient, Parked, Piece,
+    Spawned, Started, Waited,
+};
 pub use cmdline::with_agent;
 pub use disks::ROOTFS_DISK;
 pub use error::GuestError;
@@ -29,5 +36,6 @@ pub use fixtures::{
 pub use ready::Ready;
 pub use resume::{Arrival, ResumeError, arrival_of, reset, resume, resume_in, save};
 pub use stream::Stream;
+pub use timeline::{Moment, Timeline};
 pub use vm::Vm;
 pub use vm_error::{VmError, VmState};

@@ -1,12 +1,13 @@
 //! What a session with the agent runs over: any duplex byte stream with a read limit and a second handle.
 //!
 //! Enters: the monitor's [`VsockStream`], or a Unix socket where the agent lives in another process of this
-//! host. Leaves: [`Stream`], the little the client asks of them. Absent on purpose: how a connection comes to be.
+//! host. Leaves: [`Stream`], the little the client asks of
+//! them, and [`Within`], reads with a common deadline. Absent on purpose: how a connection comes to be.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use provium_vmm::VsockStream;
 
@@ -16,19 +17,60 @@ pub trait Stream: Read + Write + Send {
     /// [`io::ErrorKind::TimedOut`] or [`io::ErrorKind::WouldBlock`].
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Limits how long one write blocks, as the other does for reads.
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
     /// A second handle on the same connection, so that one thread writes while another reads.
     fn try_clone(&self) -> io::Result<Box<dyn Stream>>;
 
     /// What names the connection across a snapshot, where it can live on in one: the host's port and the guest's.
     fn ports(&self) -> Option<(u32, u32)>;
 
+    /// Tells the other side that nothing more will be sent to it; what it sends still comes.
+    fn finish(&self);
+
     /// Ends both directions, so that a thread blocked on the other handle comes back with an error.
     fn hang_up(&self);
+}
+
+/// Reads that all together end by a deadline, however slowly the bytes drip.
+pub(super) struct Within<'a> {
+    stream: &'a mut dyn Stream,
+    until: Option<Instant>,
+}
+
+impl<'a> Within<'a> {
+    /// Reads of `stream` up to `until`, or without an end.
+    pub(super) fn new(stream: &'a mut dyn Stream, until: Option<Instant>) -> io::Result<Within<'a>> {
+        if until.is_none() {
+            stream.set_read_timeout(None)?;
+        }
+        Ok(Within { stream, until })
+    }
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(until) = self.until {
+            let left = until.saturating_duration_since(Instant::now());
+            // Whole microseconds are what a socket can wait for; none of them would be for ever.
+            if left < Duration::from_micros(1) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
+        self.stream.read(buffer)
+    }
 }
 
 impl Stream for VsockStream {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         VsockStream::set_read_timeout(self, timeout);
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        VsockStream::set_write_timeout(self, timeout);
         Ok(())
     }
 
@@ -38,6 +80,11 @@ impl Stream for VsockStream {
 
     fn ports(&self) -> Option<(u32, u32)> {
         VsockStream::ports(self)
+    }
+
+    fn finish(&self) {
+        // Fails only where the connection is gone already.
+        let _ = VsockStream::shutdown(self, Shutdown::Write);
     }
 
     fn hang_up(&self) {
@@ -51,12 +98,21 @@ impl Stream for UnixStream {
         UnixStream::set_read_timeout(self, timeout)
     }
 
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        UnixStream::set_write_timeout(self, timeout)
+    }
+
     fn try_clone(&self) -> io::Result<Box<dyn Stream>> {
         Ok(Box::new(UnixStream::try_clone(self)?))
     }
 
     fn ports(&self) -> Option<(u32, u32)> {
         None
+    }
+
+    fn finish(&self) {
+        // As above.
+        let _ = UnixStream::shutdown(self, Shutdown::Write);
     }
 
     fn hang_up(&self) {

@@ -1,6 +1,7 @@
 //! The client against the real agent, whose sessions need no more than a socket, and against peers that lie.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,30 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client of a real agent session, which runs on a thread of this process and ends with the client.
 pub(crate) fn agent() -> GuestClient {
-    let (host, guest) = UnixStream::pair().expect("a pair of sockets");
-    thread::spawn(move || {
-        let agent = Agent::new(None).expect("an agent");
-        // The client's end closing the session is no failure; anything else shows in the client's test.
-        let _ = Session::open(guest.into(), &agent).and_then(Session::run);
-    });
-    GuestClient::handshake(Box::new(host), LIMIT).expect("a welcome")
+    LocalAgent::default().session()
+}
+
+/// A real agent in this process, with any number of sessions.
+#[derive(Clone)]
+pub(crate) struct LocalAgent(Arc<Agent>);
+
+impl Default for LocalAgent {
+    fn default() -> LocalAgent {
+        LocalAgent(Arc::new(Agent::new(None).expect("an agent")))
+    }
+}
+
+impl LocalAgent {
+    /// A further session, on a thread that ends with the client.
+    pub(crate) fn session(&self) -> GuestClient {
+        let (host, guest) = UnixStream::pair().expect("a pair of sockets");
+        let agent = Arc::clone(&self.0);
+        thread::spawn(move || {
+            // The client's end closing the session is no failure; anything else shows in the client's test.
+            let _ = Session::open(guest.into(), &agent).and_then(Session::run);
+        });
+        GuestClient::handshake(Box::new(host), LIMIT).expect("a welcome")
+    }
 }
 
 /// A client whose peer, once welcomed, is `peer`.
@@ -225,12 +243,12 @@ fn what_does_not_fit_a_request_is_refused_before_it_is_sent() {
     let error = client.syscall(big).expect_err("too large");
     assert!(matches!(error, GuestError::TooLarge(_)), "{error}");
     let many = ExecSpec {
-        argv: vec![b"x".to_vec(); 100_000],
+        argv: vec![b"x".to_vec(); 2_000_000],
         ..Default::default()
     };
     let error = client.exec(&many).expect_err("too many");
     assert!(
-        error.to_string().starts_with("100000 arguments, the most is"),
+        error.to_string().starts_with("2000000 arguments, the most is"),
         "{error}"
     );
     client.ping().expect("the session goes on");
@@ -356,4 +374,287 @@ fn a_peer_that_dies_under_a_large_body_blocks_nobody() {
         .expect_err("nonsense");
     assert!(matches!(error, GuestError::Protocol(_)), "{error}");
     assert!(started.elapsed() < Duration::from_secs(15));
+}
+
+/// A peer that reads this request and its body, then says these frames.
+fn answers(mut stream: UnixStream, wanted: &Request, say: Vec<Frame>) -> (UnixStream, Vec<u8>) {
+    let Ok(Frame::Request(got)) = read_frame(&mut stream) else {
+        panic!("a request was due");
+    };
+    assert_eq!(got, *wanted);
+    let mut body = Vec::new();
+    while got.has_body() {
+        match read_frame(&mut stream) {
+            Ok(Frame::Data { bytes, .. }) => body.extend(bytes),
+            Ok(Frame::End { .. }) => break,
+            other => panic!("{other:?} within a body"),
+        }
+    }
+    for frame in say {
+        write_frame(&mut stream, &frame).expect("a frame");
+    }
+    (stream, body)
+}
+
+fn reply(response: Response) -> Frame {
+    Frame::Reply(Ok(response))
+}
+
+fn data(channel: u8, bytes: &[u8]) -> Frame {
+    Frame::Data {
+        channel,
+        bytes: bytes.to_vec(),
+    }
+}
+
+#[test]
+fn waiting_for_a_program_says_where_its_output_belongs() {
+    let wait = |timeout_ms, kill, from| {
+        Request::WaitProcess(WaitProcess {
+            handle: 5,
+            timeout_ms,
+            kill,
+            from,
+        })
+    };
+    let state = |ended, from| reply(Response::Process(Process { pid: 77, ended, from }));
+    let mut client = with_peer(move |stream| {
+        let start = Request::Start(Exec {
+            argv: vec![b"cat".to_vec().into()],
+            env: vec![],
+            env_clear: false,
+            cwd: None,
+            has_stdin: true,
+            timeout_ms: None,
+        });
+        let started = reply(Response::Started { handle: 5, pid: 77 });
+        let (stream, body) = answers(stream, &start, vec![started]);
+        assert_eq!(body, b"first");
+        let say = vec![data(STDOUT, b"ab"), data(STDERR, b"x"), state(None, [3, 0])];
+        let (stream, _) = answers(stream, &wait(Some(10), false, [3, 0]), say);
+        let ended = Some(Exited {
+            status: ExitStatus::Exited(1),
+            duration_ns: 5,
+        });
+        answers(
+            stream,
+            &wait(None, true, [5, 1]),
+            vec![data(STDOUT, b"c"), state(ended, [5, 1])],
+        );
+    });
+    let spec = ExecSpec {
+        argv: vec![b"cat".to_vec()],
+        stdin: Some(b"first".to_vec()),
+        timeout: Some(LIMIT),
+        ..Default::default()
+    };
+    let started = client.start(&spec).expect("a start");
+    assert_eq!(started, Started { handle: 5, pid: 77 });
+    let piece = |from, bytes: &[u8]| Piece {
+        from,
+        bytes: bytes.to_vec(),
+    };
+    let limit = Some(Duration::from_millis(10));
+    let waited = client.wait_process(5, limit, false, [3, 0]).expect("a state");
+    assert_eq!(
+        (waited.ended, waited.output),
+        (None, [piece(3, b"ab"), piece(0, b"x")])
+    );
+    let waited = client.wait_process(5, None, true, [5, 1]).expect("an end");
+    assert_eq!(waited.output, [piece(5, b"c"), piece(1, b"")]);
+    assert_eq!(
+        waited.ended.map(|ended| ended.status),
+        Some(ExitStatus::Exited(1))
+    );
+}
+
+#[test]
+fn programs_of_a_session_end_together() {
+    let mut client = with_peer(|mut stream| {
+        for handle in [1, 2] {
+            let _ = read_frame(&mut stream);
+            write_frame(&mut stream, &reply(Response::Started { handle, pid: 9 })).expect("a frame");
+        }
+        let count = reply(Response::Count { count: 2 });
+        let (mut stream, _) = answers(stream, &Request::SignalProcesses { signal: 15 }, vec![count]);
+        for handle in [1, 2] {
+            let done = vec![reply(Response::Done)];
+            (stream, _) = answers(stream, &Request::EndProcess { handle }, done);
+        }
+        answers(stream, &Request::Ping, vec![reply(Response::Done)]);
+    });
+    client.end_processes().expect("there are none");
+    client.start(&shell("sleep 9")).expect("a start");
+    client.start(&shell("sleep 9")).expect("a start");
+    client.end_processes().expect("their end");
+    client.end_processes().expect("there are none any more");
+    client.ping().expect("the session goes on");
+}
+
+#[test]
+fn a_batch_is_answered_in_order_and_one_failure_stops_nothing() {
+    let mut client = with_peer(|mut stream| {
+        // All requests are here before the first is answered.
+        let mut bodies = Vec::new();
+        for at in 0..4 {
+            let Ok(Frame::Request(request)) = read_frame(&mut stream) else {
+                panic!("request {at} was due");
+            };
+            while request.has_body() {
+                match read_frame(&mut stream) {
+                    Ok(Frame::Data { bytes, .. }) => bodies.extend(bytes),
+                    _ => break,
+                }
+            }
+        }
+        assert_eq!(bodies.len(), 3_000_000);
+        let missing = OpError {
+            errno: Some(2),
+            message: "/x: No such file".to_owned(),
+        };
+        let entries = vec![DirEntry {
+            name: b"\xff".to_vec().into(),
+            entry_type: EntryType::Fifo,
+        }];
+        for frame in [
+            reply(Response::Written { bytes: 3_000_000 }),
+            Frame::Reply(Err(missing)),
+            data(BODY, &rmp_serde::to_vec(&entries).expect("plain data")),
+            reply(Response::Done),
+            data(BODY, b"content"),
+            reply(Response::Done),
+        ] {
+            write_frame(&mut stream, &frame).expect("a frame");
+        }
+    });
+    let too_large = ExecSpec {
+        argv: vec![vec![b'x'; MAX_FRAME]],
+        ..Default::default()
+    };
+    let ops = [
+        BatchOp::WriteFile(b"/a".to_vec(), vec![1; 3_000_000]),
+        BatchOp::Run(too_large),
+        BatchOp::Unlink(b"/x".to_vec()),
+        BatchOp::ListDir(b"/".to_vec()),
+        BatchOp::ReadFile(b"/a".to_vec()),
+    ];
+    let answers = client.batch(&ops).expect("answers");
+    assert_eq!(answers.len(), 5);
+    assert!(matches!(answers[0], Ok(BatchAnswer::Written(3_000_000))));
+    assert!(matches!(&answers[1], Err(GuestError::TooLarge(_))));
+    assert!(matches!(&answers[2], Err(error) if error.errno() == Some(2)));
+    assert!(matches!(&answers[3], Ok(BatchAnswer::Entries(entries)) if *entries[0].name == *b"\xff"));
+    assert!(matches!(&answers[4], Ok(BatchAnswer::Content(content)) if content == b"content"));
+}
+
+#[test]
+fn a_stream_brings_what_comes_and_goes_on_within_a_frame() {
+    let follow = Follow::Fd { fd: 3 };
+    let wanted = Request::Follow(follow.clone());
+    let (go, wait) = std::sync::mpsc::channel();
+    let client = with_peer(move |stream| {
+        let (mut stream, _) = answers(
+            stream,
+            &wanted,
+            vec![reply(Response::Following { offset: 9 }), data(BODY, b"one")],
+        );
+        wait.recv().expect("a go");
+        let mut frame = Vec::new();
+        write_frame(&mut frame, &data(BODY, &[7; 200_000])).expect("a frame");
+        let (head, tail) = frame.split_at(100_001);
+        std::io::Write::write_all(&mut stream, head).expect("bytes");
+        wait.recv().expect("a go");
+        std::io::Write::write_all(&mut stream, tail).expect("bytes");
+        write_frame(&mut stream, &Frame::End { channel: BODY }).expect("a frame");
+    });
+    let mut stream = client.follow(follow).expect("a stream");
+    assert_eq!(stream.offset(), 9);
+    let moment = Some(Duration::from_millis(20));
+    assert_eq!(stream.read(None).expect("bytes"), Came::Bytes(b"one".to_vec()));
+    assert_eq!(stream.read(Some(Duration::ZERO)).expect("nothing"), Came::Nothing);
+    go.send(()).expect("a peer");
+    assert_eq!(stream.read(moment).expect("half a frame"), Came::Nothing);
+    go.send(()).expect("a peer");
+    assert_eq!(stream.read(None).expect("bytes"), Came::Bytes(vec![7; 200_000]));
+    assert_eq!(stream.read(None).expect("the end"), Came::End);
+    assert_eq!(stream.read(None).expect("the end"), Came::End);
+}
+
+#[test]
+fn a_stream_that_makes_no_sense_or_breaks_is_an_error_and_over() {
+    for (bytes, expected) in [
+        (vec![255; 100], "over the limit"),
+        (vec![0, 0, 0, 2, 7, 1], "an end of data came where"),
+        (vec![0, 0, 0, 9, 6, 0, 1], "is lost"),
+    ] {
+        let follow = Follow::Fd { fd: 3 };
+        let wanted = Request::Follow(follow.clone());
+        let client = with_peer(move |stream| {
+            let say = vec![reply(Response::Following { offset: 0 })];
+            let (mut stream, _) = answers(stream, &wanted, say);
+            std::io::Write::write_all(&mut stream, &bytes).expect("bytes");
+        });
+        let mut stream = client.follow(follow).expect("a stream");
+        let error = stream.read(None).expect_err(expected);
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(stream.read(None).expect("the end"), Came::End);
+    }
+}
+
+#[test]
+fn a_worker_answers_on_the_parked_connection() {
+    let parked = with_peer(|stream| {
+        let (stream, _) = answers(
+            stream,
+            &Request::Park,
+            vec![reply(Response::Parked { ticket: 4 })],
+        );
+        answers(stream, &Request::Ping, vec![reply(Response::Done)]);
+    });
+    let mut client = with_peer(|stream| {
+        let spawn = Request::SpawnWorker {
+            ticket: 4,
+            thread: true,
+        };
+        let worker = Response::Worker {
+            pid: 1,
+            tid: 2,
+            port: 3,
+        };
+        answers(stream, &spawn, vec![reply(worker)]);
+    });
+    let parked = parked.park().expect("a place");
+    let (mut worker, spawned) = client.spawn_worker(parked, true).expect("a worker");
+    assert_eq!(
+        spawned,
+        Spawned {
+            pid: 1,
+            tid: 2,
+            port: 3
+        }
+    );
+    assert_eq!(worker.pid(), 1);
+    worker.ping().expect("a pong");
+}
+
+#[test]
+fn a_file_that_cannot_be_kept_leaves_the_session_alive() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the disk is full"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut client = agent();
+    let error = client
+        .pull_file(b"/proc/self/status", &mut Full)
+        .expect_err("a full disk");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    let mut content = Vec::new();
+    let copied = client.pull_file(b"/proc/version", &mut content).expect("a copy");
+    assert_eq!(copied, content.len() as u64);
+    assert!(content.starts_with(b"Linux"));
 }

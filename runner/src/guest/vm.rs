@@ -26,13 +26,19 @@ use super::client::GuestClient;
 use super::error::GuestError;
 use super::ready::Ready;
 use super::resume::{Arrival, ResumeError, arrival_of, reset, save_with};
+use super::timeline::Timeline;
 use super::vm_error::{VmError, VmState};
-use crate::cancel::Cancel;
+use super::wall_clock;
+use crate::cancel::{Cancel, CancelGuard};
 
 /// How long a guest that was asked to shut down may take before it is killed.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long after a broken session the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);
+/// The same for a session that may break by itself.
+const WORKER_GRACE: Duration = Duration::from_millis(200);
+/// How long a further session may take to come about.
+const SESSION_LIMIT: Duration = Duration::from_secs(20);
 
 /// A VM.
 #[derive(Debug)]
@@ -45,6 +51,9 @@ pub struct Vm {
     pub(super) disks: Vec<Arc<Disk>>,
     /// The snapshot it came from last, or was saved as.
     origin: Option<Arc<Snapshot>>,
+    /// Nanoseconds since 1970 that the clock is set to at each boot.
+    initial_time: Option<i64>,
+    timeline: Timeline,
 }
 
 #[derive(Debug)]
@@ -69,10 +78,17 @@ impl Vm {
             name,
             config,
             boot_timeout,
+            initial_time: None,
             life: Life::Created,
             disks: Vec::new(),
             origin: None,
+            timeline: Timeline::default(),
         }
+    }
+
+    /// Which of the things made in the guest are there now.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
@@ -88,6 +104,7 @@ impl Vm {
         let saved = save_with(guest, folder, on_parent, arrival, image_digests);
         let saved = saved.map_err(|error| self.resume_error(error))?;
         self.origin = Some(Arc::clone(&saved));
+        self.timeline.save(saved.id());
         Ok(saved)
     }
 
@@ -127,6 +144,7 @@ impl Vm {
                     *paused = false;
                     self.origin = Some(Arc::clone(snapshot));
                     self.take_machines_disks();
+                    self.timeline.enter(snapshot.id());
                     return Ok(());
                 }
                 Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
@@ -147,6 +165,7 @@ impl Vm {
         self.life = Life::Running { guest, paused: false };
         self.origin = Some(Arc::clone(snapshot));
         self.take_machines_disks();
+        self.timeline.enter(snapshot.id());
         Ok(())
     }
 
@@ -188,6 +207,11 @@ impl Vm {
         self.boot_timeout = boot_timeout;
     }
 
+    /// Says what its clock is set to, in nanoseconds since 1970, before a boot returns.
+    pub fn set_initial_time(&mut self, ns: Option<i64>) {
+        self.initial_time = ns;
+    }
+
     /// Where it is in its life, looked up now.
     pub fn state(&mut self) -> VmState {
         self.notice_end();
@@ -210,9 +234,23 @@ impl Vm {
     /// Boots several at once; returns when all have answered or failed. The first failure, in the order
     /// given, is returned; the others stay booted.
     pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.boot(cancel))
+    }
+
+    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is returned.
+    pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.shutdown(cancel))
+    }
+
+    /// Does `action` to several at once, each on a thread of its own.
+    fn all(
+        vms: &mut [&mut Vm],
+        action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
+    ) -> Result<(), VmError> {
+        let action = &action;
         std::thread::scope(|scope| {
-            let boots: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(|| vm.boot(cancel))).collect();
-            let results: Vec<_> = boots
+            let threads: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(move || action(vm))).collect();
+            let results: Vec<_> = threads
                 .into_iter()
                 .map(|thread| {
                     thread
@@ -302,23 +340,71 @@ impl Vm {
             Err(error) if error.session_lives() => return Err(VmError::Guest(error)),
             Err(error) => error,
         };
-        let ended = guest.machine.wait_end(Some(END_GRACE));
+        Err(match self.broken(cancel, end_on_cancel, END_GRACE) {
+            Some(error) => error,
+            None => {
+                self.finish(VmState::Dead, error.to_string());
+                self.ended()
+            }
+        })
+    }
+
+    /// Asks through a session besides its own. Works in `booted`; when that session breaks, the VM may well go on.
+    pub fn call_on<R>(
+        &mut self,
+        client: &mut GuestClient,
+        cancel: &Arc<Cancel>,
+        ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        match ask(client) {
+            Ok(answer) => Ok(answer),
+            Err(error) if error.session_lives() => Err(VmError::Guest(error)),
+            Err(error) => Err(self
+                .broken(cancel, end_on_cancel, WORKER_GRACE)
+                .unwrap_or(VmError::Guest(error))),
+        }
+    }
+
+    /// A further session with the agent's process that listens on `port` of the guest. Works in `booted`.
+    pub fn session(&mut self, port: u32, cancel: &Arc<Cancel>) -> Result<GuestClient, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        let connected = guest
+            .machine
+            .connect(port, SESSION_LIMIT)
+            .map_err(GuestError::Lost);
+        let session = connected.and_then(|stream| GuestClient::handshake(Box::new(stream), SESSION_LIMIT));
+        session.map_err(|error| {
+            self.broken(cancel, end_on_cancel, WORKER_GRACE)
+                .unwrap_or(VmError::Guest(error))
+        })
+    }
+
+    /// Finds out whether a broken session means the VM's end, within `grace`.
+    fn broken(&mut self, cancel: &Cancel, end_on_cancel: CancelGuard, grace: Duration) -> Option<VmError> {
+        let Life::Running { guest, .. } = &self.life else {
+            return Some(self.ended());
+        };
+        let ended = guest.machine.wait_end(Some(grace));
         drop(end_on_cancel);
         if let Some(reason) = cancel.is_cancelled() {
             self.finish(VmState::Dead, format!("it was torn down: {reason}"));
-            return Err(VmError::Cancelled {
+            return Some(VmError::Cancelled {
                 name: self.name.clone(),
                 reason,
             });
         }
-        match ended {
-            Some(reason) => self.finish_by(&reason),
-            None => self.finish(VmState::Dead, error.to_string()),
-        }
-        Err(VmError::Ended {
+        self.finish_by(&ended?);
+        Some(self.ended())
+    }
+
+    fn ended(&self) -> VmError {
+        VmError::Ended {
             name: self.name.clone(),
             why: self.why().unwrap_or_default(),
-        })
+        }
     }
 
     /// Seconds the guest has been up, by its own clock. Works in `booted`.
@@ -399,7 +485,11 @@ impl Vm {
             Ok(guest) => {
                 self.life = Life::Running { guest, paused: false };
                 self.origin = None;
-                Ok(())
+                self.timeline.begin();
+                match self.initial_time {
+                    Some(ns) => self.call(cancel, |client| wall_clock::set(client, ns)),
+                    None => Ok(()),
+                }
             }
             Err(error) => {
                 let console = error.console().as_bytes().to_vec();

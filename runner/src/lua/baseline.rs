@@ -1,8 +1,8 @@
 //! `provium.reset_between_tests`: every VM of the file as it was when the file's chunk had run.
 //!
-//! Enters: the root lab at that moment. Leaves: the same lab before each test. A VM that runs is put back in place; one
-//! that has died or was shut down is resumed anew; one that did not run is ended. Absent on purpose: VMs of tests, which
-//! end with them; and VMs that a test has closed, which are gone.
+//! Enters: the root lab at that moment, with the labs inside it. Leaves: the same before each test. A VM that runs is put
+//! back in place; one that has died or was shut down is resumed anew; one that did not run is ended. Absent on purpose:
+//! VMs of tests, which end with them; and VMs that a test has closed, which are gone.
 
 use std::sync::Arc;
 
@@ -28,16 +28,16 @@ struct Running {
 impl Baseline {
     /// Takes the baseline of the file's root lab.
     pub(crate) fn take(file: &File) -> Result<Baseline, String> {
-        if let Some(place) = file.open_stream(None) {
+        if let Some((what, place)) = file.open_stream(None) {
             return Err(format!(
-                "provium.reset_between_tests: a stream that was opened at {place} is still open; no stream can live \
+                "provium.reset_between_tests: {what} that was opened at {place} is still open; no connection can live \
                  through a reset, so open it in the tests"
             ));
         }
         let made = tempfile::Builder::new().prefix("provium-baseline-").tempdir();
         let folder = made.map_err(|error| format!("no folder for the baseline: {error}"))?;
         let mut vms = Vec::new();
-        for (index, vm) in file.lab.vms().into_iter().enumerate() {
+        for (index, vm) in file.lab.all_vms().into_iter().enumerate() {
             let state = vm.core().borrow_mut().state();
             let running = match state {
                 VmState::Booted | VmState::Paused => {

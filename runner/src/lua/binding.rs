@@ -9,6 +9,7 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataFiel
 
 use super::call::{Answer, Call, Raise, none, one};
 use super::interrupt;
+use super::kinds::Listed;
 use super::location;
 use crate::config::nearest;
 
@@ -20,10 +21,8 @@ pub(crate) struct Method<T> {
     /// Its name in Lua.
     pub(crate) name: &'static str,
     /// Parameters and result in LuaLS's notation: `(path: string): string`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) signature: &'static str,
     /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) doc: &'static str,
     /// What it does.
     pub(crate) run: fn(&mut Call<'_>, &T) -> Answer,
@@ -34,27 +33,40 @@ pub(crate) struct Field<T> {
     /// Its name in Lua.
     pub(crate) name: &'static str,
     /// Its type in LuaLS's notation.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) ty: &'static str,
     /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) doc: &'static str,
     /// Its value.
     pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
 }
 
+/// A metamethod of a kind besides those that every kind has, or in place of one of them.
+pub(crate) struct Metamethod {
+    /// Its name in Lua: `__len`.
+    pub(crate) name: &'static str,
+    /// What it does; the operands are its arguments.
+    pub(crate) run: fn(&mut Call<'_>) -> Answer,
+}
+
 /// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
-pub(crate) trait Kind: Clone + 'static {
+pub(crate) trait Kind: Listed + Clone + 'static {
     /// Name of the type in messages and editor stubs: `VM`.
     const NAME: &'static str;
     /// What calls on it are named after in messages: `vm` for `vm:run`.
     const PREFIX: &'static str;
+    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find something.
+    const OTHERS: Option<&'static str> = None;
 
     /// Its methods.
     fn methods() -> Vec<Method<Self>>;
 
     /// Its fields.
     fn fields() -> Vec<Field<Self>> {
+        Vec::new()
+    }
+
+    /// Its own metamethods.
+    fn metamethods() -> Vec<Metamethod> {
         Vec::new()
     }
 
@@ -119,6 +131,9 @@ impl<T: Kind> UserData for Object<T> {
                 one(call.lua(), matches!((a, b), (Some(a), Some(b)) if a.same(&b)))
             })
         });
+        for meta in T::metamethods() {
+            fields.add_meta_field_with(meta.name, move |lua| function(lua, meta.name, meta.run));
+        }
     }
 }
 
@@ -157,6 +172,7 @@ pub(crate) fn function(
                 values.push_front(Value::Boolean(true));
                 Ok(values)
             }
+            Err(Raise::Wait(look)) => Ok(MultiValue::from_vec(vec![Value::Nil, Value::Function(look)])),
             Err(raise) => Ok(MultiValue::from_vec(vec![
                 Value::Boolean(false),
                 raised(lua, &what, raise)?,
@@ -173,6 +189,8 @@ fn raised(lua: &Lua, what: &str, raise: Raise) -> mlua::Result<Value> {
         (Some(reason), _) => reason,
         (None, Raise::Value(value)) => return Ok(value),
         (None, Raise::Text(text)) => text,
+        // Waits are told apart before this.
+        (None, Raise::Wait(_)) => what.to_owned(),
     };
     Ok(Value::String(
         lua.create_string(format!("{}{message}", location::prefix(lua)))?,

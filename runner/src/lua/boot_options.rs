@@ -8,8 +8,12 @@ use std::time::Duration;
 use provium_vmm::{Discovery, MachineConfig};
 use serde::{Deserialize, Serialize};
 
-use super::call::Raise;
+use mlua::Value;
+
+use super::call::{Call, Raise};
+use super::clock::time_of;
 use super::disk::DiskOption;
+use super::inject::{self, InjectedFile};
 use super::options::Options;
 use crate::agent_archive::agent_archive;
 use crate::config::{Profile, WallClock, check_cpus, check_memory};
@@ -29,11 +33,15 @@ pub(crate) struct BootOptions {
     rng_seed: Option<u64>,
     #[serde(default)]
     disks: Option<Vec<DiskOption>>,
+    #[serde(default)]
+    initial_time: Option<i64>,
+    #[serde(default)]
+    files: Option<Vec<InjectedFile>>,
 }
 
 impl BootOptions {
     /// Reads a table of options.
-    pub(crate) fn read(options: Options<'_>) -> Result<BootOptions, Raise> {
+    pub(crate) fn read(call: &Call<'_>, options: Options<'_>) -> Result<BootOptions, Raise> {
         let memory = match options.size("memory")? {
             None => None,
             Some(bytes) => Some(check_memory(bytes).map_err(|message| options.fail("memory", message))?),
@@ -50,6 +58,11 @@ impl BootOptions {
             boot_timeout: options.duration("boot_timeout")?,
             rng_seed: options.integer("rng_seed")?.map(i64::cast_unsigned),
             disks: DiskOption::read_all(&options)?,
+            initial_time: match options.value("initial_time")? {
+                Value::Nil => None,
+                value => Some(time_of(&value).map_err(|message| options.fail("initial_time", message))?),
+            },
+            files: InjectedFile::read_all(call, &options)?,
         };
         options.finish()?;
         Ok(read)
@@ -65,6 +78,8 @@ impl BootOptions {
             boot_timeout: self.boot_timeout.or(earlier.boot_timeout),
             rng_seed: self.rng_seed.or(earlier.rng_seed),
             disks: self.disks.or_else(|| earlier.disks.clone()),
+            initial_time: self.initial_time.or(earlier.initial_time),
+            files: self.files.or_else(|| earlier.files.clone()),
         }
     }
 
@@ -73,7 +88,8 @@ impl BootOptions {
         Arrival {
             // A seed is the wish for a guest that draws the same numbers each time.
             reseed: self.rng_seed.is_none(),
-            correct_clock: profile.wall_clock == WallClock::Corrected,
+            // Nor is a time that the test chose to be taken away.
+            correct_clock: profile.wall_clock == WallClock::Corrected && self.initial_time.is_none(),
         }
     }
 
@@ -87,24 +103,36 @@ impl BootOptions {
         self.disks.as_deref().unwrap_or_default()
     }
 
+    /// Nanoseconds since 1970 that the guest's clock is set to when it has booted.
+    pub(crate) fn initial_time(&self) -> Option<i64> {
+        self.initial_time
+    }
+
     /// The machine that `profile` makes with these changes.
-    pub(crate) fn machine(&self, profile: &Profile) -> MachineConfig {
+    ///
+    /// # Errors
+    /// A file for the guest that cannot be read.
+    pub(crate) fn machine(&self, profile: &Profile) -> Result<MachineConfig, String> {
+        let rootfs = profile.rootfs.is_some() && profile.inject_agent;
+        let files = inject::archives(self.files.as_deref().unwrap_or_default(), rootfs)?;
         let base = self.cmdline.as_ref().unwrap_or(&profile.cmdline);
         // For the agent, which makes the disk of that name its root.
-        let root = (profile.rootfs.is_some() && profile.inject_agent).then_some("provium.rootfs");
+        let root = rootfs.then_some("provium.rootfs");
         let words = [Some(base), self.cmdline_append.as_ref()].map(|part| part.map(|part| part.trim()));
         let cmdline = std::iter::once(root)
             .chain(words)
             .flatten()
             .collect::<Vec<_>>()
             .join(" ");
-        let (cmdline, extra_initrd) = match profile.inject_agent {
+        let (cmdline, mut extra_initrd) = match profile.inject_agent {
             true => (with_agent(&cmdline), agent_archive().to_vec()),
             false => (cmdline, Vec::new()),
         };
-        MachineConfig {
+        extra_initrd.extend(files.late);
+        Ok(MachineConfig {
             kernel: profile.kernel.clone(),
             initrd: profile.initrd.clone(),
+            early_initrd: files.early,
             extra_initrd,
             cmdline,
             memory: self.memory.unwrap_or(profile.memory),
@@ -112,6 +140,6 @@ impl BootOptions {
             rng_seed: self.rng_seed,
             discovery: Discovery::default(),
             disks: Vec::new(),
-        }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The two call shapes of `run`: a line for the shell, or a program with its arguments.
 //!
 //! Enters: `(cmd, opts?)` as Lua passed them. Leaves: an [`ExecSpec`] and the command as a message shows it. Absent on
-//! purpose: running it; `run`, and later its asynchronous sibling, read the same shapes here.
+//! purpose: running it; `run` and its sibling `run_async` read the same shapes here.
 
 use std::time::Duration;
 
@@ -22,6 +22,15 @@ pub(crate) struct Command {
 
 /// Reads `(cmd, opts?)` from the first two arguments.
 pub(crate) fn command(call: &Call<'_>) -> Result<Command, Raise> {
+    read(call, timeout)
+}
+
+/// The same, of a program that nobody waits for yet.
+pub(crate) fn background(call: &Call<'_>) -> Result<Command, Raise> {
+    read(call, no_timeout)
+}
+
+fn read(call: &Call<'_>, timeout: Timeout) -> Result<Command, Raise> {
     call.at_most(2)?;
     let program = match call.arg(0) {
         Value::String(line) => Program::Line(bytes(call, "the command", &line.as_bytes())?),
@@ -32,7 +41,7 @@ pub(crate) fn command(call: &Call<'_>) -> Result<Command, Raise> {
     let args = match call.arg(1) {
         Value::Nil => None,
         Value::Table(table) if is_array(table) => Some(words_of(call, "the arguments", table)?),
-        Value::Table(table) => options(call, table, &mut spec)?,
+        Value::Table(table) => options(call, table, &mut spec, timeout)?,
         other => return Err(call.wrong("a table of options or an array of arguments", other)),
     };
     let shown;
@@ -77,7 +86,12 @@ fn is_array(table: &Table) -> bool {
 }
 
 /// Fills `spec` from the options and returns `args`, if given.
-fn options(call: &Call<'_>, table: &Table, spec: &mut ExecSpec) -> Result<Option<Vec<Vec<u8>>>, Raise> {
+fn options(
+    call: &Call<'_>,
+    table: &Table,
+    spec: &mut ExecSpec,
+    timeout: Timeout,
+) -> Result<Option<Vec<Vec<u8>>>, Raise> {
     let options = Options::new(call.lua(), call.what(), table.clone())?;
     if options.has_items() {
         return Err(call.fail("array items beside option keys; put the arguments in `args`"));
@@ -99,6 +113,22 @@ fn options(call: &Call<'_>, table: &Table, spec: &mut ExecSpec) -> Result<Option
     spec.timeout = timeout(&options)?;
     options.finish()?;
     Ok(args)
+}
+
+/// What reads the options that limit the time.
+type Timeout = fn(&Options<'_>) -> Result<Option<Duration>, Raise>;
+
+/// Nobody would look at a timeout.
+fn no_timeout(options: &Options<'_>) -> Result<Option<Duration>, Raise> {
+    for key in ["timeout", "timeout_ms"] {
+        if !options.value(key)?.is_nil() {
+            return Err(options.fail(
+                key,
+                "a program that is left running has none; give it to proc:wait(timeout)",
+            ));
+        }
+    }
+    Ok(None)
 }
 
 fn timeout(options: &Options<'_>) -> Result<Option<Duration>, Raise> {

@@ -4,6 +4,7 @@
 //! [`File::of`]. Absent on purpose: the order in which things run; `runner` has that.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
 
+use super::claim::Claimed;
 use super::lab::Lab;
 use super::scope::Scopes;
 use super::test_run::TestRun;
 use crate::cancel::Cancel;
 use crate::fixture::{Building, Input};
+use crate::outcome::{Progress, TestResult};
 use crate::run::job::FileJob;
+use crate::run::select::Labels;
 
 /// A test that waits for its turn.
 pub(crate) struct Registered {
@@ -41,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     /// How often it runs again after a failure.
     pub(crate) retries: u32,
+    /// What it can be chosen by.
+    pub(crate) labels: Labels,
 }
 
 /// Why running code was ended from outside, noted when it noticed.
@@ -52,13 +58,42 @@ pub(crate) struct Ending {
     pub(crate) line: Option<u32>,
 }
 
-/// A stream of a VM, which no snapshot can hold.
+/// Something of a VM that holds a connection or a place in it: a stream, a worker, an open file, a process.
 pub(crate) trait OpenStream {
     /// Where it was opened, unless it is closed.
     fn open_at(&self) -> Option<String>;
 
     /// The VM it belongs to.
     fn vm(&self) -> String;
+
+    /// What it is, for messages: "a stream (console)".
+    fn what(&self) -> String;
+
+    /// Which sort of thing it is.
+    fn sort(&self) -> Sort {
+        Sort::Stream
+    }
+}
+
+/// Sorts of things that can be open in a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// No snapshot can hold it: its other end is a connection.
+    Stream,
+    /// No snapshot can hold it either.
+    Worker,
+    /// A number in the agent.
+    File,
+    /// A program or a system call that is not known to have ended.
+    Process,
+}
+
+/// For a fixture's source, which has no tests.
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn test_started(&self, _path: &str, _test: &str) {}
+    fn test_ended(&self, _path: &str, _result: &TestResult) {}
 }
 
 /// One test file.
@@ -70,6 +105,17 @@ pub(crate) struct File {
     pub(crate) lab: Lab,
     /// Who owns what.
     pub(crate) scopes: Scopes,
+    progress: Arc<dyn Progress>,
+    /// Names of all tests, registered or run in place.
+    pub(crate) names: RefCell<BTreeSet<String>>,
+    /// How the tests that have run came out.
+    pub(crate) results: RefCell<Vec<TestResult>>,
+    /// Whether the file has made a VM of the classic dialect at file scope, so that its tests run in place.
+    pub(crate) classic: Cell<bool>,
+    /// Whether a global assertion was made at file scope.
+    pub(crate) asserted: Cell<bool>,
+    /// What it has reserved.
+    pub(crate) claimed: RefCell<Option<Claimed>>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
     /// Why all tests are skipped, if `todo` was called at file scope.
@@ -81,7 +127,7 @@ pub(crate) struct File {
     /// The fixture build this file is the source of.
     building: Option<Building>,
     snapshots: Cell<usize>,
-    /// The streams that were opened.
+    /// What was opened in VMs.
     pub(crate) streams: RefCell<Vec<Weak<dyn OpenStream>>>,
     /// What was printed outside a test and has not been shown yet.
     pub(crate) printed: RefCell<Vec<String>>,
@@ -93,21 +139,32 @@ pub(crate) struct File {
 
 impl File {
     /// The file of a job, before its chunk runs.
-    pub(crate) fn new(job: &FileJob, source: String) -> Rc<File> {
-        File::with_build(job, source, None)
+    pub(crate) fn new(job: &FileJob, source: String, progress: &Arc<dyn Progress>) -> Rc<File> {
+        File::with_build(job, source, None, Arc::clone(progress))
     }
 
     /// The source of a fixture that is being built.
     pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
-        File::with_build(job, source, Some(building))
+        File::with_build(job, source, Some(building), Arc::new(Unwatched))
     }
 
-    fn with_build(job: &FileJob, source: String, building: Option<Building>) -> Rc<File> {
+    fn with_build(
+        job: &FileJob,
+        source: String,
+        building: Option<Building>,
+        progress: Arc<dyn Progress>,
+    ) -> Rc<File> {
         Rc::new(File {
             chunk_name: format!("@{}", job.shown),
             source,
             lab: Lab::root(),
             scopes: Scopes::default(),
+            progress,
+            names: RefCell::default(),
+            results: RefCell::default(),
+            classic: Cell::default(),
+            asserted: Cell::default(),
+            claimed: RefCell::default(),
             tests: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
@@ -150,6 +207,16 @@ impl File {
         let number = self.snapshots.get();
         self.snapshots.set(number + 1);
         number
+    }
+
+    /// Who hears of its tests.
+    pub(crate) fn progress(&self) -> &dyn Progress {
+        &*self.progress
+    }
+
+    /// Whether it is one test by itself: it asserts, or uses VMs of the classic dialect, and has no tests.
+    pub(crate) fn is_a_test(&self) -> bool {
+        (self.asserted.get() || self.classic.get()) && self.names.borrow().is_empty()
     }
 
     /// Its job.
@@ -222,12 +289,28 @@ impl File {
         self.ending.borrow().is_some()
     }
 
-    /// Where the oldest stream that is still open was opened; with a VM's name, of that VM.
-    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<String> {
+    /// The oldest stream or worker that is still open, and where it was opened; with a VM's name, of that VM.
+    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<(String, String)> {
+        let mut open = self.open_things().into_iter();
+        open.find_map(|thing| {
+            let held = matches!(thing.sort(), Sort::Stream | Sort::Worker);
+            let place = thing.open_at()?;
+            (held && vm.is_none_or(|vm| thing.vm() == vm)).then(|| (thing.what(), place))
+        })
+    }
+
+    /// How many things of a sort are open in a VM.
+    pub(crate) fn open_count(&self, vm: &str, sort: Sort) -> usize {
+        let open = self.open_things().into_iter();
+        open.filter(|thing| thing.sort() == sort && thing.vm() == vm)
+            .count()
+    }
+
+    fn open_things(&self) -> Vec<Rc<dyn OpenStream>> {
         let mut streams = self.streams.borrow_mut();
         streams.retain(|stream| stream.strong_count() > 0);
-        let mut open = streams.iter().filter_map(Weak::upgrade);
-        open.find_map(|stream| stream.open_at().filter(|_| vm.is_none_or(|vm| stream.vm() == vm)))
+        let things = streams.iter().filter_map(Weak::upgrade);
+        things.filter(|thing| thing.open_at().is_some()).collect()
     }
 
     /// Takes the ending that was noted.
@@ -235,8 +318,9 @@ impl File {
         self.ending.take()
     }
 
-    /// Lets go of every Lua value, before the Lua state closes.
+    /// Lets go of every Lua value, before the Lua state closes, and of what the file has reserved.
     pub(crate) fn forget_lua(&self) {
+        self.claimed.take();
         self.tests.take();
         self.running.take();
         self.lab.forget_members();

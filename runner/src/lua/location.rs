@@ -36,6 +36,11 @@ pub(crate) fn in_test_file(lua: &Lua) -> Option<u32> {
     find(lua, |source| source == file.chunk_name()).map(|place| place.line)
 }
 
+/// A place in words.
+pub(crate) fn shown_place(place: Option<&Place>) -> String {
+    place.map_or_else(|| "an unknown place".to_owned(), Place::to_string)
+}
+
 /// `path:line: ` of the caller, empty when no frame of the user's is on the stack.
 pub(crate) fn prefix(lua: &Lua) -> String {
     caller(lua).map(|place| format!("{place}: ")).unwrap_or_default()

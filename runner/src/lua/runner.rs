@@ -18,16 +18,17 @@ use super::test_run::{T, TestRun};
 use super::{location, render, state};
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus, Timeliness};
 use crate::run::job::FileJob;
+use crate::run::select::Labels;
 
 /// Runs one test file.
-pub fn run_file(job: &FileJob, progress: &dyn Progress) -> FileResult {
+pub fn run_file(job: &FileJob, progress: &Arc<dyn Progress>) -> FileResult {
     run_prepared(job, progress, |_| Ok(()))
 }
 
 /// Runs one test file in a state that `prepare` may add to.
 pub(super) fn run_prepared(
     job: &FileJob,
-    progress: &dyn Progress,
+    progress: &Arc<dyn Progress>,
     prepare: impl FnOnce(&Lua) -> mlua::Result<()>,
 ) -> FileResult {
     let started = Instant::now();
@@ -42,22 +43,22 @@ pub(super) fn run_prepared(
     match std::fs::read_to_string(&job.path) {
         Err(error) => result.chunk_error = Some(format!("{}: cannot be read: {error}", job.shown)),
         Ok(source) => {
-            let file = File::new(job, source);
+            let file = File::new(job, source, progress);
             match state::new(&file).and_then(|lua| prepare(&lua).map(|()| lua)) {
                 Err(error) => {
                     result.chunk_error = Some(format!("{}: Lua cannot be set up: {error}", job.shown))
                 }
                 Ok(lua) => {
                     file.scopes.enter();
-                    result.chunk_error = run_chunk(&lua, &file);
-                    if result.chunk_error.is_none() {
-                        match baseline(&file) {
-                            Ok(baseline) => {
-                                result.tests = run_tests(&lua, &file, progress, baseline.as_ref())
-                            }
+                    match run_chunk(&lua, &file) {
+                        ended if file.is_a_test() => file_as_test(&file, started, ended.err()),
+                        Err(failure) => result.chunk_error = Some(failure.to_string()),
+                        Ok(()) => match baseline(&file) {
+                            Ok(baseline) => run_tests(&lua, &file, baseline.as_ref()),
                             Err(message) => result.chunk_error = Some(message),
-                        }
+                        },
                     }
+                    result.tests = file.results.take();
                     file.scopes.leave();
                     file.forget_lua();
                 }
@@ -83,7 +84,7 @@ pub(super) fn run_fixture(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
     let chunk = load(lua, file)?;
     match protect_values(lua, &chunk, ()) {
         Ok(mut values) if !file.has_ending() => Ok(values.pop_front().unwrap_or(Value::Nil)),
-        caught => Err(chunk_failure(file, caught.err())),
+        caught => Err(chunk_failure(file, caught.err()).to_string()),
     }
 }
 
@@ -98,63 +99,110 @@ fn load(lua: &Lua, file: &Rc<File>) -> Result<Function, String> {
     })
 }
 
-/// Runs the file's own code; returns why it failed, if it did.
-fn run_chunk(lua: &Lua, file: &Rc<File>) -> Option<String> {
-    let chunk = match load(lua, file) {
-        Ok(chunk) => chunk,
-        Err(message) => return Some(message),
-    };
+/// Runs the file's own code.
+fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> {
+    let chunk = load(lua, file).map_err(|error| ChunkFailure {
+        error,
+        line: None,
+        log: Vec::new(),
+    })?;
     let caught = protect(lua, &chunk, ());
     match (file.has_ending(), &caught) {
-        (false, None) => None,
-        _ => Some(chunk_failure(file, caught)),
+        (false, None) => Ok(()),
+        _ => Err(chunk_failure(file, caught)),
     }
 }
 
-/// Why a chunk failed, with what it printed and what its VMs' consoles show.
-fn chunk_failure(file: &File, caught: Option<Caught>) -> String {
-    let error = match (file.take_ending(), caught) {
+/// Why a file's own code failed.
+struct ChunkFailure {
+    /// The error with its place.
+    error: String,
+    /// Its line, where the place does not have it.
+    line: Option<u32>,
+    /// What the code printed and what its VMs' consoles show.
+    log: Vec<String>,
+}
+
+impl std::fmt::Display for ChunkFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.error)?;
+        self.log.iter().try_for_each(|line| write!(f, "\n{line}"))
+    }
+}
+
+fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
+    let (error, line) = match (file.take_ending(), caught) {
         (Some(ending), _) => {
             let place = ending
                 .line
                 .map(|line| format!("{}:{line}: ", file.job().shown))
                 .unwrap_or_default();
-            format!("{place}{}", ending.message)
+            (format!("{place}{}", ending.message), ending.line)
         }
-        (None, caught) => caught.map(|caught| caught.text).unwrap_or_default(),
+        (None, Some(caught)) => (caught.text, caught.line),
+        (None, None) => (String::new(), None),
     };
-    let printed = file.printed.take();
-    let consoles = consoles(file);
-    [error]
-        .into_iter()
-        .chain(printed)
-        .chain(consoles)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let mut log = file.printed.take();
+    log.extend(consoles(file));
+    ChunkFailure { error, line, log }
+}
+
+/// The result of a file that is one test by itself; see [`File::is_a_test`].
+fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
+    let job = file.job();
+    let name = job.path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name
+        .strip_suffix(".test.lua")
+        .or(name.strip_suffix(".lua"))
+        .unwrap_or(&name);
+    if !job.filter.wants(&job.shown, name, &Labels::new()) {
+        return;
+    }
+    let mut test = TestResult {
+        name: name.to_owned(),
+        status: TestStatus::Passed,
+        message: None,
+        log: file.printed.take(),
+        duration_ns: nanos(started.elapsed()),
+        line: None,
+    };
+    let todo = file.todo.borrow_mut().take();
+    match (todo, failure) {
+        (Some(reason), _) => (test.status, test.message) = (TestStatus::Skipped, Some(reason)),
+        (None, Some(failure)) => {
+            let line = own_line(&failure.error, &job.shown).or(failure.line);
+            let message = without_place(&failure.error, &job.shown);
+            test.status = TestStatus::Failed;
+            test.message = Some(with_source(file, message, line));
+            (test.line, test.log) = (line, failure.log);
+        }
+        (None, None) => {}
+    }
+    file.progress().test_started(&job.shown, &test.name);
+    file.progress().test_ended(&job.shown, &test);
+    file.results.borrow_mut().push(test);
 }
 
 /// Runs the registered tests in their order, as long as nothing ends the file.
-fn run_tests(
-    lua: &Lua,
-    file: &Rc<File>,
-    progress: &dyn Progress,
-    baseline: Option<&Baseline>,
-) -> Vec<TestResult> {
-    let job = file.job();
-    let mut results = Vec::new();
+fn run_tests(lua: &Lua, file: &Rc<File>, baseline: Option<&Baseline>) {
     for test in file.tests.take() {
-        if job.cancel.is_cancelled().is_some() {
+        if file.job().cancel.is_cancelled().is_some() {
             break;
         }
-        if !job.filter.wants(&job.shown, &test.name) {
-            continue;
-        }
-        progress.test_started(&job.shown, &test.name);
-        let result = run_with_retries(lua, file, &test, baseline);
-        progress.test_ended(&job.shown, &result);
-        results.push(result);
+        run_test(lua, file, &test, baseline);
     }
-    results
+}
+
+/// Runs one test, if it is wanted: now or, in the classic dialect, in the middle of the file's own code.
+pub(super) fn run_test(lua: &Lua, file: &Rc<File>, test: &Registered, baseline: Option<&Baseline>) {
+    let job = file.job();
+    if !job.filter.wants(&job.shown, &test.name, &test.settings.labels) {
+        return;
+    }
+    file.progress().test_started(&job.shown, &test.name);
+    let result = run_with_retries(lua, file, test, baseline);
+    file.progress().test_ended(&job.shown, &result);
+    file.results.borrow_mut().push(result);
 }
 
 fn run_with_retries(

@@ -176,12 +176,12 @@ impl LabSnapshot {
     }
 }
 
-/// A stream cannot live in a snapshot: nobody would hold its other end.
+/// A stream or a worker cannot live in a snapshot: nobody would hold its other end.
 fn refuse_streams(call: &Call<'_>, vm: &Vm) -> Result<(), Raise> {
     match call.file().open_stream(Some(vm.name())) {
         None => Ok(()),
-        Some(place) => Err(call.fail(format_args!(
-            "VM `{}` has a stream open, opened at {place}; close it first",
+        Some((what, place)) => Err(call.fail(format_args!(
+            "VM `{}` has {what} open, opened at {place}; close it first",
             vm.name()
         ))),
     }
@@ -264,7 +264,7 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
         },
         Method {
             name: "push_file",
-            signature: "(host: string, guest: string, opts?: {auto_dep: boolean})",
+            signature: "(host: string, guest: string, opts?: {auto_dep?: boolean})",
             doc: "Copies a file of the host into the guest; in a fixture the file becomes one of its inputs.",
             run: push_file,
         },

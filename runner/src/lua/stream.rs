@@ -1,20 +1,26 @@
-//! `ConsoleStream`: what a VM's console prints, as it is printed.
+//! Streams: bytes of a guest as they come.
 //!
-//! Enters: a console and where to start. Leaves: bytes, in order and each once; what lies behind a match is kept for
-//! the next call. Waits end with the test. Absent on purpose: polling of the guest; the console is the monitor's own.
+//! Enters: a [`Source`]: a console, a file that grows, a descriptor, a program's output. Leaves: bytes, in order and
+//! each once; what lies behind a match is kept for the next call. Waits end with the test. Absent on purpose: polling
+//! of the guest, and where the bytes come from; each source knows that.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::marker::PhantomData;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use memchr::memmem::Finder;
 use mlua::Value;
 
+use super::agent::Closes;
 use super::binding::{Kind, Method};
 use super::call::{Answer, Call, Raise, duration, none, one};
 use super::file::OpenStream;
-use super::interrupt::{ending, seconds};
+use super::interrupt::ending;
+use super::kinds::Listed;
 use super::location::{self, Place};
 use super::render;
+use super::scope::Resource;
 use super::vm::Vm;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,74 +29,140 @@ const DRAIN: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(50);
 /// Bytes that a timeout's message shows.
 const SHOWN: usize = 200;
+/// Bytes handed out that are kept before the rest is moved to the front.
+const SPENT: usize = 1 << 20;
+
+/// Where a stream's bytes come from.
+pub(crate) trait Source {
+    /// What comes within `limit`; nothing when nothing came.
+    fn more(&self, limit: Duration) -> Result<Vec<u8>, String>;
+
+    /// Whether no more can come than what is there already.
+    fn is_over(&self) -> bool;
+
+    /// Lets go of it.
+    fn close(&self);
+
+    /// Name of its VM.
+    fn vm(&self) -> String;
+
+    /// Whether it is of a VM or worker that has been closed.
+    fn is_gone(&self) -> bool;
+
+    /// What it is, for messages: "proc_stdout_stream of process 7".
+    fn shown(&self) -> String;
+}
+
+/// The name of a kind of stream.
+pub(crate) trait Name: 'static {
+    /// In Lua's messages.
+    const NAME: &'static str;
+}
+
+/// Of a console.
+pub(crate) struct OfConsole;
+/// Of a file, a descriptor or a program's output.
+pub(crate) struct OfAgent;
+
+impl Name for OfConsole {
+    const NAME: &'static str = "ConsoleStream";
+}
+
+impl Name for OfAgent {
+    const NAME: &'static str = "Tail";
+}
 
 /// A stream of a console.
-#[derive(Clone)]
-pub(crate) struct ConsoleStream(Rc<Shared>);
+pub(crate) type ConsoleStream = Stream<OfConsole>;
+/// A stream of a file, a descriptor or a program's output.
+pub(crate) type Tail = Stream<OfAgent>;
 
+/// A stream.
+pub(crate) struct Stream<N: Name>(Rc<Shared>, PhantomData<N>);
+
+impl<N: Name> Clone for Stream<N> {
+    fn clone(&self) -> Self {
+        Stream(Rc::clone(&self.0), PhantomData)
+    }
+}
+
+/// A stream, whatever its name.
 pub(crate) struct Shared {
-    vm: Vm,
+    source: Box<dyn Source>,
     site: Option<Place>,
-    at: Cell<u64>,
-    /// What has come and was not handed out.
-    kept: RefCell<Vec<u8>>,
+    kept: RefCell<Kept>,
     closed: Cell<bool>,
+}
+
+/// What has come and was not handed out.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    spent: usize,
+}
+
+impl Kept {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.spent..]
+    }
+
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let taken = self.rest()[..len].to_vec();
+        self.spent += len;
+        if self.spent == self.bytes.len() {
+            self.bytes.clear();
+            self.spent = 0;
+        } else if self.spent > SPENT && self.spent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.spent);
+            self.spent = 0;
+        }
+        taken
+    }
 }
 
 impl OpenStream for Shared {
     fn open_at(&self) -> Option<String> {
-        let open = !self.closed.get() && !self.vm.is_closed();
-        open.then(|| {
-            self.site
-                .as_ref()
-                .map_or_else(|| "an unknown place".to_owned(), Place::to_string)
-        })
+        let open = !self.closed.get() && !self.source.is_gone();
+        open.then(|| location::shown_place(self.site.as_ref()))
     }
 
     fn vm(&self) -> String {
-        self.vm.name().to_owned()
+        self.source.vm()
+    }
+
+    fn what(&self) -> String {
+        format!("a stream ({})", self.source.shown())
     }
 }
 
-impl ConsoleStream {
-    /// Opens a stream from the console's first byte on.
-    pub(crate) fn open(call: &Call<'_>, vm: &Vm) -> ConsoleStream {
-        let shared = Rc::new(Shared {
-            vm: vm.clone(),
-            site: location::caller(call.lua()),
-            at: Cell::new(0),
-            kept: RefCell::default(),
-            closed: Cell::new(false),
-        });
-        let weak = Rc::downgrade(&shared);
-        call.file().streams.borrow_mut().push(weak);
-        ConsoleStream(shared)
+impl Closes for Shared {
+    fn close(&self) {
+        if !self.closed.replace(true) {
+            self.kept.take();
+            self.source.close();
+        }
+    }
+}
+
+impl Resource for Shared {
+    fn close(&self) {
+        Closes::close(self);
     }
 
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+impl Shared {
     /// Takes what comes within `limit`; false when nothing came.
-    fn more(&self, limit: Duration) -> bool {
-        let machine = self.0.vm.core().borrow().machine();
-        let (bytes, at) = match machine {
-            Some(machine) => machine.console_since(self.0.at.get(), limit),
-            // What is left of a machine that has ended.
-            None => {
-                let log = self.0.vm.core().borrow().console_log();
-                let from = usize::try_from(self.0.at.get())
-                    .unwrap_or(usize::MAX)
-                    .min(log.len());
-                (log[from..].to_vec(), log.len() as u64)
-            }
-        };
-        self.0.at.set(at);
-        let came = !bytes.is_empty();
-        self.0.kept.borrow_mut().extend(bytes);
-        came
-    }
-
-    /// Whether nothing more can come.
-    fn is_over(&self) -> bool {
-        let machine = self.0.vm.core().borrow().machine();
-        machine.is_none_or(|machine| machine.ended().is_some())
+    fn more(&self, call: &Call<'_>, limit: Duration) -> Result<bool, Raise> {
+        let bytes = self.source.more(limit).map_err(|message| {
+            let what = self.source.shown();
+            call.fail(format_args!("the stream ({what}) broke: {message}"))
+        })?;
+        self.kept.borrow_mut().bytes.extend_from_slice(&bytes);
+        Ok(!bytes.is_empty())
     }
 
     /// Waits until `done` finds what it looks for in what was kept, and takes that much; `None` when time is up or
@@ -99,29 +171,65 @@ impl ConsoleStream {
         &self,
         call: &Call<'_>,
         limit: Duration,
-        done: impl Fn(&[u8]) -> Option<usize>,
+        mut done: impl FnMut(&[u8]) -> Option<usize>,
     ) -> Result<Option<Vec<u8>>, Raise> {
-        if self.0.closed.get() {
+        if self.closed.get() {
             return Err(call.fail("the stream is closed"));
         }
         let (started, token) = (Instant::now(), call.file().cancel());
         loop {
-            let over = self.is_over();
-            self.more(Duration::ZERO);
-            let found = done(&self.0.kept.borrow());
+            let found = done(self.kept.borrow().rest());
             if let Some(len) = found {
-                return Ok(Some(self.0.kept.borrow_mut().drain(..len).collect()));
-            }
-            let left = limit.saturating_sub(started.elapsed());
-            if over || left.is_zero() {
-                return Ok(None);
+                return Ok(Some(self.kept.borrow_mut().take(len)));
             }
             if token.is_cancelled().is_some() {
                 let reason = ending(call.lua(), call.what()).unwrap_or_default();
                 return Err(call.fail(reason));
             }
-            self.more(left.min(LOOK));
+            // In this order: what came before the end is there when the end is seen.
+            let over = self.source.is_over();
+            if self.more(call, Duration::ZERO)? {
+                continue;
+            }
+            let left = limit.saturating_sub(started.elapsed());
+            if over || left.is_zero() {
+                return Ok(None);
+            }
+            self.more(call, left.min(LOOK))?;
         }
+    }
+
+    /// Whether everything was handed out and no more can come.
+    fn eof(&self, call: &Call<'_>) -> Result<bool, Raise> {
+        let over = self.source.is_over();
+        if !self.closed.get() {
+            while self.kept.borrow().rest().is_empty() && self.more(call, Duration::ZERO)? {}
+        }
+        let over = over || self.source.is_over();
+        Ok(over && self.kept.borrow().rest().is_empty())
+    }
+}
+
+impl<N: Name> Stream<N> {
+    /// Opens a stream, which the innermost scope closes.
+    pub(crate) fn open(call: &Call<'_>, source: Box<dyn Source>) -> Stream<N> {
+        let shared = Rc::new(Shared {
+            source,
+            site: location::caller(call.lua()),
+            kept: RefCell::default(),
+            closed: Cell::new(false),
+        });
+        let weak: Weak<Shared> = Rc::downgrade(&shared);
+        let file = call.file();
+        file.streams.borrow_mut().push(weak);
+        file.scopes.own(Rc::clone(&shared) as Rc<dyn Resource>);
+        Stream(shared, PhantomData)
+    }
+
+    /// For whoever has to close it.
+    pub(crate) fn weak(&self) -> Weak<dyn Closes> {
+        let weak: Weak<Shared> = Rc::downgrade(&self.0);
+        weak
     }
 }
 
@@ -132,11 +240,14 @@ fn limit(call: &Call<'_>, at: usize, default: Duration) -> Result<Duration, Rais
     }
 }
 
-impl Kind for ConsoleStream {
-    const NAME: &'static str = "ConsoleStream";
+impl<N: Name> Kind for Stream<N>
+where
+    Stream<N>: Listed,
+{
+    const NAME: &'static str = N::NAME;
     const PREFIX: &'static str = "stream";
 
-    fn methods() -> Vec<Method<ConsoleStream>> {
+    fn methods() -> Vec<Method<Stream<N>>> {
         vec![
             Method {
                 name: "next",
@@ -167,8 +278,7 @@ impl Kind for ConsoleStream {
                 signature: "()",
                 doc: "Ends the stream; calling it again does nothing.",
                 run: |_, stream| {
-                    stream.0.closed.set(true);
-                    stream.0.kept.take();
+                    Closes::close(&*stream.0);
                     none()
                 },
             },
@@ -177,11 +287,9 @@ impl Kind for ConsoleStream {
                 signature: "(): boolean",
                 doc: "Whether everything was read and no more can come.",
                 run: |call, stream| {
-                    let over = stream.0.closed.get() || stream.is_over();
-                    if over && !stream.0.closed.get() {
-                        stream.more(Duration::ZERO);
-                    }
-                    one(call.lua(), over && stream.0.kept.borrow().is_empty())
+                    call.at_most(0)?;
+                    let eof = stream.0.eof(call)?;
+                    one(call.lua(), eof)
                 },
             },
             Method {
@@ -201,59 +309,120 @@ impl Kind for ConsoleStream {
     }
 
     fn describe(&self) -> String {
-        format!("ConsoleStream of VM `{}`", self.0.vm.name())
+        let vm = self.0.source.vm();
+        format!("{} of VM `{vm}` ({})", N::NAME, self.0.source.shown())
     }
 
-    fn same(&self, other: &ConsoleStream) -> bool {
+    fn same(&self, other: &Stream<N>) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
-fn next(call: &mut Call<'_>, stream: &ConsoleStream) -> Answer {
+fn next<N: Name>(call: &mut Call<'_>, stream: &Stream<N>) -> Answer {
     call.at_most(1)?;
     let limit = limit(call, 0, TIMEOUT)?;
-    let bytes = stream.wait(call, limit, |kept| (!kept.is_empty()).then_some(kept.len()))?;
+    let bytes = stream
+        .0
+        .wait(call, limit, |kept| (!kept.is_empty()).then_some(kept.len()))?;
     match bytes {
         Some(bytes) => one(call.lua(), call.lua().create_string(bytes)?),
         None => one(call.lua(), Value::Nil),
     }
 }
 
-fn read_until(call: &mut Call<'_>, stream: &ConsoleStream) -> Answer {
+fn read_until<N: Name>(call: &mut Call<'_>, stream: &Stream<N>) -> Answer {
     call.at_most(2)?;
     let wanted = call.string(0, "a string to wait for")?;
     let limit = limit(call, 1, TIMEOUT)?;
     let plain = wanted.as_bytes().to_vec();
-    let end = |kept: &[u8]| match plain.len() {
-        0 => Some(0),
-        len => kept
-            .windows(len)
-            .position(|window| window == plain)
-            .map(|at| at + len),
+    let finder = Finder::new(&plain);
+    // What was looked through stays looked through, but for the beginning of a match at its end.
+    let mut looked = 0;
+    let end = |kept: &[u8]| {
+        let found = finder.find(&kept[looked..]).map(|at| looked + at + plain.len());
+        looked = kept.len().saturating_sub(plain.len().saturating_sub(1));
+        found
     };
-    if let Some(bytes) = stream.wait(call, limit, end)? {
+    if let Some(bytes) = stream.0.wait(call, limit, end)? {
         return one(call.lua(), call.lua().create_string(bytes)?);
     }
+    let over = stream.0.source.is_over();
     let kept = stream.0.kept.borrow();
-    let last = &kept[kept.len().saturating_sub(SHOWN)..];
-    let last = call.lua().create_string(last)?;
-    let why = match stream.is_over() {
-        true => "ended".to_owned(),
-        false => format!("timed out after {}s", seconds(limit)),
-    };
-    Err(call.fail(format_args!(
-        "{why} waiting for `{}`; the last bytes were {}",
-        wanted.to_string_lossy(),
-        render::value(&Value::String(last))
-    )))
+    let last = &kept.rest()[kept.rest().len().saturating_sub(SHOWN)..];
+    let last = render::value(&Value::String(call.lua().create_string(last)?));
+    let name = call.what().rsplit(':').next().unwrap_or_default().to_owned();
+    let wanted = wanted.to_string_lossy();
+    Err(call.fail(match over {
+        true => {
+            format!("the stream ended while {name} was waiting for `{wanted}`; the last bytes were {last}")
+        }
+        false => format!("{name} timed out waiting for `{wanted}`; the last bytes were {last}"),
+    }))
 }
 
-fn drain(call: &mut Call<'_>, stream: &ConsoleStream) -> Answer {
+fn drain<N: Name>(call: &mut Call<'_>, stream: &Stream<N>) -> Answer {
     call.at_most(1)?;
     let limit = limit(call, 0, DRAIN)?;
     let table = call.lua().create_table()?;
-    while let Some(bytes) = stream.wait(call, limit, |kept| (!kept.is_empty()).then_some(kept.len()))? {
+    while let Some(bytes) = stream
+        .0
+        .wait(call, limit, |kept| (!kept.is_empty()).then_some(kept.len()))?
+    {
         table.raw_push(call.lua().create_string(bytes)?)?;
     }
     one(call.lua(), table)
+}
+
+/// What a VM's console prints, from its first byte on.
+pub(crate) struct ConsoleSource {
+    vm: Vm,
+    at: Cell<u64>,
+}
+
+impl ConsoleSource {
+    /// Of this VM.
+    pub(crate) fn new(vm: &Vm) -> ConsoleSource {
+        ConsoleSource {
+            vm: vm.clone(),
+            at: Cell::new(vm.console_mark().get()),
+        }
+    }
+}
+
+impl Source for ConsoleSource {
+    fn more(&self, limit: Duration) -> Result<Vec<u8>, String> {
+        let machine = self.vm.core().borrow().machine();
+        let (bytes, at) = match machine {
+            Some(machine) => machine.console_since(self.at.get(), limit),
+            // What is left of a machine that has ended.
+            None => {
+                let log = self.vm.core().borrow().console_log();
+                let from = usize::try_from(self.at.get())
+                    .unwrap_or(usize::MAX)
+                    .min(log.len());
+                (log[from..].to_vec(), log.len() as u64)
+            }
+        };
+        self.at.set(at);
+        Ok(bytes)
+    }
+
+    fn is_over(&self) -> bool {
+        let machine = self.vm.core().borrow().machine();
+        machine.is_none_or(|machine| machine.ended().is_some())
+    }
+
+    fn close(&self) {}
+
+    fn vm(&self) -> String {
+        self.vm.name().to_owned()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.vm.is_closed()
+    }
+
+    fn shown(&self) -> String {
+        "console".to_owned()
+    }
 }

@@ -12,7 +12,7 @@ use super::call::{Answer, Call, Raise, integer};
 use super::options::{Options, array};
 
 /// Most bytes of one buffer.
-const BUFFER_MAX: usize = 16 << 20;
+pub(crate) const BUFFER_MAX: usize = 16 << 20;
 /// Largest error number the kernel returns, negated, in place of a result.
 const ERRNO_MAX: i64 = 4095;
 
@@ -76,25 +76,7 @@ fn structured(call: &Call<'_>, table: &Table, syscall: &mut Syscall) -> Result<(
     for (at, value) in args.iter().enumerate() {
         syscall.args[at] = argument(call, at + 1, value)?;
     }
-    for (at, value) in items("bufs")?.iter().enumerate() {
-        match value {
-            Value::String(bytes) if bytes.as_bytes().len() > BUFFER_MAX => {
-                let size = bytes.as_bytes().len();
-                return Err(options.fail(
-                    "bufs",
-                    format_args!("buffer {} has {size} bytes, the most is 16 MiB", at + 1),
-                ));
-            }
-            Value::String(bytes) => syscall.bufs.push(bytes.as_bytes().to_vec().into()),
-            other => {
-                let got = type_name(other);
-                return Err(options.fail(
-                    "bufs",
-                    format_args!("buffer {}: expected a string, got {got}", at + 1),
-                ));
-            }
-        }
-    }
+    syscall.bufs = buffers(&options)?.into_iter().map(Into::into).collect();
     if let Some(table) = options.table("ptrs")? {
         syscall.ptrs = pointers(&options, &table, syscall.bufs.len())?;
     }
@@ -102,6 +84,29 @@ fn structured(call: &Call<'_>, table: &Table, syscall: &mut Syscall) -> Result<(
         syscall.nested.push(nested(call, at + 1, value, syscall)?);
     }
     options.finish()
+}
+
+/// Option `bufs`: strings.
+pub(crate) fn buffers(options: &Options<'_>) -> Result<Vec<Vec<u8>>, Raise> {
+    let Some(table) = options.table("bufs")? else {
+        return Ok(Vec::new());
+    };
+    let items =
+        array(&table).ok_or_else(|| options.fail("bufs", "expected an array without other keys or gaps"))?;
+    let buffer = |(at, value): (usize, &Value)| match value {
+        Value::String(bytes) if bytes.as_bytes().len() > BUFFER_MAX => {
+            let size = bytes.as_bytes().len();
+            let message = format!("buffer {} has {size} bytes, the most is 16 MiB", at + 1);
+            Err(options.fail("bufs", message))
+        }
+        Value::String(bytes) => Ok(bytes.as_bytes().to_vec()),
+        other => {
+            let got = type_name(other);
+            let message = format!("buffer {}: expected a string, got {got}", at + 1);
+            Err(options.fail("bufs", message))
+        }
+    };
+    items.iter().enumerate().map(buffer).collect()
 }
 
 /// `ptrs[i]`: the argument, from 0, that gets the address of `bufs[i]`. A buffer may have none, being nested.
@@ -185,6 +190,11 @@ fn nested(call: &Call<'_>, at: usize, value: &Value, syscall: &Syscall) -> Resul
 /// `{ret, result, errno, out_bufs}`: what the kernel returned, what C's wrapper would return, its error number (0 when
 /// it succeeded) and the buffers after the call.
 pub(crate) fn result(lua: &Lua, ret: i64, bufs: &[Vec<u8>]) -> Answer {
+    Ok(MultiValue::from_vec(vec![Value::Table(table(lua, ret, bufs)?)]))
+}
+
+/// The same, as a table.
+pub(crate) fn table(lua: &Lua, ret: i64, bufs: &[Vec<u8>]) -> mlua::Result<Table> {
     let errno = if (-ERRNO_MAX..0).contains(&ret) { -ret } else { 0 };
     let buffers = lua.create_table_with_capacity(bufs.len(), 0)?;
     for (at, bytes) in bufs.iter().enumerate() {
@@ -195,5 +205,5 @@ pub(crate) fn result(lua: &Lua, ret: i64, bufs: &[Vec<u8>]) -> Answer {
     table.raw_set("result", if errno == 0 { ret } else { -1 })?;
     table.raw_set("errno", errno)?;
     table.raw_set("out_bufs", buffers)?;
-    Ok(MultiValue::from_vec(vec![Value::Table(table)]))
+    Ok(table)
 }

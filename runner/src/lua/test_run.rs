@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use super::binding::{Field, Kind, Method, type_name};
+use super::binding::{Field, Kind, Method};
 use super::call::{Answer, Call, Raise, none, one, text_of};
 use super::equal::equal;
 use super::file::File;
@@ -55,6 +55,11 @@ impl TestRun {
     /// From now on its `t` can do nothing more.
     pub(crate) fn end(&self) {
         self.over.set(true);
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over.get()
     }
 
     /// Records a failure and returns the error that reports it.
@@ -240,7 +245,7 @@ fn assert_contains(call: &mut Call<'_>, t: &T) -> Answer {
 }
 
 /// Whether `needle` occurs in `hay`.
-fn find(hay: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn find(hay: &[u8], needle: &[u8]) -> bool {
     needle.is_empty() || hay.windows(needle.len()).any(|window| window == needle)
 }
 
@@ -325,51 +330,32 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         (Value::Nil | Value::Table(_), other) => return Err(call.wrong("a function as body", other)),
         (other, _) => return Err(call.wrong("a function, or a table of metadata and a function", other)),
     };
-    if file.tests.borrow().iter().any(|test| test.name == name) {
+    if file.names.borrow().contains(&name) {
         return Err(call.fail(format_args!("duplicate name `{name}` in this file")));
     }
-    let settings = settings(call, &meta)?;
-    let line = location::in_test_file(call.lua());
-    file.tests.borrow_mut().push(Registered {
+    let settings = super::metadata::settings(call, &meta)?;
+    file.names.borrow_mut().insert(name.clone());
+    let test = Registered {
         name,
         meta,
         settings,
         body,
-        line,
-    });
+        line: location::in_test_file(call.lua()),
+    };
+    if !file.classic.get() {
+        file.tests.borrow_mut().push(test);
+        return none();
+    }
+    if file.reset_between_tests.get() {
+        return Err(call.fail(
+            "provium.reset_between_tests is for tests that run after the file's own code, and the VMs of \
+             provium.create and provium.fixture make this file's tests run at once",
+        ));
+    }
+    super::runner::run_test(call.lua(), &file, &test, None);
+    // A test that was ended leaves the watch at every instruction.
+    interrupt::watch(call.lua())?;
     none()
-}
-
-/// What the runner takes from a test's metadata; every other key is the test's own.
-fn settings(call: &Call<'_>, meta: &Table) -> Result<super::file::Settings, Raise> {
-    use super::call::{duration, integer};
-    let bad = |key: &str, message: String| call.fail(format_args!("metadata `{key}`: {message}"));
-    let skip = match meta.get::<Value>("skip")? {
-        Value::Nil | Value::Boolean(false) => None,
-        Value::Boolean(true) => Some("skip".to_owned()),
-        Value::String(reason) => Some(reason.to_string_lossy()),
-        other => {
-            return Err(bad(
-                "skip",
-                format!("expected true or a reason, got {}", type_name(&other)),
-            ));
-        }
-    };
-    let timeout = match meta.get::<Value>("timeout")? {
-        Value::Nil => None,
-        value => Some(duration(&value).map_err(|message| bad("timeout", message))?),
-    };
-    let retries = match meta.get::<Value>("retries")? {
-        Value::Nil => 0,
-        value => integer(&value)
-            .and_then(|count| u32::try_from(count).map_err(|_| format!("expected 0 or more, got {count}")))
-            .map_err(|message| bad("retries", message))?,
-    };
-    Ok(super::file::Settings {
-        skip,
-        timeout,
-        retries,
-    })
 }
 
 /// `todo(reason?)`: at file scope for every test of the file, in a test for that one.

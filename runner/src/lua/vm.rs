@@ -9,20 +9,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Value;
+use provium_protocol::AGENT_PORT;
 use provium_vmm::disk::DiskSpec;
 use provium_vmm::snapshot::Snapshot;
 
+use super::agent::{Agent, Question};
 use super::binding::{Kind, Method};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
+use super::clock::Clock;
 use super::console::Console;
 use super::disk;
+use super::file::Sort;
 use super::lab::WeakLab;
 use super::remote::{self, Remote};
 use super::scope::Resource;
+use crate::cancel::Cancel;
 use crate::config::Profile;
 use crate::fixture::Input;
-use crate::guest::{self, Fixtures, GuestClient, GuestError, ROOTFS_DISK, VmError, VmState};
+use crate::guest::{self, Fixtures, GuestClient, Moment, ROOTFS_DISK, VmError, VmState};
 
 /// A VM.
 #[derive(Clone)]
@@ -36,6 +41,10 @@ struct Shared {
     lab: WeakLab,
     fixtures: Arc<Fixtures>,
     closed: Cell<bool>,
+    classic: Cell<bool>,
+    console_mark: Cell<u64>,
+    /// It is about to be closed: what is in it need not be.
+    ending: Cell<bool>,
 }
 
 impl Vm {
@@ -46,9 +55,10 @@ impl Vm {
         options: BootOptions,
         lab: WeakLab,
         fixtures: Arc<Fixtures>,
-    ) -> Vm {
-        let core = guest::Vm::new(name.clone(), options.machine(&profile), options.boot_timeout());
-        Vm(Rc::new(Shared {
+    ) -> Result<Vm, String> {
+        let mut core = guest::Vm::new(name.clone(), options.machine(&profile)?, options.boot_timeout());
+        core.set_initial_time(options.initial_time());
+        Ok(Vm(Rc::new(Shared {
             name,
             profile,
             options: RefCell::new(options),
@@ -56,12 +66,25 @@ impl Vm {
             lab,
             fixtures,
             closed: Cell::default(),
-        }))
+            classic: Cell::default(),
+            console_mark: Cell::default(),
+            ending: Cell::default(),
+        })))
     }
 
     /// Whether it was closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.get()
+    }
+
+    /// The place in its console behind what was expected last.
+    pub(crate) fn console_mark(&self) -> &Cell<u64> {
+        &self.0.console_mark
+    }
+
+    /// Makes it one of the classic dialect.
+    pub(crate) fn set_classic(&self) {
+        self.0.classic.set(true);
     }
 
     /// Its profile.
@@ -100,6 +123,7 @@ impl Vm {
     pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
         let ready = self.0.fixtures.ready();
         let mut core = self.0.core.borrow_mut();
+        self.0.console_mark.set(0);
         core.confirm_images(snapshot, &|path| self.0.fixtures.image_digest(path))?;
         match in_place {
             true => core.put_back(snapshot, ready),
@@ -184,16 +208,43 @@ impl Vm {
         }
     }
 
+    /// A further session with the process of the agent's that listens on a port.
+    pub(crate) fn session_on(&self, call: &Call<'_>, port: u32) -> Result<GuestClient, Raise> {
+        self.open(call)?;
+        let cancel = call.file().cancel();
+        let session = self.0.core.borrow_mut().session(port, &cancel);
+        session.map_err(|error| self.failed(call, error))
+    }
+
+    /// Does something in a guest at the end of a scope: not in one that has ended, and one that is paused runs
+    /// meanwhile.
+    pub(crate) fn at_rest(&self, action: impl FnOnce(&mut guest::Vm)) {
+        let mut core = self.0.core.borrow_mut();
+        match core.state() {
+            VmState::Booted => action(&mut core),
+            VmState::Paused if core.resume().is_ok() => {
+                action(&mut core);
+                // It ended meanwhile, if it cannot be paused again.
+                let _ = core.pause();
+            }
+            _ => {}
+        }
+    }
+
     /// Ends it for good and gives its name back.
     fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
             self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
-            self.0.lab.forget(&self.0.name);
+            self.0.lab.forget_closed();
         }
     }
 }
 
 impl Resource for Vm {
+    fn begin_close(&self) {
+        self.0.ending.set(true);
+    }
+
     fn close(&self) {
         self.close_for_good();
     }
@@ -209,16 +260,55 @@ impl Resource for Vm {
     }
 }
 
-impl Remote for Vm {
-    fn ask<R>(
-        &self,
-        call: &Call<'_>,
-        question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
-    ) -> Result<R, Raise> {
+impl Agent for Vm {
+    fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise> {
         self.open(call)?;
         let cancel = call.file().cancel();
         let answer = self.0.core.borrow_mut().call(&cancel, question);
         answer.map_err(|error| self.failed(call, error))
+    }
+
+    fn settle(&self, cancel: &Arc<Cancel>, question: Question<'_>) {
+        self.at_rest(|core| {
+            // Nobody is left who could do better.
+            if let Err(error) = core.call(cancel, question) {
+                tracing::debug!(%error, "a thing in a guest could not be ended");
+            }
+        });
+    }
+
+    fn session(&self, call: &Call<'_>) -> Result<GuestClient, Raise> {
+        self.session_on(call, AGENT_PORT)
+    }
+
+    fn now(&self) -> Moment {
+        self.0.core.borrow().timeline().now()
+    }
+
+    fn holds(&self, moment: Moment) -> bool {
+        self.0.core.borrow().timeline().holds(moment)
+    }
+
+    fn vm(&self) -> String {
+        self.0.name.clone()
+    }
+
+    fn shown(&self) -> String {
+        format!("VM `{}`", self.0.name)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.closed.get() || self.0.ending.get()
+    }
+}
+
+impl Remote for Vm {
+    fn is_classic(&self) -> bool {
+        self.0.classic.get()
+    }
+
+    fn agent(&self) -> Rc<dyn Agent> {
+        Rc::new(self.clone())
     }
 }
 
@@ -261,6 +351,7 @@ impl Kind for Vm {
                 doc: "Ends it at once and boots it again, as the reset line of a board does.",
                 run: |call, vm| {
                     let cancel = call.file().cancel();
+                    vm.0.console_mark.set(0);
                     vm.act(call, |core| core.reset(&cancel))
                 },
             },
@@ -326,7 +417,53 @@ impl Kind for Vm {
                 doc: "Its serial console.",
                 run: |call, vm| one(call.lua(), Console::new(vm.clone()).into_userdata(call.lua())?),
             },
+            Method {
+                name: "clock",
+                signature: "(): Clock",
+                doc: "Its wall clock.",
+                run: |call, vm| {
+                    call.at_most(0)?;
+                    one(call.lua(), Clock::new(vm.clone()).into_userdata(call.lua())?)
+                },
+            },
         ];
+        methods.push(Method {
+            name: "spawn_worker",
+            signature: "(opts?: {thread: boolean}): Worker",
+            doc: "Makes a worker: a process of the agent's, or with `thread` a thread of it.",
+            run: super::worker::spawn_worker,
+        });
+        methods.push(Method {
+            name: "spawn",
+            signature: "(opts?: {thread: boolean}): Worker",
+            doc: "The same as `spawn_worker`, by its classic name.",
+            run: super::worker::spawn_worker,
+        });
+        methods.push(Method {
+            name: "is_quiescent",
+            signature: "(): boolean",
+            doc: "Whether nothing that was made in it is open or running.",
+            run: |call, vm| {
+                let sorts = [Sort::Stream, Sort::Worker, Sort::File, Sort::Process];
+                let open: usize = sorts
+                    .iter()
+                    .map(|sort| call.file().open_count(vm.name(), *sort))
+                    .sum();
+                one(call.lua(), open == 0)
+            },
+        });
+        methods.push(Method {
+            name: "open_file_count",
+            signature: "(): integer",
+            doc: "How many Files are open in it.",
+            run: |call, vm| one(call.lua(), call.file().open_count(vm.name(), Sort::File)),
+        });
+        methods.push(Method {
+            name: "open_stream_count",
+            signature: "(): integer",
+            doc: "How many streams of it are open.",
+            run: |call, vm| one(call.lua(), call.file().open_count(vm.name(), Sort::Stream)),
+        });
         methods.extend(super::snapshot::vm_methods());
         methods.extend(disk::vm_methods());
         methods.extend(remote::methods());
@@ -347,13 +484,18 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.open(call)?;
     let asked = match call.arg(0) {
         Value::Nil => BootOptions::default(),
-        _ => BootOptions::read(call.options(0)?)?,
+        _ => BootOptions::read(call, call.options(0)?)?,
     };
     let options = asked.over(&vm.0.options.borrow());
     let cancel = call.file().cancel();
     vm.prepare(call, &options)?;
     let mut core = vm.0.core.borrow_mut();
-    core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
+    let machine = options
+        .machine(&vm.0.profile)
+        .map_err(|message| call.fail(message))?;
+    core.set_config(machine, options.boot_timeout());
+    core.set_initial_time(options.initial_time());
+    vm.0.console_mark.set(0);
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;
     *vm.0.options.borrow_mut() = options;
     call.this()

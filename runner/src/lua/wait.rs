@@ -13,12 +13,15 @@ use super::test_run::protected;
 
 /// `wait_until(pred, {timeout=10, interval=0.1, desc="condition"})`.
 pub(crate) fn wait_until(call: &mut Call<'_>) -> Answer {
+    poll(call, Duration::from_millis(100))
+}
+
+/// The same with another interval where the options have none.
+pub(crate) fn poll(call: &mut Call<'_>, interval: Duration) -> Answer {
     let predicate = call.function(0, "a function as predicate")?;
     let options = call.options(1)?;
     let limit = options.duration("timeout")?.unwrap_or(Duration::from_secs(10));
-    let interval = options
-        .duration("interval")?
-        .unwrap_or(Duration::from_millis(100));
+    let interval = options.duration("interval")?.unwrap_or(interval);
     let desc = options.text("desc")?.unwrap_or_else(|| "condition".to_owned());
     options.finish()?;
 

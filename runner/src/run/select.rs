@@ -1,8 +1,9 @@
-//! Which tests are wanted: `--filter` and `-k`.
+//! Which tests are wanted: `--filter`, `-k`, `--tag`, `--tag-meta` and their opposites.
 //!
-//! Enters: the flags' texts. Leaves: yes or no for a test's file and name. Absent on purpose: reading files;
+//! Enters: the flags' texts. Leaves: yes or no for a test's file, name and metadata. Absent on purpose: reading files;
 //! which tests a file has is known only once its chunk has run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Decides which tests run. The default wants all of them.
@@ -12,11 +13,73 @@ pub struct NameFilter {
     pub substring: Option<String>,
     /// Must hold for the test's name and its file's path.
     pub expression: Option<Expression>,
+    /// Metadata that must be there: one value of those given for a key, for each key.
+    pub with: Vec<KeyValue>,
+    /// Metadata that must not be there, whatever else is.
+    pub without: Vec<KeyValue>,
+    /// Run tests that call themselves slow, too.
+    pub include_slow: bool,
 }
+
+/// The key under which a test's tags are.
+pub const TAGS: &str = "tags";
+
+/// A key of a test's metadata and a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key.
+    pub key: String,
+    /// The value as text.
+    pub value: String,
+}
+
+impl KeyValue {
+    /// A tag.
+    pub fn tag(tag: String) -> KeyValue {
+        KeyValue {
+            key: TAGS.to_owned(),
+            value: tag,
+        }
+    }
+}
+
+impl std::str::FromStr for KeyValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => Ok(KeyValue {
+                key: key.trim().to_owned(),
+                value: value.trim().to_owned(),
+            }),
+            _ => Err("expected KEY=VALUE".to_owned()),
+        }
+    }
+}
+
+/// A test's metadata as text: the values of each key.
+pub type Labels = BTreeMap<String, Vec<String>>;
 
 impl NameFilter {
     /// Whether the test `name` of the file at `path` (as reports show it) is wanted.
-    pub fn wants(&self, path: &str, name: &str) -> bool {
+    pub fn wants(&self, path: &str, name: &str, labels: &Labels) -> bool {
+        self.wants_name(path, name) && self.wants_labels(labels)
+    }
+
+    fn wants_labels(&self, labels: &Labels) -> bool {
+        let has = |wanted: &KeyValue| {
+            let values = labels.get(&wanted.key);
+            values.is_some_and(|values| values.contains(&wanted.value))
+        };
+        let one_of_its_key = |wanted: &KeyValue| {
+            self.with
+                .iter()
+                .any(|other| other.key == wanted.key && has(other))
+        };
+        !self.without.iter().any(has) && self.with.iter().all(one_of_its_key)
+    }
+
+    fn wants_name(&self, path: &str, name: &str) -> bool {
         let substring = self
             .substring
             .as_ref()
@@ -30,7 +93,10 @@ impl NameFilter {
 
     /// Whether it leaves anything out at all.
     pub fn is_active(&self) -> bool {
-        self.substring.is_some() || self.expression.is_some()
+        self.substring.is_some()
+            || self.expression.is_some()
+            || !self.with.is_empty()
+            || !self.without.is_empty()
     }
 }
 
@@ -220,10 +286,10 @@ mod tests {
     fn wants(expression: &str, path: &str, name: &str) -> bool {
         let expression = Some(expression.parse().expect(expression));
         NameFilter {
-            substring: None,
             expression,
+            ..NameFilter::default()
         }
-        .wants(path, name)
+        .wants(path, name, &Labels::new())
     }
 
     #[test]
@@ -284,11 +350,50 @@ mod tests {
     fn a_substring_looks_at_name_and_path() {
         let filter = |s: &str| NameFilter {
             substring: Some(s.into()),
-            expression: None,
+            ..NameFilter::default()
         };
-        assert!(filter("net.test").wants("tests/net.test.lua", "x"));
-        assert!(filter("Boot").wants("a", "Boot is fast"));
-        assert!(!filter("boot").wants("a", "Boot is fast"));
-        assert!(NameFilter::default().wants("a", "b") && !NameFilter::default().is_active());
+        let none = Labels::new();
+        assert!(filter("net.test").wants("tests/net.test.lua", "x", &none));
+        assert!(filter("Boot").wants("a", "Boot is fast", &none));
+        assert!(!filter("boot").wants("a", "Boot is fast", &none));
+        assert!(NameFilter::default().wants("a", "b", &none) && !NameFilter::default().is_active());
+    }
+
+    #[test]
+    fn metadata_is_or_within_a_key_and_and_across_keys() {
+        let labels: Labels = [
+            ("tags", vec!["net", "fast"]),
+            ("spec", vec!["4.2"]),
+            ("n", vec!["1"]),
+        ]
+        .map(|(key, values)| (key.to_owned(), values.into_iter().map(str::to_owned).collect()))
+        .into();
+        let parse = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().expect("KEY=VALUE"))
+                .collect()
+        };
+        for (with, without, wanted) in [
+            (&["tags=net"][..], &[][..], true),
+            (&["tags=disk"], &[], false),
+            (&["tags=disk", "tags=fast"], &[], true),
+            (&["tags=net", "spec=4.2"], &[], true),
+            (&["tags=net", "spec=5"], &[], false),
+            (&["tags=net", "spec=5", "spec=4.2", "n = 1"], &[], true),
+            (&["tags=net"], &["tags=fast"], false),
+            (&[], &["spec=4.2"], false),
+            (&[], &["spec=5", "other=x"], true),
+            (&["other=x"], &[], false),
+        ] {
+            let filter = NameFilter {
+                with: parse(with),
+                without: parse(without),
+                ..NameFilter::default()
+            };
+            assert!(filter.is_active());
+            assert_eq!(filter.wants("a", "b", &labels), wanted, "{with:?} {without:?}");
+        }
+        assert!("=x".parse::<KeyValue>().is_err() && "x".parse::<KeyValue>().is_err());
     }
 }

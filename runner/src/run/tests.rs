@@ -6,6 +6,7 @@ use super::*;
 use crate::config::Environment;
 use crate::guest::Ready;
 use crate::report::samples;
+use crate::run::pool::Limits;
 
 /// Remembers what it hears of.
 #[derive(Default)]
@@ -42,6 +43,7 @@ fn plan(files: &[&str]) -> Plan {
         filter: NameFilter::default(),
         fixtures: Fixtures::new(config.clone(), Ready::new(0), Box::new(|_| {})),
         config,
+        pool: Pool::of_host(&Limits::default()),
         grace: Duration::from_secs(30),
         journal: None,
     }
@@ -69,7 +71,7 @@ impl Ran {
 fn run_with(
     plan: Plan,
     cancel: &Arc<Cancel>,
-    runner: impl Fn(&FileJob, &dyn Progress) -> FileResult + Send + Sync + 'static,
+    runner: impl Fn(&FileJob, &Arc<dyn Progress>) -> FileResult + Send + Sync + 'static,
 ) -> Ran {
     let recorder = Arc::new(Recorder::default());
     let summary = run(plan, Arc::new(runner), recorder.clone(), cancel).expect("the harness works");
@@ -330,6 +332,7 @@ fn files_without_wanted_tests_do_not_count() {
     let filter = NameFilter {
         substring: Some("x".into()),
         expression: None,
+        ..NameFilter::default()
     };
     let ran = run_with(
         Plan {

@@ -293,6 +293,7 @@ fn low_end(ram: &GuestRam) -> u64 {
 pub(crate) fn load_initrd(
     ram: &GuestRam,
     kernel: &LoadedKernel,
+    early: &[u8],
     initrd: Option<&Path>,
     extra: &[u8],
 ) -> Result<Option<(GuestAddress, u32)>, LoadError> {
@@ -308,7 +309,8 @@ pub(crate) fn load_initrd(
         first = file.metadata().map_err(read_error)?.len();
         user = Some((path, file));
     }
-    let padded = first.next_multiple_of(4);
+    let start = (early.len() as u64).next_multiple_of(4);
+    let padded = start + first.next_multiple_of(4);
     let total = padded + extra.len() as u64;
     if total == 0 {
         return Ok(None);
@@ -323,13 +325,15 @@ pub(crate) fn load_initrd(
         return Err(too_small(ram, "the kernel with its initrd", needed));
     };
     if let Some((path, mut file)) = user {
-        ram.read_exact_volatile_from(GuestAddress(address), &mut file, first as usize)
+        ram.read_exact_volatile_from(GuestAddress(address + start), &mut file, first as usize)
             .map_err(|error| LoadError::Read {
                 what: "initrd",
                 path: path.to_owned(),
                 source: std::io::Error::other(error),
             })?;
     }
+    ram.write_slice(early, GuestAddress(address))
+        .map_err(|_| too_small(ram, "the initrd", address + total))?;
     ram.write_slice(extra, GuestAddress(address + padded))
         .map_err(|_| too_small(ram, "the initrd", address + total))?;
     Ok(Some((GuestAddress(address), total as u32)))
@@ -454,21 +458,23 @@ mod tests {
         let ram = ram(64);
         let kernel = load_kernel(&ram, file(&elf(64)).path()).unwrap();
         let user = file(b"user's");
-        let (address, len) = load_initrd(&ram, &kernel, Some(user.path()), b"extra")
+        let (address, len) = load_initrd(&ram, &kernel, b"early", Some(user.path()), b"extra")
             .unwrap()
             .unwrap();
-        assert_eq!((address.0, len), (0x3fff000, 13));
-        let mut bytes = [0; 13];
+        assert_eq!((address.0, len), (0x3fff000, 21));
+        let mut bytes = [0; 21];
         ram.read_slice(&mut bytes, address).unwrap();
-        assert_eq!(&bytes, b"user's\0\0extra");
-        assert_eq!(load_initrd(&ram, &kernel, None, b"").unwrap(), None);
+        assert_eq!(&bytes, b"early\0\0\0user's\0\0extra");
+        assert_eq!(load_initrd(&ram, &kernel, b"", None, b"").unwrap(), None);
         let huge = vec![0; 60 << 20];
-        let error = load_initrd(&ram, &kernel, None, &huge).unwrap_err().to_string();
+        let error = load_initrd(&ram, &kernel, b"", None, &huge)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("the kernel with its initrd needs 77 MiB"),
             "{error}"
         );
-        let missing = load_initrd(&ram, &kernel, Some(Path::new("/nope")), b"")
+        let missing = load_initrd(&ram, &kernel, b"", Some(Path::new("/nope")), b"")
             .unwrap_err()
             .to_string();
         assert!(missing.starts_with("cannot read the initrd `/nope`"), "{missing}");

@@ -21,6 +21,8 @@ pub const MAX_CPUS: u8 = 8;
 pub struct MachineConfig {
     /// bzImage or ELF vmlinux.
     pub kernel: PathBuf,
+    /// A cpio archive (newc), placed before the user's initrd in memory: what it has, the initrd may replace.
+    pub early_initrd: Vec<u8>,
     /// The user's initrd, loaded as it is.
     pub initrd: Option<PathBuf>,
     /// Another cpio archive (newc), placed behind the user's initrd in memory.
@@ -119,6 +121,7 @@ mod tests {
         MachineConfig {
             kernel: PathBuf::new(),
             initrd: None,
+            early_initrd: Vec::new(),
             extra_initrd: Vec::new(),
             cmdline: "quiet".to_owned(),
             memory: 128 << 20,

@@ -178,7 +178,13 @@ impl Machine {
         config.check()?;
         let ram = map_ram(config.memory)?;
         let entry = kernel::load_kernel(&ram, &config.kernel)?;
-        let initrd = kernel::load_initrd(&ram, &entry, config.initrd.as_deref(), &config.extra_initrd)?;
+        let initrd = kernel::load_initrd(
+            &ram,
+            &entry,
+            &config.early_initrd,
+            config.initrd.as_deref(),
+            &config.extra_initrd,
+        )?;
 
         let shape = Shape {
             memory: config.memory,
@@ -433,6 +439,23 @@ impl Machine {
     /// for something to be there, at most `limit`.
     pub fn console_since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
         self.console.since(from, limit)
+    }
+
+    /// Types as many bytes into the serial console as its receive FIFO has room for; returns how many those are.
+    ///
+    /// # Errors
+    /// `ConnectionReset` once the machine has ended.
+    pub fn console_offer(&self, data: &[u8]) -> io::Result<usize> {
+        match self.parts().as_ref() {
+            Some(parts) => {
+                let serial = parts.platform.serial.lock();
+                Ok(serial.unwrap_or_else(PoisonError::into_inner).offer(data))
+            }
+            None => Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the machine has ended",
+            )),
+        }
     }
 
     /// Types into the serial console.

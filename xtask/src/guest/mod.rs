@@ -1,7 +1,7 @@
 //! `cargo xtask guest`: everything a guest is booted from.
 //!
 //! Leaves in `target/guest/`: `vmlinux`, `bzImage`, `System.map`, `config` (our kernel), `initrd.cpio`
-//! (busybox), `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our kernel's files in
+//! (busybox), `hostile.cpio` (an agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our kernel's files in
 //! `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see [`cache`]); the archives
 //! are put together anew, in milliseconds.
 
@@ -10,6 +10,7 @@ pub(crate) mod cache;
 mod cloud;
 mod config;
 pub(crate) mod debian;
+mod hostile;
 mod initrd;
 mod kernel;
 mod userland;
@@ -35,6 +36,7 @@ pub(crate) fn build(fragments: &[String]) -> Result<()> {
     // The quick parts first: what is missing on this machine shows before the long build.
     if fragments.is_empty() {
         place(&initrd::userland()?.into_bytes()?, &folder.join("initrd.cpio"))?;
+        place(&hostile::archive()?, &folder.join("hostile.cpio"))?;
         cloud_files(&cache, &folder.join("debian-cloud"))?;
         link(&userland::image(&cache)?, &folder.join(userland::IMAGE))?;
     }

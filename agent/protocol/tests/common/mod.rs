@@ -40,7 +40,7 @@ pub(crate) fn examples() -> Vec<Frame> {
 
 fn requests() -> Vec<Request> {
     let path = || b"/a\xff".to_vec().into();
-    let requests = vec![
+    let mut requests = vec![
         Request::Ping,
         Request::Exec(Exec {
             argv: vec![path(), b"-x".to_vec().into()],
@@ -82,6 +82,78 @@ fn requests() -> Vec<Request> {
                 child: 0,
             }],
         }),
+        Request::Start(Exec {
+            argv: vec![path()],
+            env: Vec::new(),
+            env_clear: false,
+            cwd: None,
+            has_stdin: true,
+            timeout_ms: None,
+        }),
+        Request::WaitProcess(WaitProcess {
+            handle: 1 << 40,
+            timeout_ms: Some(0),
+            kill: true,
+            from: [5, 1 << 33],
+        }),
+        Request::ProcessState { handle: 1 },
+        Request::SignalProcess {
+            handle: 1,
+            signal: 15,
+        },
+        Request::WriteStdin { handle: 1 },
+        Request::CloseStdin { handle: 1 },
+        Request::BeginEndProcess { handle: 1 },
+        Request::EndProcess { handle: 1 },
+        Request::SignalProcesses { signal: -1 },
+        Request::JoinProcesses,
+        Request::OpenFile(OpenFile {
+            path: path(),
+            read: true,
+            write: false,
+            create: true,
+            truncate: false,
+            append: true,
+            exclusive: false,
+            perm: Some(0o4755),
+        }),
+        Request::ReadFd { fd: 3, max: Some(0) },
+        Request::ReadFd { fd: -1, max: None },
+        Request::WriteFd { fd: 3 },
+        Request::CloseFd { fd: 3 },
+        Request::ListDir { path: path() },
+        Request::MakeDir {
+            path: path(),
+            parents: true,
+            perm: Some(0o700),
+        },
+        Request::Unlink { path: path() },
+        Request::Rename {
+            from: path(),
+            to: b"/b".to_vec().into(),
+        },
+        Request::StartSyscall(Syscall {
+            nr: 0,
+            args: [0; 6],
+            bufs: Vec::new(),
+            ptrs: Vec::new(),
+            nested: Vec::new(),
+        }),
+        Request::WaitSyscall {
+            handle: 2,
+            timeout_ms: None,
+        },
+        Request::Park,
+        Request::SpawnWorker {
+            ticket: 3,
+            thread: true,
+        },
+        Request::Follow(Follow::Fd { fd: 3 }),
+        Request::Follow(Follow::Output {
+            handle: 1,
+            stderr: true,
+            from: 7,
+        }),
         Request::Shutdown { reboot: false },
         Request::Resumed(Resumed {
             entropy: Some(vec![1, 2, 3].into()),
@@ -92,11 +164,38 @@ fn requests() -> Vec<Request> {
             wall_clock_ns: None,
         }),
     ];
+    for whence in [Whence::Set, Whence::Current, Whence::End] {
+        match whence {
+            Whence::Set | Whence::Current | Whence::End => {}
+        }
+        requests.push(Request::SeekFd {
+            fd: 3,
+            offset: -7,
+            whence,
+        });
+    }
+    for start in [FollowStart::End, FollowStart::Offset(-9)] {
+        match start {
+            FollowStart::End | FollowStart::Offset(_) => {}
+        }
+        requests.push(Request::Follow(Follow::File { path: path(), start }));
+    }
     for request in &requests {
         match request {
             Request::Ping | Request::Exec(_) | Request::ReadFile { .. } | Request::WriteFile { .. } => {}
             Request::Stat { .. } | Request::Syscall(_) | Request::Shutdown { .. } => {}
-            Request::Resumed(_) => {}
+            Request::Start(_) | Request::WaitProcess(_) | Request::ProcessState { .. } => {}
+            Request::SignalProcess { .. } | Request::WriteStdin { .. } | Request::CloseStdin { .. } => {}
+            Request::BeginEndProcess { .. }
+            | Request::EndProcess { .. }
+            | Request::SignalProcesses { .. }
+            | Request::JoinProcesses => {}
+            Request::OpenFile(_) | Request::ReadFd { .. } | Request::WriteFd { .. } => {}
+            Request::SeekFd { .. } | Request::CloseFd { .. } | Request::ListDir { .. } => {}
+            Request::MakeDir { .. } | Request::Unlink { .. } | Request::Rename { .. } => {}
+            Request::StartSyscall(_) | Request::WaitSyscall { .. } | Request::Park => {}
+            Request::SpawnWorker { .. } | Request::Resumed(_) => {}
+            Request::Follow(Follow::File { .. } | Follow::Fd { .. } | Follow::Output { .. }) => {}
         }
     }
     requests
@@ -136,6 +235,44 @@ fn replies() -> Vec<Reply> {
             ret: -2,
             bufs: vec![vec![9].into()],
         }),
+        Ok(Response::Started {
+            handle: 1 << 40,
+            pid: 42,
+        }),
+        Ok(Response::Process(Process {
+            pid: 42,
+            ended: None,
+            from: [0, 1 << 33],
+        })),
+        Ok(Response::Process(Process {
+            pid: 42,
+            ended: Some(Exited {
+                status: ExitStatus::TimedOut,
+                duration_ns: 5,
+            }),
+            from: [0, 0],
+        })),
+        Ok(Response::Count { count: 2 }),
+        Ok(Response::Joined {
+            ended: vec![Joined {
+                handle: 1,
+                pid: 42,
+                ended: Exited {
+                    status: ExitStatus::Exited(1),
+                    duration_ns: 5,
+                },
+            }],
+        }),
+        Ok(Response::Opened { fd: 3 }),
+        Ok(Response::Offset { offset: 1 << 40 }),
+        Ok(Response::Running),
+        Ok(Response::Parked { ticket: 3 }),
+        Ok(Response::Worker {
+            pid: 43,
+            tid: 44,
+            port: 1 << 31,
+        }),
+        Ok(Response::Following { offset: 9 }),
         Err(OpError {
             errno: Some(2),
             message: "open `/x`: No such file or directory".to_owned(),
@@ -163,7 +300,10 @@ fn replies() -> Vec<Reply> {
     for response in replies.iter().flatten() {
         match response {
             Response::Done | Response::Exited(_) | Response::Written { .. } => {}
-            Response::Stat(_) | Response::Syscall { .. } => {}
+            Response::Stat(_) | Response::Syscall { .. } | Response::Started { .. } => {}
+            Response::Process(_) | Response::Count { .. } | Response::Joined { .. } => {}
+            Response::Opened { .. } | Response::Offset { .. } | Response::Running => {}
+            Response::Parked { .. } | Response::Worker { .. } | Response::Following { .. } => {}
         }
     }
     replies

@@ -103,7 +103,7 @@ fn a_missing_file_is_a_chunk_error() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = job(dir.path(), "");
     std::fs::remove_file(&job.path).expect("it can be removed");
-    let error = run_file(&job, &Silent).chunk_error.expect("an error");
+    let error = run_file(&job, &silent()).chunk_error.expect("an error");
     assert!(error.starts_with("a.test.lua: cannot be read: "), "{error}");
 }
 
@@ -155,8 +155,12 @@ fn the_filter_leaves_tests_out() {
     job.filter = Arc::new(NameFilter {
         substring: Some("one".to_owned()),
         expression: None,
+        ..NameFilter::default()
     });
-    assert_eq!(statuses(&run_file(&job, &Silent)), [("one", TestStatus::Passed)]);
+    assert_eq!(
+        statuses(&run_file(&job, &silent())),
+        [("one", TestStatus::Passed)]
+    );
 }
 
 #[test]
@@ -269,7 +273,7 @@ fn helpers_come_from_the_roots_and_the_project() {
             t:assert_contains(t:assert_raises(function() dofile("absent.lua") end), "absent.lua")
         end)
     "#;
-    let result = run_file(&job(dir.path(), source), &Silent);
+    let result = run_file(&job(dir.path(), source), &silent());
     assert_eq!(result.chunk_error, None);
     assert_eq!(
         statuses(&result),
@@ -382,7 +386,7 @@ test("errors", function(t)
 end)
 "#;
     std::fs::write(&job.path, source).expect("a file");
-    let result = run_file(&job, &Silent);
+    let result = run_file(&job, &silent());
     assert_eq!(result.chunk_error, None);
     for test in &result.tests {
         assert_eq!(test.status, TestStatus::Passed, "{test:?}");

@@ -112,7 +112,7 @@ fn cancelling_the_file_ends_the_test_and_leaves_out_the_rest() {
             std::thread::sleep(Duration::from_millis(50));
             token.cancel(reason);
         });
-        let result = run_file(&job, &Silent);
+        let result = run_file(&job, &silent());
         killer.join().expect("the other thread");
         assert_eq!(statuses(&result), [("a", TestStatus::Failed)]);
         assert!(!result.passed);
@@ -127,7 +127,7 @@ fn cancelling_during_the_chunk_is_a_chunk_error() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = job(dir.path(), "test('a', print)\nwhile true do end");
     job.cancel.cancel(CancelReason::Interrupted);
-    let result = run_file(&job, &Silent);
+    let result = run_file(&job, &silent());
     assert_eq!(result.chunk_error.as_deref(), Some("a.test.lua:2: interrupted"));
     assert!(result.tests.is_empty() && !result.passed);
 }

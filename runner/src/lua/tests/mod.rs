@@ -1,13 +1,19 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
+mod classic;
 mod disks;
+mod files;
 mod framework;
 mod hostile;
 mod json;
+mod labs;
 mod limits;
 mod messages;
+mod metadata;
+mod process;
 mod reference;
 mod remote;
+mod stubs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +24,7 @@ use crate::guest::{Fixtures, Ready};
 use crate::lua::run_file;
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
 use crate::run::job::FileJob;
+use crate::run::pool::{Amount, Pool};
 use crate::run::select::NameFilter;
 
 struct Silent;
@@ -25,6 +32,10 @@ struct Silent;
 impl Progress for Silent {
     fn test_started(&self, _path: &str, _test: &str) {}
     fn test_ended(&self, _path: &str, _result: &TestResult) {}
+}
+
+fn silent() -> Arc<dyn Progress> {
+    Arc::new(Silent)
 }
 
 /// A job for `source` as `a.test.lua` of a project in `dir`.
@@ -41,6 +52,10 @@ fn job(dir: &Path, source: &str) -> FileJob {
         config,
         filter: Arc::new(NameFilter::default()),
         timeout: None,
+        pool: Pool::new(Amount {
+            memory: 1 << 30,
+            cpus: 4,
+        }),
         cancel: Cancel::new(),
     }
 }
@@ -48,7 +63,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
 /// Runs `source` as a file.
 fn run(source: &str) -> FileResult {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    run_file(&job(dir.path(), source), &Silent)
+    run_file(&job(dir.path(), source), &silent())
 }
 
 /// Runs `body` as the body of the one test of a file, from its second line on.

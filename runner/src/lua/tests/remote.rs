@@ -4,15 +4,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::guest::{GuestClient, GuestError, tests::agent};
+use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
+use crate::lua::agent::{self, Question};
 use crate::lua::binding::{Kind, Method};
 use crate::lua::call::{Call, Raise};
+use crate::lua::kinds::Listed;
 use crate::lua::remote::{self, Remote};
 use crate::lua::runner::run_prepared;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]
-struct Agent(Rc<RefCell<GuestClient>>);
+struct Agent(Rc<RefCell<GuestClient>>, LocalAgent);
+
+impl Listed for Agent {}
 
 impl Kind for Agent {
     const NAME: &'static str = "Agent";
@@ -31,24 +35,59 @@ impl Kind for Agent {
     }
 }
 
-impl Remote for Agent {
-    fn ask<R>(
-        &self,
-        call: &Call<'_>,
-        question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
-    ) -> Result<R, Raise> {
+impl agent::Agent for Agent {
+    fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise> {
         question(&mut self.0.borrow_mut()).map_err(|error| call.fail(error))
+    }
+
+    fn settle(&self, _cancel: &Arc<Cancel>, question: Question<'_>) {
+        question(&mut self.0.borrow_mut()).expect("it lets go");
+    }
+
+    fn session(&self, _call: &Call<'_>) -> Result<GuestClient, Raise> {
+        Ok(self.1.session())
+    }
+
+    fn now(&self) -> Moment {
+        Timeline::default().now()
+    }
+
+    fn holds(&self, _moment: Moment) -> bool {
+        true
+    }
+
+    fn vm(&self) -> String {
+        "a".to_owned()
+    }
+
+    fn shown(&self) -> String {
+        "VM `a`".to_owned()
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+impl Remote for Agent {
+    fn is_classic(&self) -> bool {
+        false
+    }
+
+    fn agent(&self) -> Rc<dyn agent::Agent> {
+        Rc::new(self.clone())
     }
 }
 
 /// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every test of it
 /// must pass.
 #[track_caller]
-fn all_pass(source: &str) {
+pub(super) fn all_pass(source: &str) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let result = run_prepared(&job(dir.path(), source), &Silent, |lua| {
-        let vm = Agent(Rc::new(RefCell::new(agent()))).into_userdata(lua)?;
+    let result = run_prepared(&job(dir.path(), source), &silent(), |lua| {
+        let local = LocalAgent::default();
+        let vm = Agent(Rc::new(RefCell::new(local.session())), local).into_userdata(lua)?;
         lua.globals().set("vm", vm)?;
         lua.globals().set("dir", scratch.path().to_str())
     });
@@ -282,6 +321,208 @@ fn system_calls_in_both_shapes() {
                 t:assert_contains(err, "vm:syscall")
                 t:assert_contains(err, case[1])
             end
+        end)
+        "#,
+    );
+}
+
+/// Runs each case, a call and a part of its error, in one test of a file.
+#[track_caller]
+fn all_raise(before: &str, cases: &[(&str, &str)]) {
+    let mut source = format!("{before}\ntest('errors', function(t)\n");
+    for (call, expected) in cases {
+        source += &format!("t:assert_contains(t:assert_raises(function() {call} end), [==[{expected}]==])\n");
+    }
+    source += "end)\n";
+    all_pass(&source);
+}
+
+#[test]
+fn wrong_arguments_are_refused_in_words() {
+    all_raise(
+        "",
+        &[
+            (
+                "vm:run_async()",
+                "vm:run_async: expected a string or an array as command, got nil",
+            ),
+            (
+                "vm:run_async('x', {timeout = 1})",
+                "option `timeout`: a program that is left running has none; give it to proc:wait(timeout)",
+            ),
+            (
+                "vm:run_async('x', {timeout_ms = 1})",
+                "give it to proc:wait(timeout)",
+            ),
+            (
+                "vm:run_async('x', {stdn = ''})",
+                "unknown option `stdn`; did you mean `stdin`?",
+            ),
+            ("vm:listdir()", "vm:listdir: expected a string as path, got nil"),
+            (
+                "vm:mkdir('/x', {parent = true})",
+                "unknown option `parent`; did you mean `parents`?",
+            ),
+            (
+                "vm:mkdir('/x', {perm = 8192})",
+                "option `perm`: 8192 are no permission bits",
+            ),
+            (
+                "vm:mkdir('/x', {perm = '755'})",
+                "option `perm`: expected an integer, got string",
+            ),
+            ("vm:unlink('')", "vm:unlink: the path is empty"),
+            ("vm:rename('/x')", "vm:rename: expected a string as path, got nil"),
+            (
+                "vm:pull_file('/x')",
+                "vm:pull_file: expected a string as path on the host, got nil",
+            ),
+            ("vm:pull_file('/no/such', dir .. '/x')", "No such file"),
+            ("vm:pull_file('/etc/passwd', dir .. '/no/such/x')", "No such file"),
+            (
+                "vm:open_file('/x')",
+                "expected a table such as {read = true} as mode, got nil",
+            ),
+            (
+                "vm:open_file('/x', {create = true})",
+                "at least one of `read`, `write` and `append`",
+            ),
+            (
+                "vm:open_file('/x', {raed = true})",
+                "unknown option `raed`; did you mean `read`?",
+            ),
+            (
+                "vm:open_file('/x', {read = 1})",
+                "option `read`: expected true or false, got number",
+            ),
+            (
+                "vm:tail_file('/x', {start = 'middle'})",
+                "expected \"end\", \"beginning\", \"start\" or an offset, got \"middle\"",
+            ),
+            (
+                "vm:tail_file('/x', {start = 1.5})",
+                "option `start`: expected an integer, got 1.5",
+            ),
+            ("vm:tail_file('/x', {start = {}})", "or an offset, got table"),
+            (
+                "vm:fd_stream('x')",
+                "expected a descriptor (an integer or a File), got string",
+            ),
+            ("vm:fd_stream(1 << 40)", "1099511627776 is no descriptor"),
+            (
+                "vm:syscall_async('x')",
+                "vm:syscall_async: the number: expected an integer, got string",
+            ),
+            (
+                "vm:ioctl()",
+                "expected a descriptor (an integer or a File), got nil",
+            ),
+            ("vm:ioctl(0)", "the command: expected an integer, got nil"),
+            (
+                "vm:ioctl(0, 1, {})",
+                "expected a string or an integer as data, got table",
+            ),
+            (
+                "vm:ioctl(0, 1, ('x'):rep((16 << 20) + 1))",
+                "the data has 16777217 bytes, the most is 16 MiB",
+            ),
+            (
+                "vm:ioctl(0, 1, 'x', {bufs = {'', ('x'):rep((16 << 20) + 1)}})",
+                "option `bufs`: buffer 2 has 16777217 bytes, the most is 16 MiB",
+            ),
+            (
+                "vm:ioctl(0, 1, 'x', {bufs = {'a'}})",
+                "0 offset(s) for 1 buffer(s)",
+            ),
+            (
+                "vm:ioctl(0, 1, '12345678', {bufs = {'a'}, ptr_offsets = {1}})",
+                "[1]: a pointer of 8 bytes at 1 does not fit data of 8 bytes",
+            ),
+            (
+                "vm:ioctl(0, 1, 5, {bufs = {'a'}, ptr_offsets = {0}})",
+                "does not fit data of 0 bytes",
+            ),
+            ("vm:ioctl(0, 1, 'x', {offsets = {}})", "unknown option `offsets`"),
+            ("vm:read_mem()", "the address: expected an integer, got nil"),
+            ("vm:read_mem(0, -1)", "-1 is no length; it goes from 0 to 16 MiB"),
+            ("vm:read_mem(0, (16 << 20) + 1)", "is no length"),
+            ("vm:batch()", "expected a function that takes the batch, got nil"),
+            (
+                "vm:batch(function(b) b:open_file('/x') end)",
+                "has no `open_file`; what can be done in a batch is run, read_file, write_file, stat, listdir, mkdir, unlink, rename, syscall",
+            ),
+            (
+                "vm:batch(function(b) b:read_file() end)",
+                "b:read_file: expected a string as path, got nil",
+            ),
+            (
+                "vm:batch(function(b) kept = b end); kept:stat('/')",
+                "this batch has been sent",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn ioctls_and_memory() {
+    all_pass(
+        r#"
+        local FIONREAD, RTC = 0x541B, 0
+        test("a struct", function(t)
+            local fds = vm:syscall(22, {bufs = {("\0"):rep(8)}, ptrs = {0}}).out_bufs[1]
+            local r, w = string.unpack("i4i4", fds)
+            vm:syscall(1, {args = {w, 0, 5}, bufs = {"12345"}, ptrs = {1}})
+            local got = vm:ioctl(r, FIONREAD, ("\0"):rep(4))
+            t:assert_eq(got, {ret = 0, result = 0, errno = 0, out_data = "\5\0\0\0", out_bufs = {}})
+            t:assert_eq(vm:ioctl(-1, FIONREAD).errno, 9)
+            local wrong = vm:ioctl(r, FIONREAD, 8)
+            t:assert_eq({wrong.ret, wrong.result, wrong.errno, wrong.out_data}, {-14, -1, 14, nil})
+            -- An unknown request leaves all as it was, but for the addresses that were put in.
+            local data = ("\0"):rep(24)
+            local kept = vm:ioctl(r, 0x7fff1234, data, {bufs = {"one", "two"}, ptr_offsets = {0, 16}})
+            t:assert_eq(kept.errno, 25)
+            t:assert_eq(kept.out_bufs, {"one", "two"})
+            t:assert_eq(#kept.out_data, 24)
+            local one, gap, two = string.unpack("i8i8i8", kept.out_data)
+            t:assert(one ~= 0 and two ~= 0 and one ~= two and gap == 0)
+            vm:syscall(3, r)
+            vm:syscall(3, w)
+        end)
+        test("memory", function(t)
+            -- What a call leaves behind an anonymous mapping.
+            local at = vm:syscall(9, 0, 8192, 3, 0x22, -1, 0).ret
+            local fd = vm:syscall(257, {args = {-100, 0, 0}, bufs = {"/proc/version\0"}, ptrs = {1}}).ret
+            t:assert(vm:syscall(0, fd, at, 5).ret == 5)
+            t:assert_eq(vm:read_mem(at, 5), "Linux")
+            t:assert_eq(vm:read_mem(at + 5, 3), "\0\0\0")
+            t:assert_eq(#vm:read_mem(at, 8192), 8192)
+            t:assert_eq(vm:read_mem(at, 0), "")
+            vm:syscall(11, at + 4096, 4096)
+            for _, wrong in ipairs({{8, 8}, {at + 4090, 100}, {at + 4096, 1}}) do
+                local bytes, errno = vm:read_mem(table.unpack(wrong))
+                t:assert_eq({bytes == nil, errno}, {true, 14})
+            end
+            vm:syscall(3, fd)
+        end)
+        "#,
+    );
+}
+
+#[test]
+fn a_pulled_file_replaces_one_that_is_there() {
+    all_pass(
+        r#"
+        test("pull", function(t)
+            local function content(path) local f = assert(io.open(path)); local all = f:read("a"); f:close(); return all end
+            vm:write_file(dir .. "/guest", ("0123456789"):rep(300000))
+            vm:pull_file(dir .. "/guest", dir .. "/host")
+            t:assert(content(dir .. "/host") == ("0123456789"):rep(300000))
+            t:assert_raises(function() vm:pull_file(dir .. "/none", dir .. "/host") end)
+            t:assert_eq(#content(dir .. "/host"), 3000000)
+            vm:write_file(dir .. "/guest", "")
+            vm:pull_file(dir .. "/guest", dir .. "/host")
+            t:assert_eq(content(dir .. "/host"), "")
+            t:assert_eq(vm:run("ls -A | wc -l", {cwd = dir}).stdout, "2\n")
         end)
         "#,
     );

@@ -4,8 +4,8 @@
 //! Absent on purpose: looking at the file system; the child does that, in its own folder and with its own
 //! rights.
 
+use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
 
 use provium_protocol::{Exec, OpError};
 use rustix::fs::{Access, CWD};
@@ -15,12 +15,12 @@ use super::spawn::{Plan, SpawnError};
 use crate::ops::{failed, impossible, shown};
 
 /// The environment of every program that does not ask for another.
-pub(super) const ENVIRONMENT: [(&str, &str); 3] = [("PATH", PATH), ("HOME", "/root"), ("TERM", "dumb")];
+const ENVIRONMENT: [(&str, &str); 3] = [("PATH", PATH), ("HOME", "/root"), ("TERM", "dumb")];
 /// Where programs are looked for when their environment has no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program to run.
-pub(super) struct Command {
+pub(crate) struct Command {
     candidates: Vec<CString>,
     argv: Vec<CString>,
     env: Vec<CString>,
@@ -31,7 +31,7 @@ pub(super) struct Command {
 
 impl Command {
     /// Checks what the host sent.
-    pub(super) fn new(exec: Exec) -> Result<Command, OpError> {
+    pub(crate) fn new(exec: Exec) -> Result<Command, OpError> {
         let Some(program) = exec.argv.first().map(|program| program.to_vec()) else {
             return Err(impossible("exec: there is no program to run: argv is empty"));
         };
@@ -60,6 +60,17 @@ impl Command {
         })
     }
 
+    /// The error of something done for it: what it was, then the kernel's words.
+    pub(crate) fn failed(&self, what: &str, errno: Errno) -> OpError {
+        failed(format_args!("{}: {what}", self.name()), errno)
+    }
+
+    /// The program for a message.
+    fn name(&self) -> String {
+        let program = self.argv.first().map(|program| program.to_bytes());
+        format!("exec `{}`", shown(program.unwrap_or_default()))
+    }
+
     /// What to spawn, with these as standard input, output and error.
     pub(super) fn plan<'a>(&'a self, stdio: [&'a OwnedFd; 3]) -> Plan<'a> {
         Plan {
@@ -73,12 +84,7 @@ impl Command {
 
     /// The error as the test's author reads it.
     pub(super) fn explain(&self, error: SpawnError) -> OpError {
-        let program = self
-            .argv
-            .first()
-            .map(|program| program.to_bytes())
-            .unwrap_or_default();
-        let what = format!("exec `{}`", shown(program));
+        let what = self.name();
         match error {
             SpawnError::Fork(errno) => failed(format_args!("{what}: cannot fork"), errno),
             SpawnError::SetUp(errno) => failed(format_args!("{what}: cannot set up the child"), errno),

@@ -11,7 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
+
+use crate::fds;
 
 /// Bytes of the child's stack until it has a program of its own; it uses some hundred.
 const STACK: usize = 64 * 1024;
@@ -50,6 +52,8 @@ struct Shared<'a> {
     plan: &'a Plan<'a>,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
+    /// The limit on open files, where it is not the agent's own.
+    files: Option<Rlimit>,
     error: Option<SpawnError>,
 }
 
@@ -59,6 +63,7 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
         plan,
         argv: pointers(plan.argv),
         env: pointers(plan.env),
+        files: fds::limit_of_programs(),
         error: None,
     };
     // Left as it comes from the allocator: most of it is never touched.
@@ -85,6 +90,7 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
     };
     // SAFETY: the kernel has just made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = fds::own(|| Ok(pidfd)).map_err(SpawnError::SetUp)?;
     match shared.error {
         None => Ok(Child { pid, pidfd }),
         Some(error) => {
@@ -108,7 +114,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 extern "C" fn child(shared: *mut c_void) -> c_int {
     // SAFETY: `spawn` passed a `Shared` that it does not touch while the child runs here.
     let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
-    shared.error = Some(match set_up(shared.plan) {
+    shared.error = Some(match set_up(shared.plan, shared.files.take()) {
         Ok(()) => execute(shared),
         Err(error) => error,
     });
@@ -116,13 +122,16 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     unsafe { libc::_exit(127) }
 }
 
-fn set_up(plan: &Plan<'_>) -> Result<(), SpawnError> {
+fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
     let [stdin, stdout, stderr] = plan.stdio;
     rustix::process::setpgid(None, None)
         .and_then(|()| rustix::stdio::dup2_stdin(stdin.as_fd()))
         .and_then(|()| rustix::stdio::dup2_stdout(stdout.as_fd()))
         .and_then(|()| rustix::stdio::dup2_stderr(stderr.as_fd()))
         .map_err(SpawnError::SetUp)?;
+    if let Some(files) = files {
+        rustix::process::setrlimit(Resource::Nofile, files).map_err(SpawnError::SetUp)?;
+    }
     // SAFETY: dispositions are the child's own (no CLONE_SIGHAND), and so is the mask; `set` is initialised by
     // sigemptyset. The agent ignores SIGPIPE and blocks nothing, which a program must not inherit.
     unsafe {

@@ -1,0 +1,249 @@
+//! Start and what is asked of a started program: how it does, its end, its input, signals.
+//!
+//! Enters: programs to start, then handles. Leaves: what has become of them, and output from wherever it is wanted.
+//! While an op waits, it notices that the host has gone. Absent on purpose: streams of output; see `follow`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use provium_protocol::{
+    DATA_CHUNK, Exec, Joined, OpError, Process, Response, STDERR, STDOUT, WaitProcess, write_data,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use super::body::Body;
+use super::{Failure, failed, impossible};
+use crate::process::command::Command;
+use crate::process::input::{Input, NoInput};
+use crate::process::kept::Found;
+use crate::process::program::{Doing, Program, Reader, unknown_end};
+use crate::process::{input_pipe, launch};
+use crate::session::{Agent, Session, SessionError, wait_for};
+
+/// So many bytes may wait for a program to read them when a request to write is answered.
+const QUEUE: usize = 1 << 20;
+
+pub(super) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failure> {
+    let pieces = match exec.has_stdin {
+        true => Body::new(&mut session.stream).all()?,
+        false => Vec::new(),
+    };
+    let command = Command::new(exec)?;
+    let (stdin, ours) = input_pipe().map_err(|errno| command.failed("cannot make its pipes", errno))?;
+    let mut input = Input::new(ours);
+    // While we have the reading end, it can only be full.
+    let _ = pieces.into_iter().try_for_each(|piece| input.push(piece));
+    let pump = launch(&command, &stdin)?;
+    drop(stdin);
+    let program = Program::start(pump, input, session.id, &session.agent)
+        .map_err(|errno| command.failed("cannot make a thread for it", errno))?;
+    let pid = program.pid;
+    let handle = session.agent.programs.add(program);
+    Ok(Response::Started { handle, pid })
+}
+
+pub(super) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response, Failure> {
+    let program = find(session, wait.handle)?;
+    let mut until = wait
+        .timeout_ms
+        .and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+    let watch = program.watch().map_err(no_bell)?;
+    let readers = [program.read(0, wait.from[0]), program.read(1, wait.from[1])];
+    session.scratch.resize(DATA_CHUNK, 0);
+    let ended = loop {
+        watch.bell.silence();
+        // Looked at before the output: what it has written by its end comes before that.
+        let doing = program.doing();
+        while send_some(session, &readers)? {}
+        if doing.finished {
+            session.agent.programs.remove(wait.handle);
+            break Some(doing.ended.unwrap_or_else(unknown_end));
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            if !wait.kill {
+                break None;
+            }
+            program.time_out();
+            until = None;
+        }
+        wait_for(&session.stream, watch.bell.as_fd(), PollFlags::IN, until)?;
+    };
+    Ok(Response::Process(Process {
+        pid: program.pid,
+        ended,
+        from: [readers[0].from, readers[1].from],
+    }))
+}
+
+/// Sends the next piece of each output; false when there is none for now.
+fn send_some(session: &mut Session, readers: &[Reader; 2]) -> Result<bool, SessionError> {
+    let mut some = false;
+    for (reader, channel) in readers.iter().zip([STDOUT, STDERR]) {
+        if let Found::Bytes(n) = reader.look(&mut session.scratch) {
+            write_data(&mut session.stream, channel, &session.scratch[..n])?;
+            reader.delivered(n);
+            some = true;
+        }
+    }
+    Ok(some)
+}
+
+pub(super) fn state(session: &Session, handle: u64) -> Result<Response, Failure> {
+    let program = find(session, handle)?;
+    Ok(Response::Process(Process {
+        pid: program.pid,
+        ended: program.doing().ended,
+        from: [0, 0],
+    }))
+}
+
+pub(super) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Response, Failure> {
+    let program = find(session, handle)?;
+    match program.signal(signal) {
+        // It has ended, and somebody else has waited for it.
+        Ok(()) | Err(Errno::SRCH) => Ok(Response::Done),
+        Err(errno) => Err(failed(
+            format_args!("send signal {signal} to process {}", program.pid),
+            errno,
+        )
+        .into()),
+    }
+}
+
+pub(super) fn write_stdin(session: &mut Session, handle: u64) -> Result<Response, Failure> {
+    let program = find(session, handle);
+    let mut body = Body::new(&mut session.stream);
+    let result = program.and_then(|program| give(&program, &mut body));
+    if let Err(Failure::Op(_)) = &result {
+        body.drain()?;
+    }
+    result.map(|bytes| Response::Written { bytes })
+}
+
+/// Gives a program the body as its input, piece by piece as it takes them.
+fn give(program: &Arc<Program>, body: &mut Body<'_>) -> Result<u64, Failure> {
+    let watch = program.watch().map_err(no_bell)?;
+    let refused = |error| match error {
+        NoInput::Closed => impossible("stdin is closed"),
+        NoInput::Broken => failed(
+            format_args!("write to the standard input of process {}", program.pid),
+            Errno::PIPE,
+        ),
+    };
+    let mut bytes = 0;
+    while let Some(piece) = body.next()? {
+        bytes += piece.len() as u64;
+        let mut queued = program.give(piece).map_err(refused)?;
+        while queued > QUEUE {
+            wait_for(body.stream(), watch.bell.as_fd(), PollFlags::IN, None)?;
+            watch.bell.silence();
+            queued = program.give(Vec::new()).map_err(refused)?;
+        }
+    }
+    // A body without a byte asks whether it could be written to. Behind other bytes that would be one question too
+    // many: whoever has had what it wanted may be gone.
+    if bytes == 0 {
+        program.give(Vec::new()).map_err(refused)?;
+    }
+    Ok(bytes)
+}
+
+pub(super) fn close_stdin(session: &Session, handle: u64) -> Result<Response, Failure> {
+    find(session, handle)?.close_input();
+    Ok(Response::Done)
+}
+
+pub(super) fn begin_end(session: &Session, handle: u64) -> Result<Response, Failure> {
+    if let Some(program) = session.agent.programs.get(handle) {
+        program.end();
+    }
+    Ok(Response::Done)
+}
+
+pub(super) fn end(session: &Session, handle: u64) -> Result<Response, Failure> {
+    if let Some(program) = session.agent.programs.get(handle) {
+        program.end();
+        wait_until(session, &program, |doing| doing.finished)?;
+        session.agent.programs.remove(handle);
+    }
+    Ok(Response::Done)
+}
+
+pub(super) fn signal_all(session: &Session, signal: i32) -> Result<Response, Failure> {
+    let mut count = 0;
+    for (_, program) in session.agent.programs.of(session.id) {
+        match program.signal_group(signal) {
+            Ok(reached) => count += u64::from(reached),
+            Err(Errno::SRCH) => {}
+            Err(errno) => {
+                let what = format!("send signal {signal} to the group of process {}", program.pid);
+                return Err(failed(what, errno).into());
+            }
+        }
+    }
+    Ok(Response::Count { count })
+}
+
+pub(super) fn join(session: &Session) -> Result<Response, Failure> {
+    let programs = session.agent.programs.of(session.id);
+    let join = |(handle, program): (u64, Arc<Program>)| {
+        let doing = wait_until(session, &program, |doing| doing.ended.is_some() || doing.finished)?;
+        Ok::<Joined, Failure>(Joined {
+            handle,
+            pid: program.pid,
+            ended: doing.ended.unwrap_or_else(unknown_end),
+        })
+    };
+    let ended = programs.into_iter().map(join).collect::<Result<_, _>>()?;
+    Ok(Response::Joined { ended })
+}
+
+/// Ends all programs of a session together and waits until they are gone.
+pub(crate) fn end_all(agent: &Agent, owner: u64) {
+    let programs = agent.programs.of(owner);
+    programs.iter().for_each(|(_, program)| program.end());
+    for (handle, program) in &programs {
+        // Without a bell it ends all the same; nobody waits for it then.
+        if let Ok(watch) = program.watch() {
+            while !program.doing().finished {
+                let mut bell = [PollFd::from_borrowed_fd(watch.bell.as_fd(), PollFlags::IN)];
+                let _ = poll(&mut bell, None);
+                watch.bell.silence();
+            }
+        }
+        agent.programs.remove(*handle);
+    }
+}
+
+/// Waits until a program does as is wanted.
+fn wait_until(
+    session: &Session,
+    program: &Arc<Program>,
+    wanted: impl Fn(&Doing) -> bool,
+) -> Result<Doing, Failure> {
+    let watch = program.watch().map_err(no_bell)?;
+    loop {
+        watch.bell.silence();
+        let doing = program.doing();
+        if wanted(&doing) {
+            return Ok(doing);
+        }
+        wait_for(&session.stream, watch.bell.as_fd(), PollFlags::IN, None)?;
+    }
+}
+
+pub(super) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failure> {
+    let program = session.agent.programs.get(handle);
+    program.ok_or_else(|| {
+        impossible(format!(
+            "there is no process with handle {handle}: it has been waited for or ended"
+        ))
+        .into()
+    })
+}
+
+fn no_bell(errno: Errno) -> OpError {
+    failed("wait for a process", errno)
+}
