@@ -239,6 +239,7 @@ pub(crate) fn config(artifacts: &Path) -> MachineConfig {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Auto,
+        disks: Vec::new(),
     }
 }
 

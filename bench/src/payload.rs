@@ -66,6 +66,7 @@ pub(crate) fn boot(memory: u64) -> Result<Machine> {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Acpi,
+        disks: Vec::new(),
     })?;
     machine.start()?;
     wait_for(&machine, READY)?;

@@ -7,7 +7,7 @@
 //! ```text
 //! bus       address ranges → devices
 //! legacy    serial port, power and reset registers, panic notification, an empty PCI bus
-//! virtio    the MMIO transport, and behind it rng and vsock
+//! virtio    the MMIO transport, and behind it rng, vsock and disks
 //! state     what a saved device looks like, and what is wrong with one that cannot be
 //! ```
 

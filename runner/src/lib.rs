@@ -16,5 +16,6 @@ pub mod guest;
 pub mod lua;
 pub mod outcome;
 pub mod report;
+pub mod rootfs;
 pub mod run;
 pub mod units;

@@ -47,6 +47,7 @@ pub fn config() -> MachineConfig {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Auto,
+        disks: Vec::new(),
     }
 }
 
@@ -115,6 +116,7 @@ pub fn start_payload(code: &[u8]) -> Machine {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Acpi,
+        disks: Vec::new(),
     });
     let machine = machine.expect("the payload's machine");
     machine.start().expect("started");

@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cpus: cpus.parse()?,
         rng_seed: None,
         discovery: Discovery::Auto,
+        disks: Vec::new(),
     })?;
     let listener = machine.listen(5252)?;
     machine.start()?;

@@ -5,13 +5,15 @@
 //!
 //! ```text
 //! machine   the guest's life: create, start, pause, save, load, end; its threads and devices
-//! snapshot  a paused machine as two files
+//! snapshot  a paused machine as a few files
+//! disk      what is behind a disk: image, overlay, undo log, faults
 //! boot      files → memory the first instruction can run in
 //! kvm       every ioctl
 //! layout    the guest's physical address space
 //! ```
 
 mod boot;
+pub mod disk;
 mod kvm;
 mod layout;
 mod machine;
@@ -26,7 +28,7 @@ pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
 pub use machine::{
-    ConfigError, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig,
+    ConfigError, DISK_SLOTS, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig,
     MachineError, SaveOptions,
 };
 pub use provium_devices::StateError;

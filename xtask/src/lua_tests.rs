@@ -1,4 +1,4 @@
-//! The Lua tests of the examples and of `tests/lua/`, run by `provium` as a user would run them.
+//! The Lua tests of the examples, of `tests/lua/` and of the documentation, run by `provium` as a user would run them.
 //!
 //! Enters: folders with a `provium.toml`. Leaves: counts. `provium` itself chooses the host's KVM or an
 //! emulated host. A skipped test is shown and counted as neither passed nor failed.
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::host_tests::Count;
-use crate::workspace;
+use crate::{docs_examples, workspace};
 
 /// One line of `provium --json`, as far as it is used here.
 #[derive(Debug, Deserialize)]
@@ -49,6 +49,14 @@ pub(crate) fn run(provium: &Path) -> Result<Count> {
         total.failed += count.failed;
     }
     Ok(total)
+}
+
+/// Runs the examples of the documentation.
+///
+/// # Errors
+/// When they cannot be gathered, or `provium` cannot be started or prints something else than results.
+pub(crate) fn run_documented(provium: &Path) -> Result<Count> {
+    run_project(provium, &docs_examples::project()?)
 }
 
 /// Every folder with a `provium.toml` below `examples/` and `tests/lua/`.

@@ -6,6 +6,7 @@
 mod bench;
 mod command;
 mod demo;
+mod docs_examples;
 mod guest;
 mod host_tests;
 mod kvm;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{output, run, shown};
 
 /// Every package the project's commands need, and what for.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 13] = [
     (
         "build-essential",
         "the compiler and linker, for the guest kernel and for Lua",
@@ -24,6 +24,11 @@ const NEEDED: [(&str, &str); 11] = [
     ("lz4", "compressing the guest kernel"),
     ("xz-utils", "unpacking the kernel's source"),
     ("busybox-static", "the guests' shell and tools"),
+    ("debootstrap", "the Debian userland of some tests"),
+    (
+        "e2fsprogs",
+        "file systems out of folders, for a profile's `rootfs`",
+    ),
     (
         "qemu-system-x86",
         "the emulated host, where this machine's KVM cannot run guests",

@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Kvm,
     /// The Lua tests of examples/ and tests/lua/
     Lua,
+    /// The Lua examples of README.md and docs/
+    Docs,
 }
 
 /// Runs the suite, or some parts of it.
@@ -32,7 +34,7 @@ pub(crate) enum Part {
 pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
     let wanted = |part| parts.is_empty() || parts.contains(&part);
     let mut phases = Phases::new();
-    let (mut host, mut lua) = (None, None);
+    let (mut host, mut lua, mut docs) = (None, None, None);
     let mut kvm = None;
     phases.run("packages", packages::ensure);
     if wanted(Part::Lint) {
@@ -44,7 +46,7 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
     if wanted(Part::Host) {
         host = phases.run("host tests", host_tests::run);
     }
-    if wanted(Part::Kvm) || wanted(Part::Lua) {
+    if wanted(Part::Kvm) || wanted(Part::Lua) || wanted(Part::Docs) {
         let guest = phases.run("guest kernel and initrd", || guest::build(&[]));
         if let (Some(()), Some(provium)) = (guest, phases.run("build provium", demo::build_provium)) {
             if wanted(Part::Kvm) {
@@ -57,9 +59,18 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
             if wanted(Part::Lua) {
                 lua = phases.run("Lua tests", || lua_tests::run(&provium));
             }
+            if wanted(Part::Docs) {
+                docs = phases.run("examples of the documentation", || {
+                    lua_tests::run_documented(&provium)
+                });
+            }
         }
     }
     phases.print();
+    let lua = [lua, docs].into_iter().flatten().reduce(|all, more| Count {
+        passed: all.passed + more.passed,
+        failed: all.failed + more.failed,
+    });
     conclude(phases.failed(), host, kvm.as_ref(), lua)
 }
 

@@ -1,6 +1,7 @@
 //! The kernel's command line, as far as it concerns the agent.
 //!
-//! Enters: `/proc/cmdline`. Leaves: the init that Provium moved out of its own way into `provium.init=`. Absent
+//! Enters: `/proc/cmdline`. Leaves: the init that Provium moved out of its own way into `provium.init=`, and whether
+//! there is a root disk. Absent
 //! on purpose: every other word.
 
 const KEY: &[u8] = b"provium.init=";
@@ -24,6 +25,13 @@ pub(super) fn init(cmdline: &[u8]) -> Option<Vec<u8>> {
         }
     }
     found
+}
+
+/// Whether the disk `rootfs` is to become the root.
+pub(super) fn wants_rootfs(cmdline: &[u8]) -> bool {
+    words(cmdline)
+        .take_while(|word| *word != b"--")
+        .any(|word| word == b"provium.rootfs")
 }
 
 fn words(cmdline: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -60,6 +68,19 @@ mod tests {
         for (cmdline, expected) in cases {
             let found = init(cmdline.as_bytes()).map(|path| String::from_utf8(path).expect("text"));
             assert_eq!(found.as_deref(), expected, "{cmdline}");
+        }
+    }
+
+    #[test]
+    fn a_root_disk_is_a_word_of_its_own() {
+        for (cmdline, wanted) in [
+            ("provium.rootfs quiet\n", true),
+            ("quiet provium.rootfs", true),
+            ("provium.rootfsx", false),
+            ("-- provium.rootfs", false),
+            ("", false),
+        ] {
+            assert_eq!(wants_rootfs(cmdline.as_bytes()), wanted, "{cmdline}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The first process of the guest: `rdinit=/.provium/agent`.
 //!
 //! Enters: a kernel that has just unpacked its initramfs. Leaves: the agent as a process of its own, and as
-//! PID 1 either the init the user's initrd came with, as if the kernel had started it, or the reaper. Absent on
-//! purpose: a root disk; whoever has one brings the init that mounts it.
+//! PID 1 either the init the user's initrd came with, as if the kernel had started it, or the reaper. A profile's
+//! `rootfs` becomes the root before any of that (`rootfs`). Absent on purpose: any other root disk; whoever has one
+//! brings the init that mounts it.
 
 mod cmdline;
 mod mounts;
 mod reaper;
+mod rootfs;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -36,7 +38,13 @@ pub fn run() -> ! {
         open_console();
     }
     mounts::mount(&mounts::PROC);
-    let init = foreign_init();
+    let cmdline = std::fs::read("/proc/cmdline").unwrap_or_default();
+    let has_root = cmdline::wants_rootfs(&cmdline);
+    if has_root && let Err(why) = rootfs::enter() {
+        say!("cannot make the disk `rootfs` the root: {why}");
+        std::process::exit(1);
+    }
+    let init = foreign_init(&cmdline, has_root);
     let proc = open_proc(init.is_some());
     let followed = proc.as_ref().filter(|_| init.is_some()).and_then(follow_init);
     let (wait, done) = match pipe_with(PipeFlags::CLOEXEC) {
@@ -111,10 +119,10 @@ fn panic_kernel(what: &OsStr, why: &str) -> ! {
     std::process::exit(1)
 }
 
-/// The init the initrd or the command line asks for.
-fn foreign_init() -> Option<OsString> {
-    let cmdline = std::fs::read("/proc/cmdline").unwrap_or_default();
-    match cmdline::init(&cmdline) {
+/// The init the initrd or the command line asks for. With a root disk, only the command line is listened to: a disk has
+/// an init in any case, and services nobody asked for.
+fn foreign_init(cmdline: &[u8], has_root: bool) -> Option<OsString> {
+    match cmdline::init(cmdline) {
         // Looked at before the agent says hello: a boot that cannot succeed must not look like one that does.
         Some(path) => {
             let path = OsString::from_vec(path);
@@ -123,7 +131,7 @@ fn foreign_init() -> Option<OsString> {
                 Err(error) => panic_kernel(&path, &ops::errno_text(error)),
             }
         }
-        None => is_program(INIT).then(|| INIT.into()),
+        None => (!has_root && is_program(INIT)).then(|| INIT.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! File systems and folders every program counts on.
 //!
 //! Enters: a root that may be empty. Leaves: the mounts of the tables below, where nothing was mounted before.
-//! Absent on purpose: a tmpfs on `/run` or `/tmp`; the root is memory already, and what the user's archives put
+//! Absent on purpose: a tmpfs on `/tmp`, and on `/run` where the root is memory already: what the user's archives put
 //! there must stay visible.
 
 use std::ffi::CStr;
@@ -41,6 +41,14 @@ pub(super) const DEV: [Mount; 1] = [Mount {
     at: c"/dev",
     options: c"mode=0755",
     needed: true,
+}];
+
+/// On a disk, what is in `/run` is that of another life.
+pub(super) const RUN: [Mount; 1] = [Mount {
+    kind: c"tmpfs",
+    at: c"/run",
+    options: c"mode=0755",
+    needed: false,
 }];
 
 /// What an init mounts; where there is none, this is done for it.

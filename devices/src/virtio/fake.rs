@@ -147,6 +147,57 @@ impl FakeDriver {
         self.put(queue, id, self.buffer(queue, id).0, 64, DESC_F_NEXT);
     }
 
+    /// Makes one chain of several buffers available; the first descriptor is its head. Buffers as in
+    /// [`offer`](Self::offer), those to read first.
+    pub fn offer_chain(&mut self, queue: u16, parts: &[(u16, Result<&[u8], u32>)]) {
+        let (desc, _, _) = rings(queue);
+        // Behind the head, which makes the chain available, nothing may still be missing.
+        for (index, (id, buffer)) in parts.iter().enumerate().rev() {
+            let address = self.buffer(queue, *id);
+            let (len, mut flags) = match buffer {
+                Ok(bytes) => {
+                    assert!(bytes.len() <= BUFFER_SIZE as usize);
+                    self.ram.write_slice(bytes, address).unwrap();
+                    (bytes.len() as u32, 0)
+                }
+                Err(len) => (*len, DESC_F_WRITE),
+            };
+            let next = parts.get(index + 1).map(|(next, _)| *next);
+            flags |= next.map_or(0, |_| DESC_F_NEXT);
+            if index == 0 {
+                self.put(queue, *id, address.0, len, flags);
+            }
+            let at = desc + u64::from(*id) * 16;
+            self.ram.write_obj(address.0.to_le(), GuestAddress(at)).unwrap();
+            self.ram.write_obj(len.to_le(), GuestAddress(at + 8)).unwrap();
+            self.ram.write_obj(flags.to_le(), GuestAddress(at + 12)).unwrap();
+            let next = next.unwrap_or(0);
+            self.ram.write_obj(next.to_le(), GuestAddress(at + 14)).unwrap();
+        }
+    }
+
+    /// What is in descriptor `id`'s buffer.
+    pub fn content(&self, queue: u16, id: u16, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.ram.read_slice(&mut bytes, self.buffer(queue, id)).unwrap();
+        bytes
+    }
+
+    /// The head and the length of the next chain the device has finished with, its buffers not looked at.
+    pub fn take_used_head(&mut self, queue: u16) -> Option<(u16, u32)> {
+        let (_, _, used) = rings(queue);
+        let idx: u16 = self.ram.read_obj(GuestAddress(used + 2)).unwrap();
+        let seen = *self.used.entry(queue).or_default();
+        if seen == idx {
+            return None;
+        }
+        let slot = u64::from(seen % self.sizes[usize::from(queue)]);
+        let id: u32 = self.ram.read_obj(GuestAddress(used + 4 + 8 * slot)).unwrap();
+        let len: u32 = self.ram.read_obj(GuestAddress(used + 8 + 8 * slot)).unwrap();
+        self.used.insert(queue, seen.wrapping_add(1));
+        Some((id as u16, len))
+    }
+
     fn put(&mut self, queue: u16, id: u16, address: u64, len: u32, flags: u16) {
         let (desc, avail, _) = rings(queue);
         let at = desc + u64::from(id) * 16;

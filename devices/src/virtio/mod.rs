@@ -4,6 +4,7 @@
 //! has set its queues up or kicks one. The transport ([`mmio`]) owns the registers and the negotiation
 //! and hands the queues over with [`VirtioDevice::activate`].
 
+pub mod block;
 pub(crate) mod chain;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake;
@@ -42,7 +43,7 @@ pub struct Activation {
 
 /// A device behind the transport.
 ///
-/// The transport calls every method with its own lock held, from a vCPU thread, in this order:
+/// The transport calls every method with its own lock held, mostly from a vCPU thread, in this order:
 /// `activate`, any number of `notify` and config accesses, `reset`; then again.
 pub trait VirtioDevice: Send {
     /// Device id, virtio 1.2 section 5.
@@ -71,6 +72,8 @@ pub trait VirtioDevice: Send {
 /// A device's own state, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceState {
+    /// virtio-blk, or an empty slot for one.
+    Block(block::BlockState),
     /// virtio-rng.
     Rng(rng::RngState),
     /// virtio-vsock.

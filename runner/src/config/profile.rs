@@ -34,6 +34,8 @@ pub struct Profile {
     pub kernel: PathBuf,
     /// The user's initrd, absolute; never modified.
     pub initrd: Option<PathBuf>,
+    /// The disk image or folder that becomes `/`, absolute; never modified.
+    pub rootfs: Option<PathBuf>,
     /// The kernel's command line: the content of `cmdline_file`, if any, then `cmdline`.
     pub cmdline: String,
     /// Bytes of memory.
@@ -74,10 +76,16 @@ pub struct Build {
 impl Profile {
     /// Checks that what it boots is there.
     pub(super) fn check_files(&self, shown: &str) -> Result<(), ConfigError> {
-        let files = [("kernel", Some(&self.kernel)), ("initrd", self.initrd.as_ref())];
+        let files = [
+            ("kernel", Some(&self.kernel)),
+            ("initrd", self.initrd.as_ref()),
+            ("rootfs", self.rootfs.as_ref()),
+        ];
         for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path?))) {
             let problem = match std::fs::metadata(path) {
                 Ok(metadata) if metadata.is_file() => continue,
+                Ok(metadata) if key == "rootfs" && metadata.is_dir() => continue,
+                Ok(_) if key == "rootfs" => "is neither a disk image nor a folder".to_owned(),
                 Ok(_) => "is not a file".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
                 Err(error) => format!("cannot be used: {error}"),
@@ -105,6 +113,7 @@ pub(super) struct RawProfile {
     inherits: Option<Located<String>>,
     kernel: Option<Located<PathBuf>>,
     initrd: Option<Located<PathBuf>>,
+    rootfs: Option<Located<PathBuf>>,
     cmdline: Option<Located<String>>,
     cmdline_file: Option<String>,
     memory: Option<u64>,
@@ -118,9 +127,6 @@ pub(super) struct RawProfile {
 impl RawProfile {
     pub(super) fn read(section: &Section<'_, '_>) -> Result<RawProfile, ConfigError> {
         section.allow(KEYS)?;
-        if let Some(rootfs) = section.path("rootfs")? {
-            return Err(section.mistake_at(rootfs.line, "rootfs", "not supported yet; use `initrd`"));
-        }
         let memory = match section.size("memory")? {
             None => None,
             Some(size) => Some(
@@ -164,6 +170,7 @@ impl RawProfile {
             inherits: section.string("inherits")?,
             kernel: section.path("kernel")?,
             initrd: section.path("initrd")?,
+            rootfs: section.path("rootfs")?,
             cmdline,
             cmdline_file,
             memory,
@@ -182,6 +189,7 @@ impl RawProfile {
             inherits: None,
             kernel: self.kernel.or(base.kernel),
             initrd: self.initrd.or(base.initrd),
+            rootfs: self.rootfs.or(base.rootfs),
             cmdline: self.cmdline.or(base.cmdline),
             cmdline_file: self.cmdline_file.or(base.cmdline_file),
             memory: self.memory.or(base.memory),
@@ -205,6 +213,7 @@ impl RawProfile {
         let cmdline = self.cmdline.ok_or_else(|| missing("cmdline"))?;
         let mut lines = BTreeMap::from([("kernel", kernel.line)]);
         lines.extend(self.initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
+        lines.extend(self.rootfs.as_ref().map(|rootfs| ("rootfs", rootfs.line)));
         let build = match (self.build, self.build_out) {
             (None, None) => None,
             (None, Some(out)) => {
@@ -239,6 +248,7 @@ impl RawProfile {
             name: name.to_owned(),
             kernel: kernel.value,
             initrd: self.initrd.map(|initrd| initrd.value),
+            rootfs: self.rootfs.map(|rootfs| rootfs.value),
             cmdline: words
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()

@@ -292,8 +292,8 @@ fn mistakes_name_file_line_and_remedy() {
             "provium.toml:4: `inject_agent` in [profiles.p] must be true or false, got an integer",
         ),
         (
-            in_profile("rootfs = 'dir'"),
-            "provium.toml:4: `rootfs` in [profiles.p]: not supported yet; use `initrd`",
+            in_profile("rootfs = 7"),
+            "provium.toml:4: `rootfs` in [profiles.p] must be a string, got an integer",
         ),
         (
             in_profile("cmdline_file = 'nope'"),
@@ -334,6 +334,10 @@ fn mistakes_name_file_line_and_remedy() {
         (
             "[profiles.p]\nkernel = 'provium.toml'\ninitrd = 'nope'\ncmdline = 'q'".into(),
             "provium.toml:3: `initrd` in [profiles.p]: DIR/nope does not exist",
+        ),
+        (
+            "[profiles.p]\nkernel = 'provium.toml'\nrootfs = '/dev/null'\ncmdline = 'q'".into(),
+            "provium.toml:3: `rootfs` in [profiles.p]: /dev/null is neither a disk image nor a folder",
         ),
         (
             in_profile("build = 'true'"),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use provium_vmm::HostModel;
+use provium_vmm::disk::ImageDigest;
 use provium_vmm::snapshot::{FORMAT_VERSION, Snapshot};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use crate::fixture::{
     Building, Chain, Digest, Entry, Event, FixtureError, FixtureSource, Machine, ObtainError, ProjectWorld,
     Request, Store, World,
 };
+use crate::rootfs;
 
 /// The file of an entry that says which VMs are in it.
 const META: &str = "fixture.json";
@@ -167,6 +169,23 @@ impl Fixtures {
         let fixture = Arc::new(open_entry(entry)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(open.entry(source.path.clone()).or_insert(fixture)))
+    }
+
+    /// The disk image that a profile's `rootfs` stands for.
+    ///
+    /// # Errors
+    /// When there is none and none can be made.
+    pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
+        rootfs::image(path, &self.config.cache_dir, self.cache()?.store.digests())
+    }
+
+    /// The digest of an image's content.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn image_digest(&self, path: &Path) -> std::io::Result<ImageDigest> {
+        let cache = self.cache().map_err(std::io::Error::other)?;
+        Ok(*cache.store.digests().digest(path)?.as_bytes())
     }
 
     /// Whether a snapshot is in the cache, where it stays for as long as this run.

@@ -6,6 +6,7 @@
 mod boot;
 mod client;
 mod cmdline;
+mod disks;
 mod error;
 mod exchange;
 mod fixtures;
@@ -24,6 +25,7 @@ pub use client::{
     Spawned, Started, Waited,
 };
 pub use cmdline::with_agent;
+pub use disks::ROOTFS_DISK;
 pub use error::GuestError;
 pub use fixtures::{
     Fixture, FixtureMeta, FixtureVm, Fixtures, open_entry, project_world, read_meta, verify_entry,

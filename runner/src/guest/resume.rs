@@ -5,11 +5,13 @@
 //! entropy) is sent before it runs and answered before the first request's answer. Absent on purpose: where snapshots
 //! are kept, and when one is still good.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use provium_protocol::Resumed;
+use provium_vmm::disk::ImageDigest;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Machine, MachineError, SaveOptions};
 use serde::{Deserialize, Serialize};
@@ -97,6 +99,20 @@ pub fn save(
     on_parent: bool,
     arrival: Arrival,
 ) -> Result<Arc<Snapshot>, ResumeError> {
+    save_with(guest, folder, on_parent, arrival, BTreeMap::new())
+}
+
+/// The same, with digests of images below its disks.
+///
+/// # Errors
+/// Those of [`save`].
+pub(super) fn save_with(
+    guest: &Guest,
+    folder: &Path,
+    on_parent: bool,
+    arrival: Arrival,
+    image_digests: BTreeMap<PathBuf, ImageDigest>,
+) -> Result<Arc<Snapshot>, ResumeError> {
     let ports = guest.client.ports().ok_or(ResumeError::SessionOver)?;
     let others = guest.machine.held_connections().saturating_sub(1);
     if others > 0 {
@@ -111,6 +127,7 @@ pub fn save(
     let options = SaveOptions {
         on_parent,
         note: rmp_serde::to_vec(&note).expect("plain data is written to memory"),
+        image_digests,
     };
     let was_paused = guest.machine.is_paused();
     if !was_paused {

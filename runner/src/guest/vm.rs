@@ -11,11 +11,13 @@
 //! is watched at each call, so that a guest which died in between is noticed. Absent on purpose: names of Lua
 //! methods, scopes, and any waiting that the given [`Cancel`] does not end.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use provium_protocol::Syscall;
+use provium_vmm::disk::{Disk, ImageDigest};
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
 
@@ -23,7 +25,7 @@ use super::boot::{CONSOLE_TAIL, Guest, boot, kill_on_cancel};
 use super::client::GuestClient;
 use super::error::GuestError;
 use super::ready::Ready;
-use super::resume::{Arrival, ResumeError, arrival_of, reset, save};
+use super::resume::{Arrival, ResumeError, arrival_of, reset, save_with};
 use super::timeline::Timeline;
 use super::vm_error::{VmError, VmState};
 use crate::cancel::{Cancel, CancelGuard};
@@ -43,14 +45,16 @@ pub struct Vm {
     name: String,
     config: MachineConfig,
     boot_timeout: Duration,
-    life: Life,
+    pub(super) life: Life,
+    /// What it boots with, or runs with.
+    pub(super) disks: Vec<Arc<Disk>>,
     /// The snapshot it came from last, or was saved as.
     origin: Option<Arc<Snapshot>>,
     timeline: Timeline,
 }
 
 #[derive(Debug)]
-enum Life {
+pub(super) enum Life {
     Created,
     Running { guest: Guest, paused: bool },
     Over(End),
@@ -58,7 +62,7 @@ enum Life {
 
 /// What remains of a machine.
 #[derive(Debug)]
-struct End {
+pub(super) struct End {
     state: VmState,
     why: String,
     console: Vec<u8>,
@@ -72,6 +76,7 @@ impl Vm {
             config,
             boot_timeout,
             life: Life::Created,
+            disks: Vec::new(),
             origin: None,
             timeline: Timeline::default(),
         }
@@ -83,15 +88,17 @@ impl Vm {
     }
 
     /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
-    /// from. Works in `booted` and `paused`.
+    /// from. The digests are those of images below its disks, as far as anybody made them. Works in `booted` and `paused`.
     pub fn snapshot(
         &mut self,
         folder: &Path,
         on_parent: bool,
         arrival: Arrival,
+        image_digests: BTreeMap<PathBuf, ImageDigest>,
     ) -> Result<Arc<Snapshot>, VmError> {
         let (guest, _) = self.running_as(&[VmState::Booted, VmState::Paused], "booted or paused")?;
-        let saved = save(guest, folder, on_parent, arrival).map_err(|error| self.resume_error(error))?;
+        let saved = save_with(guest, folder, on_parent, arrival, image_digests);
+        let saved = saved.map_err(|error| self.resume_error(error))?;
         self.origin = Some(Arc::clone(&saved));
         self.timeline.save(saved.id());
         Ok(saved)
@@ -100,6 +107,19 @@ impl Vm {
     /// The snapshot it came from last, or was saved as.
     pub fn origin(&self) -> Option<&Arc<Snapshot>> {
         self.origin.as_ref()
+    }
+
+    /// Looks at the images below a snapshot's disks: one that was touched is good if `digest` finds its old content.
+    ///
+    /// # Errors
+    /// When one is another.
+    pub fn confirm_images(
+        &self,
+        snapshot: &Snapshot,
+        digest: &dyn Fn(&Path) -> std::io::Result<ImageDigest>,
+    ) -> Result<(), VmError> {
+        let confirmed = snapshot.confirm_images(digest);
+        confirmed.map_err(|error| self.resume_error(MachineError::from(error).into()))
     }
 
     /// Starts it from a snapshot. Works in `created` and `shutdown`.
@@ -119,6 +139,7 @@ impl Vm {
                 Ok(_) => {
                     *paused = false;
                     self.origin = Some(Arc::clone(snapshot));
+                    self.take_machines_disks();
                     self.timeline.enter(snapshot.id());
                     return Ok(());
                 }
@@ -139,12 +160,14 @@ impl Vm {
             .map_err(|error| self.resume_error(error))?;
         self.life = Life::Running { guest, paused: false };
         self.origin = Some(Arc::clone(snapshot));
+        self.take_machines_disks();
         self.timeline.enter(snapshot.id());
         Ok(())
     }
 
     /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve again.
     pub fn give_up(&mut self, ready: &Ready) {
+        self.disks.clear();
         self.notice_end();
         let Life::Running { guest, .. } = &self.life else {
             return;
@@ -162,7 +185,7 @@ impl Vm {
         }
     }
 
-    fn resume_error(&self, error: ResumeError) -> VmError {
+    pub(super) fn resume_error(&self, error: ResumeError) -> VmError {
         VmError::Resume {
             name: self.name.clone(),
             error,
@@ -202,9 +225,23 @@ impl Vm {
     /// Boots several at once; returns when all have answered or failed. The first failure, in the order
     /// given, is returned; the others stay booted.
     pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.boot(cancel))
+    }
+
+    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is returned.
+    pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        Vm::all(vms, |vm| vm.shutdown(cancel))
+    }
+
+    /// Does `action` to several at once, each on a thread of its own.
+    fn all(
+        vms: &mut [&mut Vm],
+        action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
+    ) -> Result<(), VmError> {
+        let action = &action;
         std::thread::scope(|scope| {
-            let boots: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(|| vm.boot(cancel))).collect();
-            let results: Vec<_> = boots
+            let threads: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(move || action(vm))).collect();
+            let results: Vec<_> = threads
                 .into_iter()
                 .map(|thread| {
                     thread
@@ -431,7 +468,11 @@ impl Vm {
     }
 
     fn boot_now(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        match boot(self.config.clone(), self.boot_timeout, cancel) {
+        let config = MachineConfig {
+            disks: self.disks.clone(),
+            ..self.config.clone()
+        };
+        match boot(config, self.boot_timeout, cancel) {
             Ok(guest) => {
                 self.life = Life::Running { guest, paused: false };
                 self.origin = None;
@@ -502,7 +543,7 @@ impl Vm {
         }
     }
 
-    fn wrong_state(&mut self, needs: &'static str) -> VmError {
+    pub(super) fn wrong_state(&mut self, needs: &'static str) -> VmError {
         VmError::WrongState {
             name: self.name.clone(),
             state: self.state(),
@@ -511,7 +552,7 @@ impl Vm {
         }
     }
 
-    fn machine_error(&self, error: MachineError) -> VmError {
+    pub(super) fn machine_error(&self, error: MachineError) -> VmError {
         VmError::Machine {
             name: self.name.clone(),
             error,

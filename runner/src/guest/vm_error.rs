@@ -3,6 +3,7 @@
 use std::fmt;
 
 use provium_vmm::MachineError;
+use provium_vmm::disk::DiskError;
 
 use super::boot::BootError;
 use super::error::GuestError;
@@ -85,6 +86,26 @@ pub enum VmError {
         name: String,
         /// Why.
         error: ResumeError,
+    },
+    /// There can be no such disk.
+    #[error("VM `{name}`: {error}")]
+    Disk {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: DiskError,
+    },
+    /// The guest and a disk do not come together, or not apart.
+    #[error("VM `{name}`: disk `{disk}`: {what}: {why}")]
+    HotPlug {
+        /// The VM.
+        name: String,
+        /// The disk.
+        disk: String,
+        /// What was wanted of the guest.
+        what: &'static str,
+        /// What it said.
+        why: String,
     },
     /// The monitor could not.
     #[error("VM `{name}`: {error}")]

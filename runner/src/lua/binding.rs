@@ -20,10 +20,8 @@ pub(crate) struct Method<T> {
     /// Its name in Lua.
     pub(crate) name: &'static str,
     /// Parameters and result in LuaLS's notation: `(path: string): string`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) signature: &'static str,
     /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) doc: &'static str,
     /// What it does.
     pub(crate) run: fn(&mut Call<'_>, &T) -> Answer,
@@ -34,10 +32,8 @@ pub(crate) struct Field<T> {
     /// Its name in Lua.
     pub(crate) name: &'static str,
     /// Its type in LuaLS's notation.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) ty: &'static str,
     /// One sentence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) doc: &'static str,
     /// Its value.
     pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
@@ -157,6 +153,7 @@ pub(crate) fn function(
                 values.push_front(Value::Boolean(true));
                 Ok(values)
             }
+            Err(Raise::Wait(look)) => Ok(MultiValue::from_vec(vec![Value::Nil, Value::Function(look)])),
             Err(raise) => Ok(MultiValue::from_vec(vec![
                 Value::Boolean(false),
                 raised(lua, &what, raise)?,
@@ -173,6 +170,8 @@ fn raised(lua: &Lua, what: &str, raise: Raise) -> mlua::Result<Value> {
         (Some(reason), _) => reason,
         (None, Raise::Value(value)) => return Ok(value),
         (None, Raise::Text(text)) => text,
+        // Waits are told apart before this.
+        (None, Raise::Wait(_)) => what.to_owned(),
     };
     Ok(Value::String(
         lua.create_string(format!("{}{message}", location::prefix(lua)))?,

@@ -9,6 +9,7 @@ use provium_vmm::{Discovery, MachineConfig};
 use serde::{Deserialize, Serialize};
 
 use super::call::Raise;
+use super::disk::DiskOption;
 use super::options::Options;
 use crate::agent_archive::agent_archive;
 use crate::config::{Profile, WallClock, check_cpus, check_memory};
@@ -26,6 +27,8 @@ pub(crate) struct BootOptions {
     cmdline_append: Option<String>,
     boot_timeout: Option<Duration>,
     rng_seed: Option<u64>,
+    #[serde(default)]
+    disks: Option<Vec<DiskOption>>,
 }
 
 impl BootOptions {
@@ -46,6 +49,7 @@ impl BootOptions {
             cmdline_append: options.text("kernel_cmdline_append")?,
             boot_timeout: options.duration("boot_timeout")?,
             rng_seed: options.integer("rng_seed")?.map(i64::cast_unsigned),
+            disks: DiskOption::read_all(&options)?,
         };
         options.finish()?;
         Ok(read)
@@ -60,6 +64,7 @@ impl BootOptions {
             cmdline_append: self.cmdline_append.or_else(|| earlier.cmdline_append.clone()),
             boot_timeout: self.boot_timeout.or(earlier.boot_timeout),
             rng_seed: self.rng_seed.or(earlier.rng_seed),
+            disks: self.disks.or_else(|| earlier.disks.clone()),
         }
     }
 
@@ -77,14 +82,20 @@ impl BootOptions {
         self.boot_timeout.unwrap_or(BOOT_TIMEOUT)
     }
 
+    /// The disks it names.
+    pub(crate) fn disks(&self) -> &[DiskOption] {
+        self.disks.as_deref().unwrap_or_default()
+    }
+
     /// The machine that `profile` makes with these changes.
     pub(crate) fn machine(&self, profile: &Profile) -> MachineConfig {
         let base = self.cmdline.as_ref().unwrap_or(&profile.cmdline);
-        let words = [Some(base), self.cmdline_append.as_ref()];
-        let cmdline = words
-            .into_iter()
+        // For the agent, which makes the disk of that name its root.
+        let root = (profile.rootfs.is_some() && profile.inject_agent).then_some("provium.rootfs");
+        let words = [Some(base), self.cmdline_append.as_ref()].map(|part| part.map(|part| part.trim()));
+        let cmdline = std::iter::once(root)
+            .chain(words)
             .flatten()
-            .map(|part| part.trim())
             .collect::<Vec<_>>()
             .join(" ");
         let (cmdline, extra_initrd) = match profile.inject_agent {
@@ -100,6 +111,7 @@ impl BootOptions {
             cpus: self.cpus.unwrap_or(profile.cpus),
             rng_seed: self.rng_seed,
             discovery: Discovery::default(),
+            disks: Vec::new(),
         }
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum Raise {
     Text(String),
     /// A Lua value, raised as it is: an error of the test's own that passes through.
     Value(Value),
+    /// Nothing yet: the function is called until it returns true, with true where it may block and false where the
+    /// coroutine yields between two calls; and without an argument at the end. The call then has no result.
+    Wait(Function),
 }
 
 impl Raise {

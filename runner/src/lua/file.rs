@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
 
+use super::claim::Claimed;
 use super::lab::Lab;
 use super::scope::Scopes;
 use super::test_run::TestRun;
@@ -91,6 +92,8 @@ pub(crate) struct File {
     pub(crate) lab: Lab,
     /// Who owns what.
     pub(crate) scopes: Scopes,
+    /// What it has reserved.
+    pub(crate) claimed: RefCell<Option<Claimed>>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
     /// Why all tests are skipped, if `todo` was called at file scope.
@@ -129,6 +132,7 @@ impl File {
             source,
             lab: Lab::root(),
             scopes: Scopes::default(),
+            claimed: RefCell::default(),
             tests: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
@@ -272,8 +276,9 @@ impl File {
         self.ending.take()
     }
 
-    /// Lets go of every Lua value, before the Lua state closes.
+    /// Lets go of every Lua value, before the Lua state closes, and of what the file has reserved.
     pub(crate) fn forget_lua(&self) {
+        self.claimed.take();
         self.tests.take();
         self.running.take();
         self.lab.forget_members();

@@ -24,6 +24,7 @@ use crate::discover::shown;
 use crate::fixture::{Building, FixtureSource, Input};
 use crate::guest::{Fixture, FixtureMeta, FixtureVm, Fixtures};
 use crate::run::job::FileJob;
+use crate::run::pool::{Amount, Pool};
 use crate::run::select::NameFilter;
 
 /// Runs a fixture's source and leaves its snapshots in the build's folder.
@@ -40,6 +41,8 @@ pub fn build(
     let text = std::fs::read_to_string(&source.path)
         .map_err(|error| format!("{}: {error}", source.path.display()))?;
     let job = FileJob {
+        // A fixture reserves nothing.
+        pool: Pool::new(Amount::default()),
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
         project: config.project.clone(),
@@ -68,7 +71,7 @@ fn keep(source: &FixtureSource, building: &Building, file: &File, value: &Value)
         (true, snapshot.vms())
     } else if let Some(vm) = this::<Vm>(value) {
         let (name, folder) = FixtureMeta::vm_folder(building.dir(), file.next_snapshot())?;
-        vm.save(&folder, true).map_err(|error| error.to_string())?;
+        vm.save(&folder, true, true).map_err(|error| error.to_string())?;
         (false, vec![describe(&vm, name)])
     } else {
         let got = type_name(value);

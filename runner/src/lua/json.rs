@@ -6,32 +6,31 @@
 use mlua::{Lua, Table, Value};
 use serde_json::{Map, Number};
 
-use super::binding::{function, type_name};
-use super::call::{Answer, Call, Raise, one, text_of};
+use super::binding::type_name;
+use super::call::{Answer, Call, one, text_of};
 
 /// Deepest nesting, the same both ways.
 const DEPTH_MAX: usize = 127;
 /// Arrays up to this length may consist of gaps almost only.
 const SPARSE_MAX: usize = 100_000;
 
-/// The global `json`.
-pub(crate) fn module(lua: &Lua) -> mlua::Result<Table> {
-    let module = lua.create_table()?;
-    module.set("encode", function(lua, "json.encode", encode)?)?;
-    module.set("decode", function(lua, "json.decode", decode)?)?;
-    Ok(module)
-}
-
-fn encode(call: &mut Call<'_>) -> Answer {
+/// `json.encode(value)`.
+pub(crate) fn encode(call: &mut Call<'_>) -> Answer {
     let value = to_json(call.arg(0), &mut Vec::new()).map_err(|message| call.fail(message))?;
     one(call.lua(), value.to_string())
 }
 
-fn decode(call: &mut Call<'_>) -> Answer {
+/// `json.decode(text)`.
+pub(crate) fn decode(call: &mut Call<'_>) -> Answer {
     let text = call.string(0, "a string of JSON")?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&text.as_bytes()).map_err(|error| call.fail(error))?;
-    Ok(mlua::MultiValue::from_vec(vec![from_json(call.lua(), &value)?]))
+    let value = parse(call.lua(), &text.as_bytes()).map_err(|error| call.fail(error))?;
+    one(call.lua(), value)
+}
+
+/// The value that a JSON text stands for, or what is wrong with it, with line and column.
+pub(crate) fn parse(lua: &Lua, text: &[u8]) -> Result<Value, String> {
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    from_json(lua, &value).map_err(|error| error.to_string())
 }
 
 /// `above` are the tables this value is in.
@@ -109,7 +108,7 @@ fn table_to_json(table: &Table, above: &mut Vec<usize>) -> Result<serde_json::Va
     Ok(object.into())
 }
 
-fn from_json(lua: &Lua, value: &serde_json::Value) -> Result<Value, Raise> {
+fn from_json(lua: &Lua, value: &serde_json::Value) -> mlua::Result<Value> {
     Ok(match value {
         serde_json::Value::Null => Value::Nil,
         serde_json::Value::Bool(value) => Value::Boolean(*value),

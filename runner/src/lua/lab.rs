@@ -3,22 +3,23 @@
 //! Enters: declarations and lookups. Leaves: handles; the scope a VM is declared in closes it. Absent on purpose:
 //! booting; a declared VM is nothing but a name and its options.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use mlua::{AnyUserData, Value};
 
+use super::barrier::Barriers;
 use super::binding::{Field, Kind, Method};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, duration, none, one};
-use super::location::{self, Place};
+use super::location;
+use super::membership::{Member, Members, Thing, is_free, may_have};
+use super::scope::Resource;
 use super::vm::Vm;
+use crate::cancel::Cancel;
 use crate::config::{Profile, nearest};
 use crate::guest::{self, VmError};
-
-/// Names that would hide what the API means by them.
-const RESERVED: [&str; 4] = ["pack", "unpack", "vm_fixture", "lab_fixture"];
 
 /// A lab.
 #[derive(Clone)]
@@ -29,16 +30,9 @@ pub(crate) struct WeakLab(Weak<Shared>);
 
 struct Shared {
     name: String,
-    members: RefCell<Vec<Member>>,
-}
-
-struct Member {
-    vm: Vm,
-    /// The Lua value, so that each lookup gives the same one.
-    value: AnyUserData,
-    /// Depth of the scope it was declared in.
-    depth: usize,
-    place: Option<Place>,
+    members: Members,
+    barriers: Barriers,
+    closed: Cell<bool>,
 }
 
 impl Lab {
@@ -51,22 +45,48 @@ impl Lab {
     pub(crate) fn named(name: &str) -> Lab {
         Lab(Rc::new(Shared {
             name: name.to_owned(),
-            members: RefCell::default(),
+            members: Members::default(),
+            barriers: Barriers::default(),
+            closed: Cell::default(),
         }))
     }
 
     /// Lets go of every Lua value.
     pub(crate) fn forget_members(&self) {
-        self.0.members.take();
+        self.0.members.clear();
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its members.
+    pub(crate) fn members(&self) -> &Members {
+        &self.0.members
+    }
+
+    /// Its barriers.
+    pub(crate) fn barriers(&self) -> &Barriers {
+        &self.0.barriers
+    }
+
+    /// Whether the scope it was made in is left.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.get()
+    }
+
+    /// Whether `other` is a member, or a member of a member.
+    pub(crate) fn has_inside(&self, other: &Lab) -> bool {
+        let labs = self.0.members.map(|member| match &member.thing {
+            Thing::Lab(lab) => Some(lab.clone()),
+            Thing::Vm(_) => None,
+        });
+        labs.iter().any(|lab| lab.same(other) || lab.has_inside(other))
     }
 
     fn find(&self, name: &str) -> Option<AnyUserData> {
-        self.0
-            .members
-            .borrow()
-            .iter()
-            .find(|member| member.vm.name() == name)
-            .map(|member| member.value.clone())
+        self.0.members.find(name, |member| member.value.clone())
     }
 
     /// Puts a VM into the lab, owned by the file's scope or the innermost one; returns its Lua value.
@@ -83,8 +103,8 @@ impl Lab {
         let vm = Vm::new(name, profile, options, WeakLab(Rc::downgrade(&self.0)), fixtures);
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
-        self.0.members.borrow_mut().push(Member {
-            vm: vm.clone(),
+        self.0.members.push(Member {
+            thing: Thing::Vm(vm.clone()),
             value: value.clone(),
             depth,
             place: location::caller(call.lua()),
@@ -100,18 +120,31 @@ impl Lab {
     pub(crate) fn free_name(&self, wanted: &str) -> String {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        let free = names.find(|name| self.find(name).is_none() && !RESERVED.contains(&name.as_str()));
+        let free = names.find(|name| is_free(self, name));
         free.unwrap_or_default()
     }
 
     /// Its VMs in the order of their declaration.
     pub(crate) fn vms(&self) -> Vec<Vm> {
-        self.0
-            .members
-            .borrow()
-            .iter()
-            .map(|member| member.vm.clone())
-            .collect()
+        self.0.members.map(|member| match &member.thing {
+            Thing::Vm(vm) => Some(vm.clone()),
+            Thing::Lab(_) => None,
+        })
+    }
+
+    /// The VMs of the lab and of the labs inside it, each once.
+    pub(crate) fn all_vms(&self) -> Vec<Vm> {
+        let mut found: Vec<Vm> = Vec::new();
+        let inner = self.0.members.map(|member| match &member.thing {
+            Thing::Vm(vm) => Some(vec![vm.clone()]),
+            Thing::Lab(lab) => Some(lab.all_vms()),
+        });
+        for vm in inner.into_iter().flatten() {
+            if !found.iter().any(|other| other.same(&vm)) {
+                found.push(vm);
+            }
+        }
+        found
     }
 
     /// Runs `action` on each VM in the order of their declaration; the call returns the lab.
@@ -124,11 +157,23 @@ impl Lab {
     }
 }
 
+/// A lab that was made inside another.
+impl Resource for Lab {
+    fn close(&self) {
+        self.0.closed.set(true);
+        self.forget_members();
+    }
+
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
 impl WeakLab {
-    /// Gives a member's name back.
-    pub(crate) fn forget(&self, name: &str) {
+    /// Gives the names of closed members back.
+    pub(crate) fn forget_closed(&self) {
         if let Some(lab) = self.0.upgrade() {
-            lab.members.borrow_mut().retain(|member| member.vm.name() != name);
+            lab.members.forget_closed();
         }
     }
 }
@@ -149,16 +194,13 @@ impl Kind for Lab {
                 name: "boot",
                 signature: "(): Lab",
                 doc: "Boots every VM of the lab, all at once.",
-                run: boot,
+                run: |call, lab| all_at_once(call, lab, guest::Vm::boot_all),
             },
             Method {
                 name: "shutdown",
                 signature: "(): Lab",
-                doc: "Shuts every VM of the lab down.",
-                run: |call, lab| {
-                    let cancel = call.file().cancel();
-                    lab.each(call, |vm| vm.shutdown(&cancel))
-                },
+                doc: "Shuts every VM of the lab down, all at once.",
+                run: |call, lab| all_at_once(call, lab, guest::Vm::shutdown_all),
             },
             Method {
                 name: "pause",
@@ -173,21 +215,15 @@ impl Kind for Lab {
                 run: |call, lab| lab.each(call, guest::Vm::resume),
             },
             Method {
-                name: "vm_names",
-                signature: "(): string[]",
-                doc: "Names of its VMs in the order of their declaration.",
-                run: |call, lab| {
-                    let names: Vec<_> = lab.vms().iter().map(|vm| vm.name().to_owned()).collect();
-                    one(call.lua(), names)
-                },
-            },
-            Method {
                 name: "name",
                 signature: "(): string",
                 doc: "Its name.",
                 run: |call, lab| one(call.lua(), lab.0.name.as_str()),
             },
         ];
+        methods.extend(super::membership::methods());
+        methods.extend(super::claim::methods());
+        methods.extend(super::barrier::methods());
         methods.extend(super::fixture::lab_methods());
         methods.extend(super::snapshot::lab_methods());
         methods
@@ -227,7 +263,13 @@ impl Kind for Lab {
         one(call.lua(), lab.find(key))
     }
 
-    fn assign(call: &mut Call<'_>, _lab: &Lab, key: &str, value: Value) -> Answer {
+    fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
+        if !lab.same(&call.file().lab) {
+            return Err(Raise::text(format!(
+                "lab `{}` has no settings; those of the file are set as `provium.{key}`",
+                lab.name()
+            )));
+        }
         if key == "reset_between_tests" {
             let Value::Boolean(wanted) = value else {
                 let got = super::binding::type_name(&value);
@@ -280,7 +322,7 @@ fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
         .map_err(|message| call.fail(message))?
         .clone();
     let options = BootOptions::read(call.options(2)?)?;
-    may_declare(call, lab, &name)?;
+    may_have(call, lab, &name)?;
 
     let (_, value) = lab.add(call, name, profile, options, false)?;
     one(call.lua(), value)
@@ -298,36 +340,17 @@ fn lookup(call: &Call<'_>, lab: &Lab, name: &str) -> Answer {
     Err(call.fail(format_args!("there is no VM `{name}` in this lab; {hint}")))
 }
 
-/// Refuses names that are taken or reserved.
-fn may_declare(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Raise> {
-    if RESERVED.contains(&name) {
-        return Err(call.fail(format_args!("`{name}` is a reserved name")));
-    }
-    let members = lab.0.members.borrow();
-    let Some(taken) = members.iter().find(|member| member.vm.name() == name) else {
-        return Ok(());
-    };
-    let place = taken
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
-    Err(call.fail(if taken.depth < call.file().scopes.depth() {
-        format!(
-            "the name `{name}` is taken: the file declared it at file scope{place}; use {}(\"{name}\") for that VM, or \
-             another name",
-            call.what()
-        )
-    } else {
-        format!("the name `{name}` is taken{place}; a VM that is closed gives its name back")
-    }))
-}
-
-fn boot(call: &mut Call<'_>, lab: &Lab) -> Answer {
+/// Does to all its VMs what they do side by side; the call returns the lab.
+fn all_at_once(
+    call: &Call<'_>,
+    lab: &Lab,
+    action: fn(&mut [&mut guest::Vm], &Arc<Cancel>) -> Result<(), VmError>,
+) -> Answer {
     call.at_most(0)?;
     let (vms, cancel) = (lab.vms(), call.file().cancel());
+    vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
     let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
     let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
-    guest::Vm::boot_all(&mut cores, &cancel).map_err(|error| call.fail(error))?;
+    action(&mut cores, &cancel).map_err(|error| call.fail(error))?;
     call.this()
 }

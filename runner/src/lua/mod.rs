@@ -9,24 +9,29 @@
 //! a test made, `interrupt` ends the test.
 
 mod agent;
+mod barrier;
 mod baseline;
 mod batch;
 mod binding;
 mod boot_options;
 mod call;
 mod capture;
+mod claim;
 mod command;
 mod console;
+mod disk;
 mod equal;
 mod file;
 mod files;
 mod fixture;
+mod globals;
 mod interrupt;
 mod ioctl;
 mod json;
 mod lab;
 mod location;
 mod open_file;
+mod membership;
 mod options;
 mod process;
 mod remote;

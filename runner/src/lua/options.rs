@@ -39,6 +39,15 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// The options in a table that is itself an option.
+    pub(crate) fn item(&self, table: Table) -> Options<'a> {
+        Options {
+            what: self.what,
+            table,
+            asked: RefCell::default(),
+        }
+    }
+
     /// A failure that names the call and the option.
     pub(crate) fn fail(&self, key: &str, message: impl std::fmt::Display) -> Raise {
         Raise::Text(format!("{}: option `{key}`: {message}", self.what))

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Value;
-use provium_vmm::snapshot::{MEMORY_FILE, STATE_FILE, Snapshot as Saved};
+use provium_vmm::snapshot::{Snapshot as Saved, files};
 use tempfile::TempDir;
 
 use super::binding::{Kind, Method, this, type_name};
@@ -68,7 +68,7 @@ impl Snapshot {
             }
         };
         // One that has a place of its own must not need another.
-        let saved = vm.save(&folder, path.is_none()).map_err(|error| {
+        let saved = vm.save(&folder, path.is_none(), own.is_none()).map_err(|error| {
             remove(&folder);
             vm.failed(call, error)
         })?;
@@ -140,7 +140,7 @@ impl LabSnapshot {
             let made = FixtureMeta::vm_folder(&folder, file.next_snapshot());
             let (name, at) = made.map_err(|message| call.fail(message))?;
             let saved = vm
-                .save(&at, path.is_none())
+                .save(&at, path.is_none(), own.is_none())
                 .map_err(|error| vm.failed(call, error))?;
             Ok(Snapshot(Rc::new(Shared {
                 vm: describe(vm, name),
@@ -212,7 +212,7 @@ fn new_folder(path: &Path) -> Result<(), String> {
 
 /// Removes a snapshot's files, and its folder if nothing else is in it.
 fn remove(folder: &Path) {
-    for file in [STATE_FILE, MEMORY_FILE] {
+    for file in files() {
         // What is not there need not go.
         let _ = std::fs::remove_file(folder.join(file));
     }
@@ -220,8 +220,8 @@ fn remove(folder: &Path) {
 }
 
 fn size(folder: &Path) -> u64 {
-    let of = |file: &str| std::fs::metadata(folder.join(file)).map_or(0, |data| data.blocks() * 512);
-    of(STATE_FILE) + of(MEMORY_FILE)
+    let of = |file: String| std::fs::metadata(folder.join(file)).map_or(0, |data| data.blocks() * 512);
+    files().into_iter().map(of).sum()
 }
 
 fn host_path(call: &Call<'_>, at: usize) -> Result<PathBuf, Raise> {

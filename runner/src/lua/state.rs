@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
-use super::binding::{Kind, function};
+use super::binding::Kind;
 use super::call::{Answer, Call, Raise, none};
 use super::file::File;
-use super::{fixture, interrupt, json, test_run, wait};
+use super::{fixture, globals, interrupt, test_run};
 use crate::fixture::Input;
 
 /// Where the state keeps Lua's own `xpcall`, whatever the test does with the global.
@@ -23,25 +23,17 @@ pub(crate) fn new(file: &Rc<File>) -> mlua::Result<Lua> {
     // Lua's own `pcall` and `xpcall` stay as they are, so that coroutines can yield through them.
     let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(true))?;
     lua.set_app_data(Rc::clone(file));
-    let globals = lua.globals();
-    lua.set_named_registry_value(XPCALL, globals.get::<Function>("xpcall")?)?;
-    lua.set_named_registry_value(test_run::PCALL, globals.get::<Function>("pcall")?)?;
+    let own = lua.globals();
+    lua.set_named_registry_value(XPCALL, own.get::<Function>("xpcall")?)?;
+    lua.set_named_registry_value(test_run::PCALL, own.get::<Function>("pcall")?)?;
 
-    globals.set("provium", file.lab.clone().into_userdata(&lua)?)?;
-    globals.set("test", function(&lua, "test", test_run::register)?)?;
-    globals.set("todo", function(&lua, "todo", test_run::todo)?)?;
-    globals.set("wait_until", function(&lua, "wait_until", wait::wait_until)?)?;
-    globals.set("json", json::module(&lua)?)?;
-    globals.set("print", function(&lua, "print", test_run::print)?)?;
-    globals.set("dofile", function(&lua, "dofile", dofile)?)?;
-    globals
-        .get::<Table>("os")?
-        .set("exit", function(&lua, "os.exit", exit)?)?;
+    own.set("provium", file.lab.clone().into_userdata(&lua)?)?;
+    globals::set(&lua)?;
     // Standard output belongs to the report.
-    let io: Table = globals.get("io")?;
+    let io: Table = own.get("io")?;
     io.get::<Function>("output")?
         .call::<()>(io.get::<Value>("stderr")?)?;
-    set_require_path(&globals.get("package")?, file)?;
+    set_require_path(&own.get("package")?, file)?;
     if file.building().is_some() {
         fixture::watch_require(&lua)?;
     }
@@ -64,7 +56,7 @@ fn set_require_path(package: &Table, file: &File) -> mlua::Result<()> {
 }
 
 /// `dofile(path)`: relative to the project's folder.
-fn dofile(call: &mut Call<'_>) -> Answer {
+pub(crate) fn dofile(call: &mut Call<'_>) -> Answer {
     let chunk = load(call)?;
     let mut result = test_run::protected(call.lua(), &chunk)?;
     match result.pop_front() {
@@ -94,7 +86,7 @@ fn load(call: &Call<'_>) -> Result<Function, Raise> {
 }
 
 /// `os.exit`: would take every other test of the run with it.
-fn exit(call: &mut Call<'_>) -> Answer {
+pub(crate) fn exit(call: &mut Call<'_>) -> Answer {
     match call.file().running() {
         Some(_) => Err(call.fail("a test cannot end the process; use t:fail, t:skip or return")),
         None => Err(call.fail("a test file cannot end the process; use error or return")),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Value;
+use provium_vmm::disk::DiskSpec;
 use provium_protocol::AGENT_PORT;
 use provium_vmm::snapshot::Snapshot;
 
@@ -17,6 +18,7 @@ use super::binding::{Kind, Method};
 use super::boot_options::BootOptions;
 use super::call::{Answer, Call, Raise, none, one};
 use super::console::Console;
+use super::disk;
 use super::file::Sort;
 use super::lab::WeakLab;
 use super::remote::{self, Remote};
@@ -24,7 +26,7 @@ use super::scope::Resource;
 use crate::cancel::Cancel;
 use crate::config::Profile;
 use crate::fixture::Input;
-use crate::guest::{self, Fixtures, GuestClient, Moment, VmError, VmState};
+use crate::guest::{self, Fixtures, GuestClient, Moment, ROOTFS_DISK, VmError, VmState};
 
 /// A VM.
 #[derive(Clone)]
@@ -79,19 +81,33 @@ impl Vm {
         self.0.options.borrow().clone()
     }
 
-    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did.
-    pub(crate) fn save(&self, folder: &Path, on_parent: bool) -> Result<Arc<Snapshot>, VmError> {
+    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did. One that is `lasting`
+    /// can be used when an image below a disk was copied or touched since.
+    pub(crate) fn save(
+        &self,
+        folder: &Path,
+        on_parent: bool,
+        lasting: bool,
+    ) -> Result<Arc<Snapshot>, VmError> {
         let arrival = self.0.options.borrow().arrival(&self.0.profile);
         let mut core = self.0.core.borrow_mut();
         // Only what is in the cache is sure to stay.
         let cached = core.origin().is_some_and(|origin| self.0.fixtures.holds(origin));
-        core.snapshot(folder, on_parent && cached, arrival)
+        let images = core.disks().iter().filter_map(|disk| disk.spec().image.clone());
+        let digests = images.filter(|_| lasting).filter_map(|path| {
+            // Without a digest, it is good for as long as the image is not touched.
+            let digest = self.0.fixtures.image_digest(&path).ok()?;
+            Some((path, digest))
+        });
+        let digests = digests.collect();
+        core.snapshot(folder, on_parent && cached, arrival, digests)
     }
 
     /// Starts it from a snapshot, or puts it back to one with `in_place`.
     pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
         let ready = self.0.fixtures.ready();
         let mut core = self.0.core.borrow_mut();
+        core.confirm_images(snapshot, &|path| self.0.fixtures.image_digest(path))?;
         match in_place {
             true => core.put_back(snapshot, ready),
             false => core.restore(snapshot, ready),
@@ -122,6 +138,49 @@ impl Vm {
         self.open(call)?;
         action(&mut self.0.core.borrow_mut()).map_err(|error| self.failed(call, error))?;
         call.this()
+    }
+
+    /// Gives it what it boots with: the disks of its profile and of `options`. In a fixture, all that becomes input.
+    fn prepare(&self, call: &Call<'_>, options: &BootOptions) -> Result<(), Raise> {
+        let profile = &self.0.profile;
+        let input = Input::Profile {
+            name: profile.name.clone(),
+        };
+        call.file()
+            .takes_in(input)
+            .map_err(|message| call.fail(message))?;
+        let mut specs = Vec::new();
+        if let Some(path) = &profile.rootfs {
+            let image = self.0.fixtures.rootfs_image(path);
+            specs.push(DiskSpec {
+                id: ROOTFS_DISK.to_owned(),
+                image: Some(image.map_err(|message| call.fail(message))?),
+                size: None,
+                readonly: false,
+                writable: false,
+            });
+        }
+        for disk in options.disks() {
+            let spec = disk
+                .spec(&call.file().project())
+                .map_err(|message| call.fail(message))?;
+            if specs.iter().any(|other| other.id == spec.id) {
+                return Err(call.fail(format_args!("disk `{}` is the profile's `rootfs`", spec.id)));
+            }
+            disk::takes_in(call, &spec)?;
+            specs.push(spec);
+        }
+        let set = self.0.core.borrow_mut().set_disks(&specs);
+        set.map_err(|error| self.failed(call, error))
+    }
+
+    /// Gives a VM that was never booted the disks it was declared with.
+    pub(crate) fn prepare_declared(&self, call: &Call<'_>) -> Result<(), Raise> {
+        match self.0.core.borrow_mut().state() {
+            VmState::Created => {}
+            _ => return Ok(()),
+        }
+        self.prepare(call, &self.options())
     }
 
     /// Refuses a VM that was closed for good.
@@ -159,7 +218,7 @@ impl Vm {
     fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
             self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
-            self.0.lab.forget(&self.0.name);
+            self.0.lab.forget_closed();
         }
     }
 }
@@ -369,6 +428,7 @@ impl Kind for Vm {
             run: |call, vm| one(call.lua(), call.file().open_count(vm.name(), Sort::Stream)),
         });
         methods.extend(super::snapshot::vm_methods());
+        methods.extend(disk::vm_methods());
         methods.extend(remote::methods());
         methods
     }
@@ -391,12 +451,7 @@ fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     };
     let options = asked.over(&vm.0.options.borrow());
     let cancel = call.file().cancel();
-    let profile = Input::Profile {
-        name: vm.0.profile.name.clone(),
-    };
-    call.file()
-        .takes_in(profile)
-        .map_err(|message| call.fail(message))?;
+    vm.prepare(call, &options)?;
     let mut core = vm.0.core.borrow_mut();
     core.set_config(options.machine(&vm.0.profile), options.boot_timeout());
     core.boot(&cancel).map_err(|error| vm.failed(call, error))?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pool::Pool;
 use super::select::NameFilter;
 use crate::cancel::Cancel;
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct FileJob {
     pub timeout: Option<Duration>,
     /// The project's fixtures, shared by all files of the run.
     pub fixtures: Arc<Fixtures>,
+    /// The memory and processors that files can reserve.
+    pub pool: Arc<Pool>,
     /// Cancelled when the file is to stop at once; a child of the run's own token.
     pub cancel: Arc<Cancel>,
 }

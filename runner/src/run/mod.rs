@@ -8,6 +8,7 @@ pub mod build;
 pub mod interrupt;
 pub mod job;
 pub mod journal;
+pub mod pool;
 pub mod select;
 pub mod summary;
 
@@ -28,6 +29,7 @@ use crate::outcome::{FileResult, Progress, TestResult, TestStatus, Timeliness};
 use crate::report::{Event, FileEnd, Reporter};
 use job::FileJob;
 use journal::{Journal, JournalError, Replayed};
+use pool::Pool;
 use select::NameFilter;
 use summary::Summary;
 
@@ -51,6 +53,8 @@ pub struct Plan {
     pub config: Arc<Config>,
     /// The project's fixtures.
     pub fixtures: Arc<Fixtures>,
+    /// The memory and processors that files can reserve.
+    pub pool: Arc<Pool>,
     /// How long a cancelled file may take to clean up before its thread is given up.
     pub grace: Duration,
     /// Where results are noted, and what an earlier start has noted.
@@ -98,6 +102,7 @@ pub fn run(
         filter: Arc::new(plan.filter),
         config: plan.config,
         fixtures: plan.fixtures,
+        pool: plan.pool,
         timeout: plan.timeout,
         fail_fast: plan.fail_fast,
         grace: plan.grace,
@@ -156,6 +161,7 @@ struct Shared {
     filter: Arc<NameFilter>,
     config: Arc<Config>,
     fixtures: Arc<Fixtures>,
+    pool: Arc<Pool>,
     timeout: Option<Duration>,
     fail_fast: bool,
     grace: Duration,
@@ -183,6 +189,7 @@ impl Shared {
             filter: self.filter.clone(),
             timeout: self.timeout,
             fixtures: self.fixtures.clone(),
+            pool: self.pool.clone(),
             cancel: cancel.clone(),
         };
         let shown = job.shown.clone();

@@ -1,8 +1,11 @@
 //! What a machine is made of: a plain description, checked before anything is created.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::disks::DISK_SLOTS;
 use crate::boot;
+use crate::disk::Disk;
 
 /// Least memory of a guest, in bytes.
 pub const MIN_MEMORY: u64 = 64 << 20;
@@ -32,6 +35,8 @@ pub struct MachineConfig {
     pub rng_seed: Option<u64>,
     /// How the guest finds its devices.
     pub discovery: Discovery,
+    /// Disks, in the order of their slots; a disk lives longer than the machine.
+    pub disks: Vec<Arc<Disk>>,
 }
 
 /// How the guest finds its virtio devices.
@@ -55,6 +60,9 @@ pub enum ConfigError {
     /// The memory is out of range.
     #[error("{0} bytes of memory: a machine has 64 MiB to 8 GiB, in whole pages of 4096 bytes")]
     Memory(u64),
+    /// There are too many disks.
+    #[error("{0} disks: a machine has {DISK_SLOTS} at most")]
+    Disks(usize),
 }
 
 impl MachineConfig {
@@ -65,6 +73,9 @@ impl MachineConfig {
         }
         if !(MIN_MEMORY..=MAX_MEMORY).contains(&self.memory) || !self.memory.is_multiple_of(4096) {
             return Err(ConfigError::Memory(self.memory));
+        }
+        if self.disks.len() > usize::from(DISK_SLOTS) {
+            return Err(ConfigError::Disks(self.disks.len()));
         }
         Ok(())
     }
@@ -114,6 +125,7 @@ mod tests {
             cpus: 1,
             rng_seed: None,
             discovery: Discovery::Auto,
+            disks: Vec::new(),
         }
     }
 

@@ -4,7 +4,8 @@
 //! still paused. A machine that was equal to this snapshot before gets back only the pages that have changed since;
 //! any other has the snapshot's memory mapped in the place of its own.
 //!
-//! The order: devices let go of memory and streams fail; then memory, then devices, whose interrupt lines take their
+//! The order: devices let go of memory and streams fail; then memory, then disks, each with an overlay of its own on
+//! what the snapshot has, then devices, whose interrupt lines take their
 //! levels, then vCPUs with their local interrupt controllers, then the interrupt chips, then the clock, and last a look
 //! at every queue, since a kick may have been under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
 
@@ -15,6 +16,7 @@ use vm_memory::{Bytes, GuestMemoryBackend};
 
 use super::save::locate;
 use super::{EndReason, Machine, MachineError, Parts};
+use crate::disk::Disk;
 use crate::kvm::{call, chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::{PAGE, Snapshot, SnapshotError};
@@ -35,14 +37,15 @@ impl Machine {
     /// and [`resume`](Self::resume). Returns how many pages were put back, `None` when all were.
     ///
     /// # Errors
-    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`MachineError::Frequency`] and [`SnapshotError::Host`]:
-    /// the machine is as it was. After any other it has ended.
+    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`MachineError::Frequency`], [`SnapshotError::Host`] and
+    /// [`SnapshotError::DiskImage`]: the machine is as it was. After any other it has ended.
     pub fn load(&self, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
         let loaded = {
             let mut slot = self.standing_still()?;
             let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
             check(parts, snapshot)?;
-            self.load_into(parts, snapshot)
+            let disks = snapshot.disks()?;
+            self.load_into(parts, snapshot, disks)
         };
         if let Err(error) = &loaded {
             self.life.end(EndReason::Monitor(format!(
@@ -52,11 +55,17 @@ impl Machine {
         loaded
     }
 
-    fn load_into(&self, parts: &mut Parts, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
+    fn load_into(
+        &self,
+        parts: &mut Parts,
+        snapshot: &Arc<Snapshot>,
+        disks: Vec<(u8, Arc<Disk>)>,
+    ) -> Result<Option<u64>, MachineError> {
         // A stream of the host that is being written to fills the guest's buffers, paused or not.
         parts.platform.let_go();
         let restored = restore_memory(parts, snapshot)?;
         let state = snapshot.state();
+        parts.platform.disks.replace(disks)?;
         parts.platform.restore(&state.devices)?;
         let host_tsc = tsc::host_tsc();
         for (vcpu, saved) in parts.vcpus.iter().zip(&state.vcpus) {

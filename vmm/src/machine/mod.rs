@@ -9,11 +9,12 @@
 //! A machine can also begin as a [`shell`](Machine::shell), with nothing in it and its vCPUs parked, and be given
 //! the content of a snapshot: the first time, that is a restore; a machine that has run, it puts back (`load`).
 //!
-//! Threads of a running machine: one a vCPU, one supervisor. Both kinds are gone when [`Machine::kill`]
+//! Threads of a running machine: one a vCPU, one a disk, one supervisor. All are gone when [`Machine::kill`]
 //! returns, and so are the guest's memory and every file descriptor; the console's log stays readable.
 
 mod config;
 mod console;
+mod disks;
 mod end;
 mod gate;
 mod lifecycle;
@@ -35,6 +36,7 @@ use provium_devices::{GuestRam, StateError};
 
 pub(crate) use config::MIN_SHELL_MEMORY;
 pub use config::{ConfigError, Discovery, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, MachineConfig};
+pub use disks::DISK_SLOTS;
 pub use end::EndReason;
 pub use save::SaveOptions;
 #[cfg(test)]
@@ -106,6 +108,17 @@ pub enum MachineError {
     /// The machine runs, and has to be paused for this.
     #[error("the machine is not paused")]
     NotPaused,
+    /// Every slot for a disk is taken.
+    #[error("all {DISK_SLOTS} slots for disks are taken, or still held by the guest's driver")]
+    NoDiskSlot,
+    /// The machine writes into an image, which no snapshot can put back.
+    #[error("disk `{disk}` writes into its image {}: a snapshot could not put that back", image.display())]
+    WritableDisk {
+        /// The disk.
+        disk: String,
+        /// Its image.
+        image: std::path::PathBuf,
+    },
     /// A snapshot cannot be written or used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -173,6 +186,10 @@ impl Machine {
         };
         let assembly = Assembly::new(&ram, shape, config.rng_seed, false)?;
         let platform = &assembly.platform;
+        for (slot, disk) in (0..).zip(&config.disks) {
+            disk.power_on();
+            platform.disks.fill(slot, Arc::clone(disk))?;
+        }
         let rsdp = if config.uses_acpi() {
             Some(acpi::write(&ram, config.cpus, &platform.virtio)?)
         } else {
@@ -244,6 +261,9 @@ impl Machine {
             return Err(MachineError::Started);
         }
         parts.supervisor = Some(supervisor::spawn(Arc::clone(&self.life))?);
+        if !self.is_paused() {
+            parts.platform.disks.resume();
+        }
         let mut threads = self.life.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, vcpu) in parts.vcpus.iter().enumerate() {
             let surroundings = Surroundings {
@@ -280,12 +300,15 @@ impl Machine {
         self.vsock.connect(port, timeout)
     }
 
-    /// Stops every vCPU at an instruction boundary; returns when all have stopped.
+    /// Stops every vCPU at an instruction boundary and every disk between two requests; returns when all have stopped.
     pub fn pause(&self) -> Result<(), MachineError> {
         self.check_started()?;
         self.life.gate.pause();
         self.life.kick();
         if self.life.gate.wait_parked() {
+            if let Some(parts) = self.parts().as_ref() {
+                parts.platform.disks.pause();
+            }
             Ok(())
         } else {
             Err(self.ended_error())
@@ -296,7 +319,10 @@ impl Machine {
     pub fn resume(&self) -> Result<(), MachineError> {
         self.check_started()?;
         // Not while somebody saves or loads.
-        let _parts = self.parts();
+        let parts = self.parts();
+        if let Some(parts) = parts.as_ref() {
+            parts.platform.disks.resume();
+        }
         self.life.gate.resume();
         Ok(())
     }
@@ -309,7 +335,13 @@ impl Machine {
             Some(reason) => Err(MachineError::Ended(reason)),
             None if !self.is_paused() => Err(MachineError::NotPaused),
             None if !self.life.gate.wait_parked() => Err(self.ended_error()),
-            None => Ok(parts),
+            None => {
+                // Whoever pauses may not have come to the disks yet.
+                if let Some(parts) = parts.as_ref() {
+                    parts.platform.disks.pause();
+                }
+                Ok(parts)
+            }
         }
     }
 
@@ -370,6 +402,9 @@ impl Machine {
         }
         if let Some(supervisor) = slot.as_mut().and_then(|parts| parts.supervisor.take()) {
             let _ = supervisor.join();
+        }
+        if let Some(parts) = slot.as_ref() {
+            parts.platform.disks.end();
         }
         *slot = None;
     }

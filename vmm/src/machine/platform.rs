@@ -13,11 +13,15 @@ use provium_devices::virtio::vsock::Vsock;
 use provium_devices::{Bus, GuestRam, IrqLine, StateError};
 
 use super::console::{Console, ConsoleWriter};
+use super::disks::DiskSlots;
 use super::lifecycle::Lifecycle;
 use crate::boot::MmioDevice;
 use crate::kvm::vm::Vm;
 use crate::layout;
 use crate::snapshot::state::DevicesState;
+
+/// Where on the bus the first slot for a disk is.
+pub(crate) const FIRST_DISK: usize = 2;
 
 /// What vCPU threads reach with port and memory accesses.
 pub(crate) struct Platform {
@@ -26,6 +30,7 @@ pub(crate) struct Platform {
     pub(crate) serial: Arc<Mutex<SerialPort<ConsoleWriter>>>,
     pci: Arc<Mutex<PciHostBridge>>,
     transports: Vec<Arc<Mutex<MmioTransport>>>,
+    pub(crate) disks: DiskSlots,
     pub(crate) power_button: Arc<dyn IrqLine>,
     /// The virtio devices as the guest is told of them.
     pub(crate) virtio: Vec<MmioDevice>,
@@ -67,8 +72,10 @@ impl Platform {
         let mut mmio = Bus::default();
         let mut virtio = Vec::new();
         let mut transports = Vec::new();
-        let devices: [Box<dyn VirtioDevice>; 2] = [Box::new(vsock), Box::new(Rng::new(rng_seed))];
-        for ((index, device), gsi) in devices.into_iter().enumerate().zip(layout::VIRTIO_GSIS) {
+        let others: [Box<dyn VirtioDevice>; FIRST_DISK] = [Box::new(vsock), Box::new(Rng::new(rng_seed))];
+        let (disks, slots) = DiskSlots::new(Arc::clone(life));
+        let devices = others.into_iter().chain(slots);
+        for ((index, device), gsi) in devices.enumerate().zip(layout::VIRTIO_GSIS) {
             let base = layout::VIRTIO_MMIO + index as u64 * MMIO_SIZE;
             let transport = MmioTransport::new(device, ram.clone(), vm.line(gsi));
             let transport = Arc::new(Mutex::new(transport));
@@ -82,6 +89,7 @@ impl Platform {
             serial,
             pci,
             transports,
+            disks,
             power_button: vm.line(layout::POWER_BUTTON_GSI),
             virtio,
         })

@@ -3,10 +3,10 @@
 //! Enters: a machine and a folder. Leaves: a [`Snapshot`], and a machine that keeps track of what it changes from
 //! then on. Whoever calls sees to it that nobody writes to the machine's streams or console meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,7 @@ use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddres
 
 use super::load::Baseline;
 use super::{Machine, MachineError, Parts};
+use crate::disk::ImageDigest;
 use crate::kvm::{chips_state, host, tsc, vcpu_state};
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::state::{MachineState, MemoryState, Parent};
@@ -30,6 +31,9 @@ pub struct SaveOptions {
     pub on_parent: bool,
     /// Whatever the caller wants to find again with [`Snapshot::note`].
     pub note: Vec<u8>,
+    /// Digests of the content of images below disks, by their paths. With its digest, an image that was touched after
+    /// the save can be found to be the same still.
+    pub image_digests: BTreeMap<PathBuf, ImageDigest>,
 }
 
 impl Machine {
@@ -37,10 +41,17 @@ impl Machine {
     /// then on the machine keeps track of what differs from it, so that [`load`](Self::load)ing it again is quick.
     ///
     /// # Errors
-    /// [`MachineError::NotPaused`], and whatever goes wrong on the way; half a snapshot may be left then.
+    /// [`MachineError::NotPaused`], [`MachineError::WritableDisk`], and whatever goes wrong on the way; half a snapshot may be left then.
     pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<Arc<Snapshot>, MachineError> {
         let mut slot = self.standing_still()?;
         let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
+        let disks = parts.platform.disks.disks();
+        if let Some((_, disk)) = disks.iter().find(|(_, disk)| disk.writes_image()) {
+            return Err(MachineError::WritableDisk {
+                disk: disk.id().to_owned(),
+                image: disk.spec().image.clone().unwrap_or_default(),
+            });
+        }
 
         let host_tsc = tsc::host_tsc();
         let vcpus = parts.vcpus.iter().map(|vcpu| {
@@ -50,6 +61,12 @@ impl Machine {
         let vcpus = vcpus.collect::<Result<_, _>>()?;
         let chips = chips_state::save(&parts.vm.fd)?;
         let devices = parts.platform.save();
+        let disks = disks.iter().map(|(slot, disk)| {
+            let image = disk.spec().image.as_ref();
+            let digest = image.and_then(|path| options.image_digests.get(path).copied());
+            disk.save(folder, *slot, digest)
+        });
+        let disks = disks.collect::<Result<_, _>>()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
 
         if let Some(baseline) = &mut parts.baseline {
@@ -77,6 +94,7 @@ impl Machine {
             vcpus,
             chips,
             devices,
+            disks,
             note: options.note,
         };
         write_state(folder, &state)?;

@@ -1,4 +1,4 @@
-//! The file `memory`, written and read.
+//! The file `memory`, written and read; and those of disks, which are of the same kind.
 //!
 //! Enters: pages, or a file. Leaves: a sparse file with its index, or whether the file still is what was written.
 
@@ -26,16 +26,21 @@ pub(crate) struct LayerWriter {
 }
 
 impl LayerWriter {
-    /// Starts the file in `folder`, `memory` bytes long.
+    /// Starts the file `memory` in `folder`, that many bytes long.
     pub(crate) fn create(folder: &Path, memory: u64) -> Result<Self, SnapshotError> {
-        let path = folder.join(MEMORY_FILE);
+        Self::create_as(folder, MEMORY_FILE, memory)
+    }
+
+    /// Starts the file `name` in `folder`, `len` bytes long.
+    pub(crate) fn create_as(folder: &Path, name: &str, len: u64) -> Result<Self, SnapshotError> {
+        let path = folder.join(name);
         let options = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&path);
         let file = options.map_err(io_error(&path))?;
-        file.set_len(memory).map_err(io_error(&path))?;
+        file.set_len(len).map_err(io_error(&path))?;
         Ok(Self {
             path,
             file,
@@ -100,6 +105,7 @@ pub(crate) fn verify(
     index: &PageIndex,
     is_base: bool,
 ) -> Result<(), SnapshotError> {
+    let name = path.file_name().unwrap_or_default().display();
     let damaged = |what: String| SnapshotError::Damaged {
         folder: path.parent().unwrap_or(path).to_owned(),
         what,
@@ -107,7 +113,7 @@ pub(crate) fn verify(
     let len = file.metadata().map_err(io_error(path))?.len();
     if len != memory {
         return Err(damaged(format!(
-            "its file `{MEMORY_FILE}` has {len} bytes and should have {memory}"
+            "its file `{name}` has {len} bytes and should have {memory}"
         )));
     }
     let mut hash = Xxh3::new();
@@ -117,11 +123,9 @@ pub(crate) fn verify(
     for &(first, count) in index.runs.iter().chain([&end]) {
         if is_base {
             read(path, file, free..first, &mut buffer, &mut |bytes| {
-                is_zero(bytes).then_some(()).ok_or_else(|| {
-                    damaged(format!(
-                        "its file `{MEMORY_FILE}` has bytes where there should be none"
-                    ))
-                })
+                is_zero(bytes)
+                    .then_some(())
+                    .ok_or_else(|| damaged(format!("its file `{name}` has bytes where there should be none")))
             })?;
         }
         read(path, file, first..first + count, &mut buffer, &mut |bytes| {
@@ -132,7 +136,7 @@ pub(crate) fn verify(
     }
     if hash.digest() != index.checksum {
         return Err(damaged(format!(
-            "its file `{MEMORY_FILE}` has another checksum than when it was written"
+            "its file `{name}` has another checksum than when it was written"
         )));
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! Snapshots: a paused machine as two files, and back.
+//! Snapshots: a paused machine as a few files, and back.
 //!
-//! Enters: a machine, or a folder with the files `state` and `memory`. Leaves: the other. Absent on purpose:
+//! Enters: a machine, or a folder with the files `state` and `memory`, and two for each disk. Leaves: the other. Absent on purpose:
 //! where snapshots are kept, what they are named and when they are stale.
 //!
 //! ```text
@@ -17,6 +17,9 @@
 //! `memory` has the guest's pages at their places: the bytes of RAM from address 0, then those above 4 GiB, without
 //! the hole between them. It is sparse. Of a snapshot without parent, pages that are not in the index are zero; of one
 //! with a parent they are the parent's, and what the file has there is never looked at.
+//!
+//! `disk-N` and `disk-N.undo`, for the disk in slot N, have its blocks at their places in the same way: those that
+//! differ from its image, and those that a power cut would bring back.
 //!
 //! `state` is, little-endian: the magic `PROVIUM\0`, the format's version (u32), the length of what follows but for
 //! the checksum (u64), a [`MachineState`](state::MachineState) in MessagePack with named fields, and the XXH3-64 of
@@ -40,15 +43,24 @@ use std::sync::{Arc, OnceLock};
 pub use format::FORMAT_VERSION;
 pub(crate) use image::{Image, Pages};
 pub(crate) use index::{PAGE, PageIndex};
-pub(crate) use layer::{LayerWriter, is_zero};
+pub(crate) use layer::{LayerWriter, is_zero, verify as verify_layer};
 
+use crate::disk::saved::{self, SavedDisk};
+use crate::disk::{Disk, ImageDigest};
 use crate::kvm::host::HostModel;
+use crate::machine::DISK_SLOTS;
 use state::MachineState;
 
 /// The file with everything but memory.
 pub const STATE_FILE: &str = "state";
 /// The file with the guest's memory.
 pub const MEMORY_FILE: &str = "memory";
+
+/// The files that a snapshot may have.
+pub fn files() -> Vec<String> {
+    let own = [STATE_FILE, MEMORY_FILE].map(str::to_owned);
+    own.into_iter().chain(saved::all_names(DISK_SLOTS)).collect()
+}
 
 /// Why a snapshot cannot be written or used.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +98,18 @@ pub enum SnapshotError {
         made_on: Box<HostModel>,
         /// This one.
         this: Box<HostModel>,
+    },
+    /// The image below one of its disks is not what it was.
+    #[error("the snapshot in {} cannot be used: image of disk `{disk}`: {}: {why}", folder.display(), image.display())]
+    DiskImage {
+        /// Where it is.
+        folder: PathBuf,
+        /// The disk.
+        disk: String,
+        /// The image.
+        image: PathBuf,
+        /// What became of it.
+        why: String,
     },
     /// Its parent is gone or has been replaced.
     #[error("the snapshot in {} cannot be used without its parent: {why}", folder.display())]
@@ -128,6 +152,7 @@ pub struct Snapshot {
     state: MachineState,
     image: Arc<Image>,
     pages: OnceLock<Pages>,
+    disks: Vec<SavedDisk>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -180,7 +205,26 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Damaged`] when a byte is not what was written.
     pub fn verify(&self) -> Result<(), SnapshotError> {
-        self.image.verify()
+        self.image.verify()?;
+        self.disks.iter().try_for_each(SavedDisk::verify)
+    }
+
+    /// Looks at the images below its disks: one that was touched since is good if `digest` finds the content that it
+    /// had. Without this call, one that was touched is not.
+    ///
+    /// # Errors
+    /// [`SnapshotError::DiskImage`] for the first that is another.
+    pub fn confirm_images(
+        &self,
+        digest: &dyn Fn(&Path) -> io::Result<ImageDigest>,
+    ) -> Result<(), SnapshotError> {
+        self.disks.iter().try_for_each(|disk| disk.confirm(digest))
+    }
+
+    /// Its disks, made anew: slot and disk.
+    pub(crate) fn disks(&self) -> Result<Vec<(u8, Arc<Disk>)>, SnapshotError> {
+        let disks = self.disks.iter();
+        disks.map(|saved| Ok((saved.state.slot, saved.disk()?))).collect()
     }
 
     /// The folder it is in.
@@ -257,11 +301,14 @@ impl Snapshot {
         parent: Option<Arc<Image>>,
     ) -> Result<Arc<Snapshot>, SnapshotError> {
         let image = Image::open(folder, &state, parent)?;
+        let disks = state.disks.iter().map(|disk| SavedDisk::open(folder, disk));
+        let disks = disks.collect::<Result<_, _>>()?;
         Ok(Arc::new(Snapshot {
             folder: folder.to_owned(),
             state,
             image: Arc::new(image),
             pages: OnceLock::new(),
+            disks,
         }))
     }
 }
@@ -285,6 +332,7 @@ mod tests {
         std::fs::create_dir_all(folder).unwrap();
         let _ = std::fs::remove_file(folder.join(MEMORY_FILE));
         let mut state = sample();
+        state.disks.clear();
         let mut writer = LayerWriter::create(folder, state.shape.memory)?;
         writer.push(name, &[name as u8; PAGE as usize])?;
         state.id = SnapshotId(0, name);

@@ -10,10 +10,11 @@ use provium_devices::virtio::mmio::TransportState;
 use serde::{Deserialize, Serialize};
 
 use super::{PageIndex, SnapshotError, SnapshotId};
+use crate::disk::DiskState;
 use crate::kvm::chips_state::ChipsState;
 use crate::kvm::host::HostModel;
 use crate::kvm::vcpu_state::VcpuState;
-use crate::machine::{MAX_CPUS, MAX_MEMORY, MIN_SHELL_MEMORY};
+use crate::machine::{DISK_SLOTS, MAX_CPUS, MAX_MEMORY, MIN_SHELL_MEMORY};
 
 /// Everything that is in the file `state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub struct MachineState {
     pub chips: ChipsState,
     /// Every device.
     pub devices: DevicesState,
+    /// Disks, by their slots.
+    pub disks: Vec<DiskState>,
     /// What whoever saved it wants to find again.
     #[serde(with = "serde_bytes")]
     pub note: Vec<u8>,
@@ -97,6 +100,16 @@ impl MachineState {
         if let Err(what) = self.memory.index.check(memory / 4096) {
             return damaged(what);
         }
+        let mut free = 0;
+        for disk in &self.disks {
+            if disk.slot < free {
+                return damaged(format!("disk slot {} out of order", disk.slot));
+            }
+            if let Err(what) = disk.check(DISK_SLOTS) {
+                return damaged(what);
+            }
+            free = disk.slot + 1;
+        }
         Ok(())
     }
 }
@@ -109,10 +122,12 @@ pub(crate) mod tests {
     };
     use provium_devices::QueueState;
     use provium_devices::virtio::DeviceState;
+    use provium_devices::virtio::block::BlockState;
     use provium_devices::virtio::rng::RngState;
     use provium_devices::virtio::vsock::{ConnectionState, Half, PhaseState, VsockState};
 
     use super::*;
+    use crate::disk::{ImageStamp, ImageState};
     use crate::kvm::msrs::MsrState;
 
     /// A state with something in every place, the same on every call.
@@ -150,6 +165,26 @@ pub(crate) mod tests {
                 clock_ns: 3_000_000_000,
             },
             devices: devices(),
+            disks: vec![DiskState {
+                slot: 1,
+                id: "data".to_owned(),
+                size: 1 << 20,
+                readonly: false,
+                powered: true,
+                image: Some(ImageState {
+                    path: PathBuf::from("/images/data"),
+                    stamp: ImageStamp {
+                        len: 1 << 20,
+                        modified_ns: 1_700_000_000_000_000_001,
+                    },
+                    digest: Some([5; 32]),
+                }),
+                content: PageIndex {
+                    runs: vec![(1, 2)],
+                    checksum: 3,
+                },
+                undo: PageIndex::default(),
+            }],
             note: b"what the caller wants to find again".to_vec(),
         }
     }
@@ -259,6 +294,14 @@ pub(crate) mod tests {
             virtio: vec![
                 transport(19, DeviceState::Vsock(vsock), 3),
                 transport(4, DeviceState::Rng(RngState { stream: Some(42) }), 1),
+                transport(
+                    2,
+                    DeviceState::Block(BlockState {
+                        sectors: Some(2048),
+                        readonly: false,
+                    }),
+                    1,
+                ),
             ],
         }
     }
@@ -268,7 +311,11 @@ pub(crate) mod tests {
         let folder = Path::new("/nowhere");
         sample().check(folder).unwrap();
         type Spoil = fn(&mut MachineState);
-        let spoils: [(&str, Spoil); 9] = [
+        let spoils: [(&str, Spoil); 13] = [
+            ("slot 8", |state| state.disks[0].slot = 8),
+            ("out of order", |state| state.disks.push(state.disks[0].clone())),
+            ("a disk of 100 bytes", |state| state.disks[0].size = 100),
+            ("page 256", |state| state.disks[0].undo.runs.push((256, 1))),
             ("0 bytes of memory", |state| state.shape.memory = 0),
             ("bytes of memory", |state| state.shape.memory += 1),
             ("bytes of memory", |state| state.shape.memory = !4095),

@@ -1,7 +1,7 @@
 //! `cargo xtask guest`: everything a guest is booted from.
 //!
 //! Leaves in `target/guest/`: `vmlinux`, `bzImage`, `System.map`, `config` (our kernel), `initrd.cpio`
-//! (busybox), and `debian-cloud/{vmlinuz,initrd.cpio}`; with fragments, our kernel's files in
+//! (busybox), `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our kernel's files in
 //! `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see [`cache`]); the archives
 //! are put together anew, in milliseconds.
 
@@ -12,6 +12,7 @@ mod config;
 pub(crate) mod debian;
 mod initrd;
 mod kernel;
+mod userland;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,7 @@ pub(crate) fn build(fragments: &[String]) -> Result<()> {
     if fragments.is_empty() {
         place(&initrd::userland()?.into_bytes()?, &folder.join("initrd.cpio"))?;
         cloud_files(&cache, &folder.join("debian-cloud"))?;
+        link(&userland::image(&cache)?, &folder.join(userland::IMAGE))?;
     }
     kernel_files(&cache, fragments, &folder)?;
     println!("   guest files are in {}", folder.display());
@@ -83,6 +85,20 @@ fn cloud_files(cache: &Cache, folder: &Path) -> Result<()> {
     })?;
     copy(&entry.join("vmlinuz"), &folder.join("vmlinuz"))?;
     place(&cloud::initrd(&entry)?, &folder.join("initrd.cpio"))
+}
+
+/// Brings a large file to `to` without copying it where both are on one file system.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    let folder = to.parent().context("a file needs a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    // The new link takes the old one's place at once: somebody may be using it.
+    let new = tempfile::TempDir::new_in(folder)
+        .with_context(|| format!("create a folder in {}", folder.display()))?;
+    let new = new.path().join("new");
+    if std::fs::hard_link(from, &new).is_err() {
+        std::fs::copy(from, &new).with_context(|| format!("copy {}", from.display()))?;
+    }
+    std::fs::rename(&new, to).with_context(|| format!("install {}", to.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

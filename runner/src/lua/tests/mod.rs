@@ -1,9 +1,11 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
+mod disks;
 mod files;
 mod framework;
 mod hostile;
 mod json;
+mod labs;
 mod limits;
 mod messages;
 mod process;
@@ -19,6 +21,7 @@ use crate::guest::{Fixtures, Ready};
 use crate::lua::run_file;
 use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
 use crate::run::job::FileJob;
+use crate::run::pool::{Amount, Pool};
 use crate::run::select::NameFilter;
 
 struct Silent;
@@ -42,6 +45,10 @@ fn job(dir: &Path, source: &str) -> FileJob {
         config,
         filter: Arc::new(NameFilter::default()),
         timeout: None,
+        pool: Pool::new(Amount {
+            memory: 1 << 30,
+            cpus: 4,
+        }),
         cancel: Cancel::new(),
     }
 }

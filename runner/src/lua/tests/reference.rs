@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::lua::batch::Batch;
 use crate::lua::binding::Kind;
 use crate::lua::console::Console;
+use crate::lua::disk::Disk;
 use crate::lua::lab::Lab;
 use crate::lua::open_file::OpenedFile;
 use crate::lua::process::Process;
@@ -67,6 +68,7 @@ fn every_method_has_a_line_and_every_line_a_method() {
         methods::<Batch>(),
         methods::<Snapshot>(),
         methods::<LabSnapshot>(),
+        methods::<Disk>(),
     ]
     .concat()
     .into_iter()

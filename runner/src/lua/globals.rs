@@ -1,0 +1,96 @@
+//! The globals of a test file, as tables that also say what each is for.
+//!
+//! Enters: a Lua state. Leaves: its globals, all but the root lab. Editor stubs and the check of the reference read the
+//! same tables. Absent on purpose: what Lua's own libraries have.
+
+use mlua::Lua;
+
+use super::binding::function;
+use super::call::{Answer, Call};
+use super::{json, state, test_run, wait};
+
+/// A function of the API that belongs to no object.
+pub(crate) struct Global {
+    /// Its name, with its module's before a dot.
+    pub(crate) name: &'static str,
+    /// Parameters and result in LuaLS's notation.
+    pub(crate) signature: &'static str,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// What it does.
+    run: fn(&mut Call<'_>) -> Answer,
+}
+
+/// All of them.
+pub(crate) const GLOBALS: [Global; 8] = [
+    Global {
+        name: "test",
+        signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
+        doc: "Registers a test, which runs when the file's own code has.",
+        run: test_run::register,
+    },
+    Global {
+        name: "todo",
+        signature: "(reason?: any)",
+        doc: "Skips the running test; at file scope every test of the file.",
+        run: test_run::todo,
+    },
+    Global {
+        name: "wait_until",
+        signature: "(pred: (fun(): any), opts?: {timeout: number|string, interval: number|string, desc: string}): any",
+        doc: "Calls a function until it returns something true, and returns that.",
+        run: wait::wait_until,
+    },
+    Global {
+        name: "json.encode",
+        signature: "(value: any): string",
+        doc: "A value as JSON.",
+        run: json::encode,
+    },
+    Global {
+        name: "json.decode",
+        signature: "(text: string): any",
+        doc: "The value that JSON stands for.",
+        run: json::decode,
+    },
+    Global {
+        name: "print",
+        signature: "(...: any)",
+        doc: "Writes a line to the log of the running test; at file scope to the next test's.",
+        run: test_run::print,
+    },
+    Global {
+        name: "dofile",
+        signature: "(path: string): any",
+        doc: "Runs a Lua file, relative to the project's folder.",
+        run: state::dofile,
+    },
+    Global {
+        name: "os.exit",
+        signature: "()",
+        doc: "Is an error: a test cannot end the run.",
+        run: state::exit,
+    },
+];
+
+/// Sets them.
+pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
+    for global in GLOBALS {
+        let value = function(lua, global.name, global.run)?;
+        match global.name.split_once('.') {
+            None => lua.globals().set(global.name, value)?,
+            Some((module, name)) => {
+                let table = match lua.globals().get::<Option<mlua::Table>>(module)? {
+                    Some(table) => table,
+                    None => {
+                        let table = lua.create_table()?;
+                        lua.globals().set(module, &table)?;
+                        table
+                    }
+                };
+                table.set(name, value)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Where a disk's bytes are: an overlay over a snapshot's layer over an image, and what a power cut takes back.
+//!
+//! Enters: reads, writes, flushes at byte offsets within the disk. Leaves: files. Writes go to the overlay, a sparse
+//! file without a name, made at the first of them; or into the image where the user wants that. The first write to a
+//! block since the last flush puts into the undo log what was there before; a flush drops the log, a power cut plays it
+//! back. Absent on purpose: who may do what, locks, faults.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::blocks::BlockSet;
+use super::image::ImageFile;
+
+/// Bytes of a block; as many as a page, so that a snapshot's files are alike.
+pub(crate) const BLOCK: u64 = 4096;
+
+/// Blocks in a file at their places; nothing changes it any more.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) file: File,
+    pub(crate) blocks: BlockSet,
+}
+
+/// The same, while it changes.
+#[derive(Debug, Default)]
+struct Sparse {
+    file: Option<File>,
+    blocks: BlockSet,
+}
+
+/// What was there before the writes that have not been flushed.
+#[derive(Debug, Default)]
+struct Undo {
+    /// What the disk came out of a snapshot with.
+    layer: Option<Arc<Layer>>,
+    /// Blocks that had content of the overlay's (or the image's, where it is written).
+    saved: Sparse,
+    /// Blocks that the overlay did not have.
+    absent: BlockSet,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Store {
+    size: u64,
+    image: Option<Arc<ImageFile>>,
+    /// Writes go into the image.
+    through: bool,
+    layer: Option<Arc<Layer>>,
+    overlay: Sparse,
+    undo: Undo,
+}
+
+/// Where a block is read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Overlay,
+    Layer,
+    Image,
+    Nowhere,
+}
+
+impl Sparse {
+    fn file(&mut self) -> io::Result<&File> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(tempfile::tempfile()?)),
+        }
+    }
+
+    fn read(&self, at: u64, data: &mut [u8]) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.read_exact_at(data, at),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.blocks.clear();
+        self.file.as_ref().map_or(Ok(()), |file| file.set_len(0))
+    }
+}
+
+impl Store {
+    /// A disk of `size` bytes on top of `image`; `through` writes into it.
+    pub(crate) fn new(size: u64, image: Option<Arc<ImageFile>>, through: bool) -> Store {
+        Store {
+            size,
+            through: through && image.is_some(),
+            image,
+            layer: None,
+            overlay: Sparse::default(),
+            undo: Undo::default(),
+        }
+    }
+
+    /// The same with what a snapshot has of it.
+    pub(crate) fn with_layers(mut self, layer: Arc<Layer>, undo: Arc<Layer>) -> Store {
+        self.layer = Some(layer);
+        self.undo.layer = Some(undo);
+        self
+    }
+
+    /// The image below.
+    pub(crate) fn image(&self) -> Option<&Arc<ImageFile>> {
+        self.image.as_ref()
+    }
+
+    fn source(&self, block: u64) -> Source {
+        if self.overlay.blocks.contains(block) {
+            Source::Overlay
+        } else if self
+            .layer
+            .as_ref()
+            .is_some_and(|layer| layer.blocks.contains(block))
+        {
+            Source::Layer
+        } else if self.image.is_some() {
+            Source::Image
+        } else {
+            Source::Nowhere
+        }
+    }
+
+    /// Bytes of a block: the last may be shorter.
+    fn block_len(&self, block: u64) -> usize {
+        (self.size - block * BLOCK).min(BLOCK) as usize
+    }
+
+    /// Reads what is within the disk.
+    pub(crate) fn read(&self, at: u64, data: &mut [u8]) -> io::Result<()> {
+        let end = at + data.len() as u64;
+        let mut from = at;
+        while from < end {
+            let source = self.source(from / BLOCK);
+            let mut to = (from / BLOCK + 1) * BLOCK;
+            while to < end && self.source(to / BLOCK) == source {
+                to += BLOCK;
+            }
+            let to = to.min(end);
+            let part = &mut data[(from - at) as usize..(to - at) as usize];
+            match (source, &self.layer, &self.image) {
+                (Source::Overlay, ..) => self.overlay.read(from, part)?,
+                (Source::Layer, Some(layer), _) => layer.file.read_exact_at(part, from)?,
+                (Source::Image, _, Some(image)) => image.read(from, part)?,
+                _ => part.fill(0),
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Writes what is within the disk.
+    pub(crate) fn write(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        for block in at / BLOCK..(at + data.len() as u64).div_ceil(BLOCK) {
+            self.remember(block)?;
+        }
+        self.put(at, data)
+    }
+
+    /// The same, and no power cut takes it back.
+    pub(crate) fn write_for_good(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        let end = at + data.len() as u64;
+        let mut old = vec![0; BLOCK as usize];
+        for block in at / BLOCK..end.div_ceil(BLOCK) {
+            if !self.is_unflushed(block) {
+                continue;
+            }
+            self.old_block(block, &mut old)?;
+            let start = block * BLOCK;
+            let (from, to) = (at.max(start), end.min(start + BLOCK));
+            old[(from - start) as usize..(to - start) as usize]
+                .copy_from_slice(&data[(from - at) as usize..(to - at) as usize]);
+            let len = self.block_len(block);
+            self.undo.saved.file()?.write_all_at(&old[..len], start)?;
+            self.undo.saved.blocks.insert(block);
+            self.undo.absent.remove(block);
+        }
+        self.put(at, data)
+    }
+
+    fn put(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        let end = at + data.len() as u64;
+        let blocks = at / BLOCK..end.div_ceil(BLOCK);
+        if let (true, Some(image)) = (self.through, &self.image) {
+            return image.write(at, data);
+        }
+        for block in blocks.clone() {
+            let start = block * BLOCK;
+            let whole = at <= start && start + self.block_len(block) as u64 <= end;
+            if !whole && !self.overlay.blocks.contains(block) {
+                let mut content = vec![0; self.block_len(block)];
+                self.read(start, &mut content)?;
+                self.overlay.file()?.write_all_at(&content, start)?;
+            }
+        }
+        self.overlay.file()?.write_all_at(data, at)?;
+        self.overlay.blocks.extend(blocks);
+        Ok(())
+    }
+
+    fn is_unflushed(&self, block: u64) -> bool {
+        let undo = &self.undo;
+        undo.saved.blocks.contains(block)
+            || undo.absent.contains(block)
+            || undo
+                .layer
+                .as_ref()
+                .is_some_and(|layer| layer.blocks.contains(block))
+    }
+
+    /// Puts into the log what is in `block` before it is written for the first time since a flush.
+    fn remember(&mut self, block: u64) -> io::Result<()> {
+        if self.is_unflushed(block) {
+            return Ok(());
+        }
+        if !self.through && !self.overlay.blocks.contains(block) {
+            self.undo.absent.insert(block);
+            return Ok(());
+        }
+        let mut content = vec![0; self.block_len(block)];
+        self.read(block * BLOCK, &mut content)?;
+        self.undo.saved.file()?.write_all_at(&content, block * BLOCK)?;
+        self.undo.saved.blocks.insert(block);
+        Ok(())
+    }
+
+    /// What was written stays, whatever happens.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if let (true, Some(image)) = (self.through, &self.image) {
+            image.sync()?;
+        }
+        self.undo.layer = None;
+        self.undo.absent.clear();
+        self.undo.saved.clear()
+    }
+
+    /// What was not flushed is gone.
+    pub(crate) fn roll_back(&mut self) -> io::Result<()> {
+        for block in self.undo.absent.iter() {
+            self.overlay.blocks.remove(block);
+        }
+        self.undo.absent.clear();
+        let mut content = vec![0; BLOCK as usize];
+        for block in self.unflushed_blocks().iter() {
+            self.old_block(block, &mut content)?;
+            let content = &content[..self.block_len(block)];
+            match (&self.image, self.through) {
+                (Some(image), true) => image.write(block * BLOCK, content)?,
+                _ => {
+                    self.overlay.file()?.write_all_at(content, block * BLOCK)?;
+                    self.overlay.blocks.insert(block);
+                }
+            }
+        }
+        self.undo.layer = None;
+        self.undo.saved.clear()
+    }
+
+    /// The blocks that are not the image's.
+    pub(crate) fn own_blocks(&self) -> BlockSet {
+        let mut blocks = self
+            .layer
+            .as_ref()
+            .map_or_else(BlockSet::default, |layer| layer.blocks.clone());
+        blocks.extend(self.overlay.blocks.iter());
+        blocks
+    }
+
+    /// The blocks that a power cut would change.
+    pub(crate) fn unflushed_blocks(&self) -> BlockSet {
+        let mut blocks = self.undo.absent.clone();
+        blocks.extend(self.undo.saved.blocks.iter());
+        blocks.extend(self.undo.layer.iter().flat_map(|layer| layer.blocks.iter()));
+        blocks
+    }
+
+    /// A block as it is, followed by zeros up to [`BLOCK`].
+    pub(crate) fn block(&self, block: u64, content: &mut [u8]) -> io::Result<()> {
+        content.fill(0);
+        self.read(block * BLOCK, &mut content[..self.block_len(block)])
+    }
+
+    /// A block as a power cut would make it, the same way; one of [`unflushed_blocks`](Self::unflushed_blocks).
+    pub(crate) fn old_block(&self, block: u64, content: &mut [u8]) -> io::Result<()> {
+        content.fill(0);
+        let (at, part) = (block * BLOCK, &mut content[..self.block_len(block)]);
+        let undo = &self.undo;
+        if undo.saved.blocks.contains(block) {
+            return undo.saved.read(at, part);
+        }
+        if let Some(layer) = undo.layer.as_ref().filter(|layer| layer.blocks.contains(block)) {
+            return layer.file.read_exact_at(part, at);
+        }
+        match (&self.layer, &self.image) {
+            (Some(layer), _) if layer.blocks.contains(block) => layer.file.read_exact_at(part, at),
+            (_, Some(image)) => image.read(at, part),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A Debian userland as a disk image, for tests of programs that busybox does not have.
+//!
+//! Enters: Debian's archive, by way of debootstrap. Leaves: an ext4 file system with python3, nginx, curl and what a
+//! shell script expects, ready to be a profile's `rootfs`. Absent on purpose: a kernel and an init; the guest's agent is
+//! its process 1.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::cache::{self, Cache};
+use super::debian::Package;
+use crate::command::output;
+
+/// Part of the cache key: raised when the steps below leave something else.
+const RECIPE: u32 = 1;
+const SUITE: &str = "bookworm";
+/// On top of what Debian calls minbase.
+const PACKAGES: [&str; 7] = [
+    "curl",
+    "e2fsprogs",
+    "iproute2",
+    "libpython3-stdlib",
+    "nginx-light",
+    "procps",
+    "python3-minimal",
+];
+/// Nobody reads them in a guest.
+const UNWANTED: [&str; 6] = [
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+];
+/// Name of the image, in the cache and in `target/guest/`.
+pub(super) const IMAGE: &str = "debian.ext4";
+/// What the file system holds at most; what it does not hold takes no space.
+const SIZE: &str = "640M";
+
+/// The image's path in the cache, made first when it is missing.
+///
+/// # Errors
+/// When a package cannot be had, debootstrap or mke2fs fails, or this is not root.
+pub(super) fn image(cache: &Cache) -> Result<std::path::PathBuf> {
+    let mut parts = vec![
+        "userland".to_owned(),
+        RECIPE.to_string(),
+        SUITE.to_owned(),
+        SIZE.to_owned(),
+    ];
+    for name in PACKAGES {
+        let package = Package::find(name)?;
+        parts.push(format!("{name}={}", package.version));
+    }
+    println!("   Debian userland: {SUITE} with {}", PACKAGES.join(", "));
+    let key = cache::key(parts.iter().map(String::as_str));
+    let entry = cache.get(&format!("userland-{key}"), build)?;
+    Ok(entry.join(IMAGE))
+}
+
+fn build(scratch: &Path, out: &Path) -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "debootstrap has to be root to make the Debian userland; run `sudo -E cargo xtask guest` once"
+    );
+    let tree = scratch.join("tree");
+    println!("   debootstrap, about a minute");
+    output(
+        Command::new("/usr/sbin/debootstrap")
+            .args(["--variant=minbase", &format!("--include={}", PACKAGES.join(","))])
+            .arg(SUITE)
+            .arg(&tree),
+    )?;
+    for folder in UNWANTED {
+        let folder = tree.join(folder);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+    }
+    for (file, content) in [
+        ("etc/hostname", "guest\n"),
+        ("etc/hosts", "127.0.0.1 localhost guest\n::1 localhost\n"),
+        ("etc/resolv.conf", ""),
+    ] {
+        let file = tree.join(file);
+        std::fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+    }
+    output(
+        Command::new("/usr/sbin/mke2fs")
+            .args([
+                "-q",
+                "-t",
+                "ext4",
+                "-L",
+                "debian",
+                "-E",
+                "lazy_itable_init=0",
+                "-d",
+            ])
+            .arg(&tree)
+            .arg(out.join(IMAGE))
+            .arg(SIZE),
+    )?;
+    Ok(())
+}
