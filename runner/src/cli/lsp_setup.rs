@@ -108,7 +108,10 @@ mod tests {
         std::fs::write(settings, "{}").expect("a file");
         let error = changes(false).expect_err("it is there").to_string();
         assert!(error.contains(".luarc.json is there and different"), "{error}");
-        assert!(error.contains("add \"workspace.library\": [\".provium\"] to it"), "{error}");
+        assert!(
+            error.contains("add \"workspace.library\": [\".provium\"] to it"),
+            "{error}"
+        );
         assert!(!stubs.exists(), "nothing was written");
 
         assert_eq!(changes(true).expect("forced"), [true, true]);

@@ -166,10 +166,7 @@ pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Rai
     let Some(taken) = taken else {
         return Ok(());
     };
-    let place = taken
-        .place
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
+    let place = taken.place.map(|place| format!(" ({place})")).unwrap_or_default();
     let (kind, call_of) = match taken.thing {
         Thing::Vm(_) => ("VM", "vm"),
         Thing::Lab(_) => ("lab", "lab"),
@@ -226,9 +223,7 @@ pub(super) fn methods() -> Vec<Method<Lab>> {
             name: "vm_names",
             signature: "(): string[]",
             doc: "Names of its VMs in the order of their declaration.",
-            run: |call, lab| {
-                names(call, lab, |thing| matches!(thing, Thing::Vm(_)))
-            },
+            run: |call, lab| names(call, lab, |thing| matches!(thing, Thing::Vm(_))),
         },
         Method {
             name: "sub_lab_names",
@@ -290,9 +285,8 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
 fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
     call.at_most(1)?;
     let values = match call.arg(0) {
-        Value::Table(table) => {
-            array(table).ok_or_else(|| call.fail("expected an array of VMs and labs without other keys or gaps"))?
-        }
+        Value::Table(table) => array(table)
+            .ok_or_else(|| call.fail("expected an array of VMs and labs without other keys or gaps"))?,
         value => vec![value.clone()],
     };
     let mut things: Vec<(Thing, AnyUserData)> = Vec::new();
@@ -348,7 +342,9 @@ fn remove(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let Some((at, member)) = removed else {
         let names = lab.members().map(|member| Some(member.thing.name().to_owned()));
         let near = nearest(&shown, names.iter().map(String::as_str)).filter(|near| *near != shown);
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let hint = near
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
         return Err(call.fail(format_args!("`{shown}` is not a member of this lab{hint}")));
     };
     let scopes = &call.file().scopes;

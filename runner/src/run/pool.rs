@@ -147,10 +147,7 @@ impl Pool {
                     amount,
                 });
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         state.waiting.retain(|waiting| *waiting != ticket);
         drop(state);

@@ -10,10 +10,7 @@ use crate::lua::stubs::stubs;
 fn every_method_field_and_global_is_there_once() {
     let text = stubs();
     let once = |line: &str| {
-        let count = text
-            .lines()
-            .filter(|there| there.starts_with(line))
-            .count();
+        let count = text.lines().filter(|there| there.starts_with(line)).count();
         assert_eq!(count, 1, "{line}");
     };
     for kind in kinds() {
