@@ -16,7 +16,7 @@ fn run_with_profile(body: &str) -> TestResult {
     let mut job = job(dir.path(), &source);
     job.config = Arc::new(config);
     job.fixtures = Fixtures::new(Arc::clone(&job.config), Ready::new(0), Box::new(|_| {}));
-    let mut result = run_prepared(&job, &Silent, |_| Ok(()));
+    let mut result = run_prepared(&job, &silent(), |_| Ok(()));
     assert_eq!(result.chunk_error, None, "for {body}");
     result.tests.pop().expect("one test")
 }
