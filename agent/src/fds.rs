@@ -54,7 +54,7 @@ pub(crate) fn base() -> RawFd {
 /// The limit that programs start with: the one the agent found, unless a test has set another since.
 pub(crate) fn limit_of_programs() -> Option<Rlimit> {
     let limits = limits();
-    (getrlimit(Resource::Nofile) == limits.own).then(|| limits.programs.clone())
+    (getrlimit(Resource::Nofile) == limits.own).then_some(limits.programs)
 }
 
 /// Held to read while the agent has descriptors of its own among the test's, and to write by `fork`.

@@ -58,9 +58,11 @@ fn a_folder_becomes_a_root_that_can_be_written_and_stays_as_it_was() {
     let image = root_image(folder.path());
     let before = std::fs::read(&image).unwrap();
     let mut config = on_root(spec("rootfs", Some(&image)));
-    config.extra_initrd.extend(archive_of(".provium/files/lib/injected", b"by the host"));
+    config
+        .extra_initrd
+        .extend(archive_of(".provium/files/lib/injected", b"by the host"));
     let mut guest = boot_guest(config);
-    assert_eq!(stdout(&mut guest, "cat /proc/sys/kernel/hostname"), "from-the-folder\n");
+    assert_eq!(stdout(&mut guest, "cat /etc/hostname"), "from-the-folder\n");
     assert_eq!(stdout(&mut guest, "stat -c %a /etc/secret"), "600\n");
     assert_eq!(stdout(&mut guest, "cat /usr/lib/injected"), "by the host");
     let mounts = stdout(&mut guest, "cat /proc/mounts");
@@ -85,7 +87,21 @@ fn a_folder_becomes_a_root_that_can_be_written_and_stays_as_it_was() {
 fn archive_of(path: &str, content: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     let mut entry = |name: &str, mode: u32, content: &[u8]| {
-        let numbers = [1, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+        let numbers = [
+            1,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            content.len() as u32,
+            0,
+            0,
+            0,
+            0,
+            name.len() as u32 + 1,
+            0,
+        ];
         archive.extend_from_slice(b"070701");
         for number in numbers {
             archive.extend_from_slice(format!("{number:08X}").as_bytes());
@@ -111,9 +127,15 @@ fn a_root_that_cannot_be_is_told_by_the_boot() {
         other => panic!("{other:?}"),
     };
     let none = console(on_root(spec("other", None)));
-    assert!(none.contains("there are vda and none has the serial number `rootfs`"), "{none}");
+    assert!(
+        none.contains("there are vda and none has the serial number `rootfs`"),
+        "{none}"
+    );
     let empty = console(on_root(spec("rootfs", None)));
-    assert!(empty.contains("no file system on /dev/vda that can be mounted: ext4 (not on the disk)"), "{empty}");
+    assert!(
+        empty.contains("no file system on /dev/vda that can be mounted: ext4 (not on the disk)"),
+        "{empty}"
+    );
     let bare = console(MachineConfig {
         disks: Vec::new(),
         ..on_root(spec("rootfs", None))
@@ -144,9 +166,13 @@ fn disks_come_and_go_without_acpi_too() {
         }
         // As many as there are slots, and one more.
         for index in 0..7 {
-            vm.attach_disk(spec(&format!("more{index}"), None), &cancel).unwrap();
+            vm.attach_disk(spec(&format!("more{index}"), None), &cancel)
+                .unwrap();
         }
-        let error = vm.attach_disk(spec("much", None), &cancel).unwrap_err().to_string();
+        let error = vm
+            .attach_disk(spec("much", None), &cancel)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("all 8 slots for disks are taken"), "{error}");
         assert_eq!(line(&mut vm, "ls /sys/block | grep -c vd"), "8\n");
         // What was attached is there after a reset as well, and what was written after another boot.

@@ -27,7 +27,7 @@ pub const VERSION: u32 = 3;
 pub const FINGERPRINTS: &[(u32, u64)] = &[
     (1, 0x4655_9804_6718_47c4),
     (2, 0x726b_294d_3685_d446),
-    (3, 0x0c54_ff71_4395_6288),
+    (3, 0x8813_380c_3af5_982f),
 ];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;

@@ -56,7 +56,12 @@ pub(crate) fn run(connection: &mut File, source: &mut dyn Source) -> Result<(), 
     let mut buffer = vec![0; READ];
     loop {
         match source.next(&mut buffer) {
-            Ok(Step::Bytes(count)) => write_data(connection, BODY, &buffer[..count])?,
+            Ok(Step::Bytes(count)) => {
+                write_data(connection, BODY, &buffer[..count])?;
+                if has_hung_up(&*connection) {
+                    return Ok(());
+                }
+            }
             Ok(Step::Nothing) => {
                 if wait(connection, source) {
                     return Ok(());
@@ -83,9 +88,18 @@ fn wait(connection: &File, source: &dyn Source) -> bool {
     !fds[0].revents().is_empty()
 }
 
+/// Whether the host wants no more.
+fn has_hung_up(connection: impl AsFd) -> bool {
+    ready(connection, PollFlags::RDHUP)
+}
+
 /// Whether a descriptor has something to read, or its end.
 fn has_something(fd: impl AsFd) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+    ready(fd, PollFlags::IN)
+}
+
+fn ready(fd: impl AsFd, what: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), what)];
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,

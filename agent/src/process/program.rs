@@ -62,7 +62,9 @@ enum Order {
     },
     TimeOut,
     /// SIGTERM now, and SIGKILL at that time. In one: the program may be gone between two orders.
-    End { kill_at: Instant },
+    End {
+        kill_at: Instant,
+    },
 }
 
 /// How a program is doing.

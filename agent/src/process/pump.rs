@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(50);
 /// How long a killed child may take to be gone; one stuck in the kernel does not keep the host waiting.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the rest of a group has gone.
-const GROUP_LOOK: Duration = Duration::from_millis(5);
+const GROUP_LOOK: Duration = Duration::from_millis(10);
 /// Most bytes taken from a pipe at once: all that it holds by default.
 pub(crate) const READ: usize = 64 * 1024;
 
@@ -189,7 +189,7 @@ impl Pump {
             Life::Ended { exited, leave_at } => {
                 let ending = self.run.end_group_at.is_some();
                 // Who ends a program does not wait for room for its output.
-                let owed = |(at, output): (usize, &Output)| output.owed > 0 && !(ending && !peer.takes(at));
+                let owed = |(at, output): (usize, &Output)| output.owed > 0 && (!ending || peer.takes(at));
                 let over = self.outputs.iter().all(|output| output.pipe.is_none())
                     || (now >= *leave_at && !self.outputs.iter().enumerate().any(owed));
                 (over && !self.run.group_is_left(now)).then(|| exited.clone())
@@ -348,14 +348,14 @@ impl Run {
         let Some(at) = self.end_group_at else { return false };
         // The leader has been waited for, but its number belongs to the group while that has a member, and no new
         // process gets it in the few milliseconds between two looks.
-        let group = -self.child.pid.as_raw_pid();
-        if sys::kill(group, 0).is_err() {
+        let group = self.child.pid.as_raw_pid();
+        if !sys::group_runs(group) {
             return false;
         }
         if now < at {
             return true;
         }
-        let _ = sys::kill(group, libc::SIGKILL);
+        let _ = sys::kill(-group, libc::SIGKILL);
         false
     }
 

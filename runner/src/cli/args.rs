@@ -51,6 +51,8 @@ pub enum Command {
     /// The first process of an emulated host
     #[command(hide = true)]
     EmulatedHostInit(InitArgs),
+    /// Teach an editor with LuaLS the API: writes stubs and a .luarc.json
+    LspSetup(LspSetupArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -96,6 +98,15 @@ pub struct RunArgs {
     /// Files to run at a time [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = at_least_one, help_heading = "Run")]
     pub jobs: Option<usize>,
+    /// Memory that claims of test files share, such as 8G [default: 80 % of this host's]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size, help_heading = "Run")]
+    pub mem: Option<u64>,
+    /// Processors that claims of test files share [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "Run")]
+    pub cpus: Option<u32>,
+    /// Virtual processors to give to claims for each of those, from 0.5 to 8
+    #[arg(long, value_name = "F", default_value = "2", value_parser = overcommit, help_heading = "Run")]
+    pub cpu_overcommit: f64,
     /// Time limit of a file, such as 90s or 5m; 0 for none
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = units::parse_duration,
           help_heading = "Run")]
@@ -138,6 +149,17 @@ pub struct ListArgs {
     pub choose: ChooseArgs,
 }
 
+/// What `provium lsp-setup` takes.
+#[derive(Debug, Args)]
+pub struct LspSetupArgs {
+    /// Folder to write to, the one that is opened in the editor [default: that of provium.toml]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Replace files that are there and different
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Which files.
 #[derive(Debug, Args)]
 pub struct ChooseArgs {
@@ -171,6 +193,14 @@ pub enum ProgressChoice {
     Plain,
     /// Nothing.
     None,
+}
+
+fn overcommit(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if (0.5..=8.0).contains(&factor) => Ok(factor),
+        Ok(_) => Err("must be from 0.5 to 8".to_owned()),
+        Err(_) => Err("not a number".to_owned()),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -227,6 +257,9 @@ mod tests {
                 "at column 6: expected a word, `not` or `(`, found the end",
             ),
             (&["-v", "-q"], "cannot be used with"),
+            (&["--cpu-overcommit", "9"], "must be from 0.5 to 8"),
+            (&["--cpu-overcommit", "nan"], "must be from 0.5 to 8"),
+            (&["--mem", "much"], "`much` is not a size"),
             (&["--jason"], "a similar argument exists: '--json'"),
             (
                 &["--color", "sometimes"],

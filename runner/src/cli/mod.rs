@@ -7,6 +7,7 @@ pub mod args;
 mod fixture;
 mod fixture_hook;
 mod list;
+mod lsp_setup;
 mod run;
 pub mod settings;
 
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => Ok(exit_code(doctor::run(&args))),
         Some(Command::Host(args)) => Ok(exit_code(emulated::run_host(&args))),
         Some(Command::EmulatedHostInit(args)) => Ok(exit_code(emulated::run_init(&args))),
+        Some(Command::LspSetup(args)) => lsp_setup::lsp_setup(&args),
         Some(Command::Completions { shell }) => completions(shell),
     };
     match done {

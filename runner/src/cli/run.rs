@@ -22,7 +22,7 @@ use crate::report::{
 use crate::run::build::{self, BuildError};
 use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::run::journal::Journal;
-use crate::run::pool::Pool;
+use crate::run::pool::{Limits, Pool};
 use crate::run::select::{KeyValue, NameFilter};
 use crate::run::{self, Plan};
 use crate::{emulated, fixture, lua};
@@ -109,7 +109,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         filter,
         config,
         fixtures: fixtures.clone(),
-        pool: Pool::of_host(1.0),
+        pool: Pool::of_host(&Limits {
+            memory: args.mem,
+            cpus: args.cpus,
+            overcommit: args.cpu_overcommit,
+        }),
         grace: GRACE,
         journal,
     };

@@ -26,6 +26,9 @@ pub trait Stream: Read + Write + Send {
     /// What names the connection across a snapshot, where it can live on in one: the host's port and the guest's.
     fn ports(&self) -> Option<(u32, u32)>;
 
+    /// Tells the other side that nothing more will be sent to it; what it sends still comes.
+    fn finish(&self);
+
     /// Ends both directions, so that a thread blocked on the other handle comes back with an error.
     fn hang_up(&self);
 }
@@ -79,6 +82,11 @@ impl Stream for VsockStream {
         VsockStream::ports(self)
     }
 
+    fn finish(&self) {
+        // Fails only where the connection is gone already.
+        let _ = VsockStream::shutdown(self, Shutdown::Write);
+    }
+
     fn hang_up(&self) {
         // Fails only where the connection is gone already, which is what is wanted.
         let _ = VsockStream::shutdown(self, Shutdown::Both);
@@ -100,6 +108,11 @@ impl Stream for UnixStream {
 
     fn ports(&self) -> Option<(u32, u32)> {
         None
+    }
+
+    fn finish(&self) {
+        // As above.
+        let _ = UnixStream::shutdown(self, Shutdown::Write);
     }
 
     fn hang_up(&self) {

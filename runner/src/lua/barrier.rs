@@ -2,31 +2,79 @@
 //!
 //! Enters: a name, how many are to come, a time limit. Leaves: every caller, once the last has come; or an error that says
 //! how many had. A coroutine yields while it waits, so whoever resumes it lets the others come; code outside of one can only
-//! wait, for nobody else runs meanwhile. Absent on purpose: barriers between files.
+//! wait, for nobody else runs meanwhile. Absent on purpose: barriers between files; and rounds that outlive the test that
+//! began them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::Value;
 
 use super::binding::{Method, function};
-use super::call::{Answer, Call, Raise, duration, integer, one};
+use super::call::{Answer, Call, Raise, duration, integer, none, one};
 use super::interrupt::{ending, seconds};
 use super::lab::Lab;
+use super::test_run::TestRun;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The barriers of a lab that somebody waits at.
 #[derive(Default)]
-pub(crate) struct Barriers(RefCell<BTreeMap<String, Rc<RefCell<Barrier>>>>);
+pub(crate) struct Barriers(RefCell<BTreeMap<String, Rc<Round>>>);
 
-/// One round of a barrier: the next begins when all of this have come.
-struct Barrier {
+/// One use of a barrier: it ends when all have come, and the next to come begins another.
+struct Round {
     count: i64,
-    arrived: i64,
-    open: bool,
+    arrived: Cell<i64>,
+    open: Cell<bool>,
+    /// The test that began it, if one did.
+    test: Option<Weak<TestRun>>,
+}
+
+impl Round {
+    fn is_over(&self) -> bool {
+        match &self.test {
+            None => false,
+            Some(test) => test.upgrade().is_none_or(|test| test.has_ended()),
+        }
+    }
+}
+
+impl Barriers {
+    /// The round that waits under this name, or a new one.
+    fn round(&self, name: &str, count: i64, test: Option<&Rc<TestRun>>) -> Rc<Round> {
+        let mut rounds = self.0.borrow_mut();
+        rounds.retain(|_, round| !round.is_over());
+        let round = rounds.entry(name.to_owned()).or_insert_with(|| {
+            Rc::new(Round {
+                count,
+                arrived: Cell::new(0),
+                open: Cell::new(false),
+                test: test.map(Rc::downgrade),
+            })
+        });
+        Rc::clone(round)
+    }
+
+    /// One who came goes away again, unless the round is complete; with the last goes the round.
+    fn leave(&self, name: &str, round: &Rc<Round>) {
+        if round.open.get() {
+            return;
+        }
+        round.arrived.set(round.arrived.get() - 1);
+        if round.arrived.get() == 0 {
+            self.forget(name, round);
+        }
+    }
+
+    fn forget(&self, name: &str, round: &Rc<Round>) {
+        let mut rounds = self.0.borrow_mut();
+        if rounds.get(name).is_some_and(|there| Rc::ptr_eq(there, round)) {
+            rounds.remove(name);
+        }
+    }
 }
 
 pub(super) fn methods() -> Vec<Method<Lab>> {
@@ -47,61 +95,64 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
     }
     let limit = match call.arg(2) {
         Value::Nil => TIMEOUT,
-        value => duration(value).map_err(|message| call.fail(format_args!("timeout: {message}")))?,
+        value => duration(value).map_err(|message| call.fail(format_args!("the timeout: {message}")))?,
     };
-    let barriers = &lab.barriers().0;
-    let round = {
-        let mut barriers = barriers.borrow_mut();
-        let fresh = Barrier {
-            count,
-            arrived: 0,
-            open: false,
-        };
-        Rc::clone(
-            barriers
-                .entry(name.clone())
-                .or_insert_with(|| Rc::new(RefCell::new(fresh))),
-        )
-    };
-    let expected = round.borrow().count;
-    if expected != count {
+    let round = lab.barriers().round(&name, count, call.file().running().as_ref());
+    if round.count != count {
+        let expected = round.count;
         return Err(call.fail(format_args!(
             "`{name}` waits for {expected} callers, and this one says {count}"
         )));
     }
-    round.borrow_mut().arrived += 1;
-    if round.borrow().arrived == count {
-        round.borrow_mut().open = true;
-        barriers.borrow_mut().remove(&name);
-        return Ok(mlua::MultiValue::new());
+    round.arrived.set(round.arrived.get() + 1);
+    if round.arrived.get() == count {
+        round.open.set(true);
+        lab.barriers().forget(&name, &round);
+        return none();
     }
-    let (started, lab) = (Instant::now(), lab.clone());
-    // Called until it returns true; with true as its argument it may block.
-    let look = function(call.lua(), "provium:barrier", move |call| {
-        if round.borrow().open {
+    let (started, lab, left) = (Instant::now(), lab.clone(), Cell::new(false));
+    let leave = move |name: &str, round: &Rc<Round>| {
+        // A coroutine that dies of an error does not say that it leaves; one that is closed says only that.
+        if !left.replace(true) {
+            lab.barriers().leave(name, round);
+        }
+    };
+    let look = function(call.lua(), call.what(), move |call| {
+        let may_block = match call.arg(0) {
+            Value::Boolean(may_block) => *may_block,
+            _ => {
+                leave(&name, &round);
+                return none();
+            }
+        };
+        if round.open.get() {
             return one(call.lua(), true);
+        }
+        if round.is_over() {
+            return Err(call.fail(format_args!("`{name}`: the test that waited here has ended")));
         }
         let left = limit.saturating_sub(started.elapsed());
         let token = call.file().cancel();
-        let ended = match call.arg(0) {
-            Value::Boolean(true) => token.sleep(left).is_some(),
-            _ => token.is_cancelled().is_some(),
+        let ended = match may_block {
+            true => token.sleep(left).is_some(),
+            false => token.is_cancelled().is_some(),
         };
-        if !ended && started.elapsed() < limit {
+        if ended {
+            leave(&name, &round);
+            return Err(call.fail(ending(call.lua(), call.what()).unwrap_or_default()));
+        }
+        if started.elapsed() < limit {
             return one(call.lua(), false);
         }
-        let arrived = round.borrow().arrived;
-        round.borrow_mut().arrived -= 1;
-        if arrived == 1 {
-            lab.barriers().0.borrow_mut().remove(&name);
-        }
-        let reason = ended.then(|| ending(call.lua(), call.what())).flatten();
-        Err(call.fail(reason.unwrap_or_else(|| {
-            format!(
-                "`{name}`: {arrived} of {count} arrived within {}s",
-                seconds(limit)
-            )
-        })))
+        let hint = match may_block {
+            true => "; nothing else of a file runs while code outside of a coroutine waits",
+            false => "",
+        };
+        let (arrived, limit) = (round.arrived.get(), seconds(limit));
+        leave(&name, &round);
+        Err(call.fail(format_args!(
+            "`{name}`: {arrived} of {count} callers arrived within {limit}s{hint}"
+        )))
     })?;
     Err(Raise::Wait(look))
 }

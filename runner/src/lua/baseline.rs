@@ -1,8 +1,8 @@
 //! `provium.reset_between_tests`: every VM of the file as it was when the file's chunk had run.
 //!
-//! Enters: the root lab at that moment. Leaves: the same lab before each test. A VM that runs is put back in place; one
-//! that has died or was shut down is resumed anew; one that did not run is ended. Absent on purpose: VMs of tests, which
-//! end with them; and VMs that a test has closed, which are gone.
+//! Enters: the root lab at that moment, with the labs inside it. Leaves: the same before each test. A VM that runs is put
+//! back in place; one that has died or was shut down is resumed anew; one that did not run is ended. Absent on purpose:
+//! VMs of tests, which end with them; and VMs that a test has closed, which are gone.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Baseline {
         let made = tempfile::Builder::new().prefix("provium-baseline-").tempdir();
         let folder = made.map_err(|error| format!("no folder for the baseline: {error}"))?;
         let mut vms = Vec::new();
-        for (index, vm) in file.lab.vms().into_iter().enumerate() {
+        for (index, vm) in file.lab.all_vms().into_iter().enumerate() {
             let state = vm.core().borrow_mut().state();
             let running = match state {
                 VmState::Booted | VmState::Paused => {

@@ -9,6 +9,7 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataFiel
 
 use super::call::{Answer, Call, Raise, none, one};
 use super::interrupt;
+use super::kinds::Listed;
 use super::location;
 use crate::config::nearest;
 
@@ -48,11 +49,13 @@ pub(crate) struct Metamethod {
 }
 
 /// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
-pub(crate) trait Kind: Clone + 'static {
+pub(crate) trait Kind: Listed + Clone + 'static {
     /// Name of the type in messages and editor stubs: `VM`.
     const NAME: &'static str;
     /// What calls on it are named after in messages: `vm` for `vm:run`.
     const PREFIX: &'static str;
+    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find something.
+    const OTHERS: Option<&'static str> = None;
 
     /// Its methods.
     fn methods() -> Vec<Method<Self>>;

@@ -22,7 +22,7 @@ pub(crate) enum Raise {
     /// A Lua value, raised as it is: an error of the test's own that passes through.
     Value(Value),
     /// Nothing yet: the function is called until it returns true, with true where it may block and false where the
-    /// coroutine yields between two calls. The call then has no result.
+    /// coroutine yields between two calls; and without an argument at the end. The call then has no result.
     Wait(Function),
 }
 

@@ -10,10 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::guest::{Came, Following, GuestError, Piece};
+use crate::guest::{Came, Following, GuestError, Piece, Stream};
 
 /// Standard output, then standard error.
 pub(crate) const OUTPUTS: usize = 2;
+
+/// How long a guest may take to end a stream of output that nobody wants any more.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Default)]
@@ -172,7 +175,9 @@ impl Capture {
 
 /// A thread that brings a stream's bytes into a [`Capture`], until it is dropped or there can be no more.
 pub(crate) struct Feeder {
-    hang_up: Arc<dyn Fn() + Send + Sync>,
+    capture: Arc<Capture>,
+    which: usize,
+    connection: Box<dyn Stream>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -183,7 +188,7 @@ impl Feeder {
         which: usize,
         mut stream: Following,
     ) -> Result<Rc<Feeder>, GuestError> {
-        let hang_up = stream.hang_up()?;
+        let connection = stream.handle()?;
         let into = Arc::clone(capture);
         let thread = std::thread::Builder::new().name("provium-output".to_owned());
         into.lock()[which].followed = true;
@@ -210,7 +215,9 @@ impl Feeder {
         };
         match thread.spawn(feed) {
             Ok(thread) => Ok(Rc::new(Feeder {
-                hang_up,
+                capture: Arc::clone(capture),
+                which,
+                connection,
                 thread: Some(thread),
             })),
             Err(error) => {
@@ -228,7 +235,15 @@ impl Feeder {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        (self.hang_up)();
+        // The guest counts as had what it has sent: all of that is taken in before the connection goes.
+        self.connection.finish();
+        let deadline = Instant::now() + PARTING;
+        let mut outputs = self.capture.lock();
+        while outputs[self.which].followed && Instant::now() < deadline {
+            outputs = self.capture.wait(outputs, PARTING);
+        }
+        drop(outputs);
+        self.connection.hang_up();
         if let Some(thread) = self.thread.take() {
             // It only reads and copies; a panic has been reported by the panic hook.
             let _ = thread.join();

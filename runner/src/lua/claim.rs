@@ -3,33 +3,23 @@
 //! Enters: how much. Leaves: a reservation from the run's pool that ends with the file. Absent on purpose: a limit on what
 //! the file then uses; a claim keeps other claims away, and no more.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::binding::Method;
 use super::call::{Answer, Call};
 use super::interrupt::ending;
 use super::lab::Lab;
-use super::scope::Resource;
+use super::location::{self, Place};
 use crate::run::pool::{Amount, Claim, PoolError};
 
-/// A claim as something that a scope closes.
-struct Held(RefCell<Option<Claim>>);
-
-impl Resource for Held {
-    fn close(&self) {
-        self.0.take();
-    }
-
-    fn console_tail(&self) -> Option<(String, String)> {
-        None
-    }
+/// What a file has reserved, and where it did.
+pub(crate) struct Claimed {
+    place: Option<Place>,
+    _claim: Claim,
 }
 
 pub(super) fn methods() -> Vec<Method<Lab>> {
     vec![Method {
         name: "claim",
-        signature: "(opts: {memory: integer|string, cpus: integer}): Lab",
+        signature: "(opts: {memory?: integer|string, cpus?: integer}): Lab",
         doc: "Reserves memory and processors for the file, once; waits until they are free.",
         run: claim,
     }]
@@ -51,8 +41,14 @@ fn claim(call: &mut Call<'_>, _: &Lab) -> Answer {
         return Err(call.fail("expected `memory`, `cpus` or both"));
     }
     let file = call.file();
-    if file.claimed.get() {
-        return Err(call.fail("claim already taken"));
+    if file.building().is_some() {
+        // Whoever waits for the fixture may itself hold what it would wait for.
+        return Err(call.fail("a fixture reserves nothing; the file that uses it does"));
+    }
+    if let Some(claimed) = &*file.claimed.borrow() {
+        let place = claimed.place.as_ref();
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+        return Err(call.fail(format_args!("claim already taken{place}")));
     }
     let amount = Amount {
         memory: memory.unwrap_or(0),
@@ -67,7 +63,9 @@ fn claim(call: &mut Call<'_>, _: &Lab) -> Answer {
             PoolError::Cancelled(_) => call.fail(ending(call.lua(), call.what()).unwrap_or_default()),
             error => call.fail(error),
         })?;
-    file.claimed.set(true);
-    file.scopes.own_by_file(Rc::new(Held(RefCell::new(Some(claim)))));
+    *file.claimed.borrow_mut() = Some(Claimed {
+        place: location::caller(call.lua()),
+        _claim: claim,
+    });
     call.this()
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
 
+use super::claim::Claimed;
 use super::lab::Lab;
 use super::scope::Scopes;
 use super::test_run::TestRun;
@@ -113,8 +114,8 @@ pub(crate) struct File {
     pub(crate) classic: Cell<bool>,
     /// Whether a global assertion was made at file scope.
     pub(crate) asserted: Cell<bool>,
-    /// Whether it has reserved memory and processors.
-    pub(crate) claimed: Cell<bool>,
+    /// What it has reserved.
+    pub(crate) claimed: RefCell<Option<Claimed>>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
     /// Why all tests are skipped, if `todo` was called at file scope.
@@ -163,7 +164,7 @@ impl File {
             results: RefCell::default(),
             classic: Cell::default(),
             asserted: Cell::default(),
-            claimed: Cell::default(),
+            claimed: RefCell::default(),
             tests: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
@@ -317,8 +318,9 @@ impl File {
         self.ending.take()
     }
 
-    /// Lets go of every Lua value, before the Lua state closes.
+    /// Lets go of every Lua value, before the Lua state closes, and of what the file has reserved.
     pub(crate) fn forget_lua(&self) {
+        self.claimed.take();
         self.tests.take();
         self.running.take();
         self.lab.forget_members();

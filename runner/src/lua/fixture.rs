@@ -25,7 +25,7 @@ use crate::discover::shown;
 use crate::fixture::{Building, FixtureSource, Input};
 use crate::guest::{Fixture, FixtureMeta, FixtureVm, Fixtures};
 use crate::run::job::FileJob;
-use crate::run::pool::Pool;
+use crate::run::pool::{Amount, Pool};
 use crate::run::select::NameFilter;
 
 /// Runs a fixture's source and leaves its snapshots in the build's folder.
@@ -42,6 +42,8 @@ pub fn build(
     let text = std::fs::read_to_string(&source.path)
         .map_err(|error| format!("{}: {error}", source.path.display()))?;
     let job = FileJob {
+        // A fixture reserves nothing.
+        pool: Pool::new(Amount::default()),
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
         project: config.project.clone(),
@@ -50,7 +52,6 @@ pub fn build(
         filter: Arc::new(NameFilter::default()),
         timeout: None,
         fixtures: Arc::clone(fixtures),
-        pool: Pool::of_host(1.0),
         cancel: Arc::clone(cancel),
     };
     let file = File::of_fixture(&job, text, building.clone());
@@ -155,7 +156,12 @@ fn one_vm(call: &Call<'_>, lab: &Lab, name: &str, for_file: bool) -> Answer {
     }
     match fixture.vms.first() {
         Some((vm, snapshot)) => {
-            let value = materialise(call, lab, vm, snapshot, for_file)?;
+            let own = match for_file {
+                true => &vm.name,
+                // The classic dialect knows it by its fixture, and has the profile's name for what it creates itself.
+                false => short_name(name),
+            };
+            let value = materialise(call, lab, own, vm, snapshot, for_file)?;
             // Only the classic dialect's fixtures end with their test.
             if !for_file && let Some(vm) = this::<Vm>(&Value::UserData(value.clone())) {
                 speaks_classic(call, &vm);
@@ -164,6 +170,13 @@ fn one_vm(call: &Call<'_>, lab: &Lab, name: &str, for_file: bool) -> Answer {
         }
         None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
     }
+}
+
+/// The last part of a fixture's name, without what a source's path ends with.
+fn short_name(name: &str) -> &str {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let stem = last.strip_suffix(".fixture.lua").or(last.strip_suffix(".lua"));
+    stem.unwrap_or(last)
 }
 
 fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
@@ -177,7 +190,7 @@ fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
     }
     let lab = Lab::named(&name);
     for (vm, snapshot) in &fixture.vms {
-        materialise(call, &lab, vm, snapshot, true)?;
+        materialise(call, &lab, &vm.name, vm, snapshot, true)?;
     }
     one(call.lua(), lab.into_userdata(call.lua())?)
 }
@@ -185,6 +198,7 @@ fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
 fn materialise(
     call: &Call<'_>,
     lab: &Lab,
+    name: &str,
     vm: &FixtureVm,
     snapshot: &Arc<provium_vmm::snapshot::Snapshot>,
     for_file: bool,
@@ -196,7 +210,7 @@ fn materialise(
         .clone();
     let options: BootOptions = serde_json::from_value(vm.options.clone())
         .map_err(|error| call.fail(format_args!("the fixture's options of VM `{}`: {error}", vm.name)))?;
-    let (made, value) = lab.add(call, lab.free_name(&vm.name), profile, options, for_file)?;
+    let (made, value) = lab.add(call, lab.free_name(name), profile, options, for_file)?;
     made.enter(snapshot, false)
         .map_err(|error| made.failed(call, error))?;
     Ok(value)

@@ -37,7 +37,7 @@ pub(crate) const GLOBALS: [Global; 11] = [
     },
     Global {
         name: "wait_until",
-        signature: "(pred: (fun(): any), opts?: {timeout: number|string, interval: number|string, desc: string}): any",
+        signature: "(pred: fun(): any, opts?: {timeout?: number|string, interval?: number|string, desc?: string}): any",
         doc: "Calls a function until it returns something true, and returns that.",
         run: wait::wait_until,
     },

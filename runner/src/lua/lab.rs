@@ -108,6 +108,7 @@ impl Lab {
             thing: Thing::Vm(vm.clone()),
             value: value.clone(),
             depth,
+            declared: true,
             place: location::caller(call.lua()),
         });
         match for_file {
@@ -133,13 +134,22 @@ impl Lab {
         })
     }
 
-    /// The VMs that were declared at this depth of scopes or further inside, in the lab and the labs inside it, each once.
+    /// The VMs of the lab and of the labs inside it, each once.
+    pub(crate) fn all_vms(&self) -> Vec<Vm> {
+        self.collect(&|_| true)
+    }
+
+    /// Those of them that were declared at this depth of scopes or further inside.
     pub(crate) fn vms_below(&self, depth: usize) -> Vec<Vm> {
+        self.collect(&|member| member.declared && member.depth >= depth)
+    }
+
+    fn collect(&self, wanted: &dyn Fn(&Member) -> bool) -> Vec<Vm> {
         let mut found: Vec<Vm> = Vec::new();
         let inner = self.0.members.map(|member| match &member.thing {
-            Thing::Vm(vm) if member.depth >= depth => Some(vec![vm.clone()]),
+            Thing::Vm(vm) if wanted(member) => Some(vec![vm.clone()]),
             Thing::Vm(_) => None,
-            Thing::Lab(lab) => Some(lab.vms_below(depth)),
+            Thing::Lab(lab) => Some(lab.collect(wanted)),
         });
         for vm in inner.into_iter().flatten() {
             if !found.iter().any(|other| other.same(&vm)) {
@@ -183,6 +193,7 @@ impl WeakLab {
 impl Kind for Lab {
     const NAME: &'static str = "Lab";
     const PREFIX: &'static str = "provium";
+    const OTHERS: Option<&'static str> = Some("VM|Lab|nil");
 
     fn methods() -> Vec<Method<Lab>> {
         let mut methods = vec![
@@ -272,7 +283,13 @@ impl Kind for Lab {
         one(call.lua(), lab.find(key))
     }
 
-    fn assign(call: &mut Call<'_>, _lab: &Lab, key: &str, value: Value) -> Answer {
+    fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
+        if !lab.same(&call.file().lab) {
+            return Err(Raise::text(format!(
+                "lab `{}` has no settings; those of the file are set as `provium.{key}`",
+                lab.name()
+            )));
+        }
         if key == "reset_between_tests" {
             let Value::Boolean(wanted) = value else {
                 let got = super::binding::type_name(&value);

@@ -1,10 +1,11 @@
 //! Who belongs to a lab: VMs and sub-labs, by name.
 //!
 //! Enters: declarations, `include` and `remove`. Leaves: members, each the same Lua value at every lookup. A member that
-//! was closed is none any more. Absent on purpose: the life of a member; the scope it was made in closes it, and removing it
-//! from a lab only takes its name out of there.
+//! was closed is none any more, and what a test includes or removes is undone when it ends. Absent on purpose: the life of
+//! a member; the scope it was made in closes it, and removing it from a lab only takes its name out of there.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use mlua::{AnyUserData, Value};
 
@@ -13,7 +14,9 @@ use super::call::{Answer, Call, Raise, one};
 use super::lab::Lab;
 use super::location::{self, Place};
 use super::options::array;
+use super::scope::Resource;
 use super::vm::Vm;
+use crate::config::nearest;
 
 /// Names that would hide what the API means by them.
 const RESERVED: [&str; 4] = ["pack", "unpack", "vm_fixture", "lab_fixture"];
@@ -60,13 +63,16 @@ impl Thing {
 }
 
 /// A member of a lab.
+#[derive(Clone)]
 pub(crate) struct Member {
     /// What it is.
     pub(crate) thing: Thing,
     /// The Lua value, so that each lookup gives the same one.
     pub(crate) value: AnyUserData,
-    /// Depth of the scope it was made in.
+    /// Depth of the scope it was declared or included in.
     pub(crate) depth: usize,
+    /// Whether it was made here, rather than included.
+    pub(crate) declared: bool,
     /// Where it was declared or included.
     pub(crate) place: Option<Place>,
 }
@@ -107,12 +113,47 @@ impl Members {
         self.0.borrow_mut().retain(|member| !member.thing.is_closed());
     }
 
-    /// Takes the ones out for which `gone` holds; returns how many they were.
-    fn remove(&self, gone: impl Fn(&Thing) -> bool) -> usize {
+    /// Takes the one out for which `wanted` holds; returns it and its place among the others.
+    fn remove(&self, wanted: impl Fn(&Thing) -> bool) -> Option<(usize, Member)> {
+        self.forget_closed();
         let mut members = self.0.borrow_mut();
-        let before = members.len();
-        members.retain(|member| !gone(&member.thing));
-        before - members.len()
+        let at = members.iter().position(|member| wanted(&member.thing))?;
+        Some((at, members.remove(at)))
+    }
+
+    /// Puts one back where it was.
+    fn put_back(&self, at: usize, member: Member) {
+        let mut members = self.0.borrow_mut();
+        let at = at.min(members.len());
+        members.insert(at, member);
+    }
+}
+
+/// What `include` has done in a test.
+struct Included(Lab, Thing);
+
+/// What `remove` has done in a test to a member of the file.
+struct Removed(Lab, RefCell<Option<(usize, Member)>>);
+
+impl Resource for Included {
+    fn close(&self) {
+        self.0.members().remove(|thing| thing.same(&self.1));
+    }
+
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+impl Resource for Removed {
+    fn close(&self) {
+        if let Some((at, member)) = self.1.take() {
+            self.0.members().put_back(at, member);
+        }
+    }
+
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
     }
 }
 
@@ -121,21 +162,26 @@ pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Rai
     if RESERVED.contains(&name) {
         return Err(call.fail(format_args!("`{name}` is a reserved name")));
     }
-    let taken = lab
-        .members()
-        .find(name, |taken| (taken.depth, taken.place.clone()));
-    let Some((depth, place)) = taken else {
+    let taken = lab.members().find(name, Member::clone);
+    let Some(taken) = taken else {
         return Ok(());
     };
-    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-    Err(call.fail(if depth < call.file().scopes.depth() {
+    let place = taken.place.map(|place| format!(" ({place})")).unwrap_or_default();
+    let (kind, call_of) = match taken.thing {
+        Thing::Vm(_) => ("VM", "vm"),
+        Thing::Lab(_) => ("lab", "lab"),
+    };
+    Err(call.fail(if taken.depth < call.file().scopes.depth() {
         format!(
-            "the name `{name}` is taken: the file declared it at file scope{place}; use {}(\"{name}\") for that VM, or \
-             another name",
-            call.what()
+            "the name `{name}` is taken: the file declared it at file scope{place}; use provium:{call_of}(\"{name}\") for \
+             that {kind}, or another name"
         )
     } else {
-        format!("the name `{name}` is taken{place}; a VM that is closed gives its name back")
+        let hint = match taken.thing {
+            Thing::Vm(_) => "; a VM that is closed gives its name back",
+            Thing::Lab(_) => " by a lab",
+        };
+        format!("the name `{name}` is taken{place}{hint}")
     }))
 }
 
@@ -149,7 +195,7 @@ pub(super) fn methods() -> Vec<Method<Lab>> {
         Method {
             name: "lab",
             signature: "(name?: string): Lab",
-            doc: "Makes a lab inside the lab, `__lab_0` and so on when it is given no name.",
+            doc: "Finds the lab of this name inside the lab, or makes it; without a name it makes `__lab_0` and so on.",
             run: sub_lab,
         },
         Method {
@@ -212,6 +258,15 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
             .unwrap_or_default(),
         _ => call.name(0, "a string as name")?,
     };
+    let there = lab.members().find(&name, Member::clone);
+    if let Some(Member {
+        thing: Thing::Lab(_),
+        value,
+        ..
+    }) = there
+    {
+        return one(call.lua(), value);
+    }
     may_have(call, lab, &name)?;
     let made = Lab::named(&name);
     let value = made.clone().into_userdata(call.lua())?;
@@ -220,9 +275,10 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         thing: Thing::Lab(made.clone()),
         value: value.clone(),
         depth: scopes.depth(),
+        declared: true,
         place: location::caller(call.lua()),
     });
-    scopes.own(std::rc::Rc::new(made));
+    scopes.own(Rc::new(made));
     one(call.lua(), value)
 }
 
@@ -253,14 +309,16 @@ fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
         }
         things.push((thing, userdata.clone()));
     }
-    let (depth, place) = (call.file().scopes.depth(), location::caller(call.lua()));
+    let (file, place) = (call.file(), location::caller(call.lua()));
     for (thing, value) in things {
         lab.members().push(Member {
-            thing,
+            thing: thing.clone(),
             value,
-            depth,
+            depth: file.scopes.depth(),
+            declared: false,
             place: place.clone(),
         });
+        file.scopes.own(Rc::new(Included(lab.clone(), thing)));
     }
     call.this()
 }
@@ -281,8 +339,17 @@ fn remove(call: &mut Call<'_>, lab: &Lab) -> Answer {
             None => return Err(call.wrong("a VM, a Lab or the name of one", value)),
         },
     };
-    match removed {
-        0 => Err(call.fail(format_args!("`{shown}` is not a member of this lab"))),
-        _ => call.this(),
+    let Some((at, member)) = removed else {
+        let names = lab.members().map(|member| Some(member.thing.name().to_owned()));
+        let near = nearest(&shown, names.iter().map(String::as_str)).filter(|near| *near != shown);
+        let hint = near
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        return Err(call.fail(format_args!("`{shown}` is not a member of this lab{hint}")));
+    };
+    let scopes = &call.file().scopes;
+    if member.depth < scopes.depth() {
+        scopes.own(Rc::new(Removed(lab.clone(), RefCell::new(Some((at, member))))));
     }
+    call.this()
 }

@@ -5,8 +5,8 @@
 //! would be true without Lua; that is in `guest`.
 //!
 //! One file for each userdata (`lab`, `vm`, `console`, `run_result`, `test_run`), each a table of methods that
-//! `binding` registers; `call` and `options` look at arguments, `location` finds the test's own line, `scope` ends what
-//! a test made, `interrupt` ends the test.
+//! `binding` registers and `kinds` lists; `globals` is the same for functions. `call` and `options` look at arguments,
+//! `location` finds the test's own line, `scope` ends what a test made, `interrupt` ends the test.
 
 mod agent;
 mod assertions;
@@ -34,6 +34,7 @@ mod inject;
 mod interrupt;
 mod ioctl;
 mod json;
+mod kinds;
 mod lab;
 mod location;
 mod membership;
@@ -50,6 +51,7 @@ mod signal;
 mod snapshot;
 mod state;
 mod stream;
+mod stubs;
 mod syscall;
 mod syscall_handle;
 mod tail;
@@ -62,3 +64,4 @@ mod worker;
 
 pub use fixture::build as build_fixture;
 pub use runner::run_file;
+pub use stubs::stubs;

@@ -1,11 +1,14 @@
 -- The few things that must be Lua: raising a plain string from a frame of Lua's own, so that `pcall` gives a test
 -- a string it can search, and looking a key up without leaving Lua.
 
-local error, isyieldable, yield = error, coroutine.isyieldable, coroutine.yield
+local error, setmetatable = error, setmetatable
+local isyieldable, yield = coroutine.isyieldable, coroutine.yield
 local prelude = {}
 
--- `look(may_block)` is called until it returns true. Only Lua can yield from here.
+-- `look(may_block)` is called until it returns true, then once more without an argument, whatever ended the wait: a
+-- result, an error or `coroutine.close`. Only Lua can yield from here.
 local function wait(look)
+  local leave <close> = setmetatable({}, {__close = function() look() end})
   while not look(not isyieldable()) do
     yield()
   end

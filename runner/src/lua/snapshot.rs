@@ -264,7 +264,7 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
         },
         Method {
             name: "push_file",
-            signature: "(host: string, guest: string, opts?: {auto_dep: boolean})",
+            signature: "(host: string, guest: string, opts?: {auto_dep?: boolean})",
             doc: "Copies a file of the host into the guest; in a fixture the file becomes one of its inputs.",
             run: push_file,
         },

@@ -17,6 +17,7 @@ use super::binding::{Kind, Method};
 use super::call::{Answer, Call, Raise, duration, none, one};
 use super::file::OpenStream;
 use super::interrupt::ending;
+use super::kinds::Listed;
 use super::location::{self, Place};
 use super::render;
 use super::scope::Resource;
@@ -239,7 +240,10 @@ fn limit(call: &Call<'_>, at: usize, default: Duration) -> Result<Duration, Rais
     }
 }
 
-impl<N: Name> Kind for Stream<N> {
+impl<N: Name> Kind for Stream<N>
+where
+    Stream<N>: Listed,
+{
     const NAME: &'static str = N::NAME;
     const PREFIX: &'static str = "stream";
 

@@ -57,6 +57,11 @@ impl TestRun {
         self.over.set(true);
     }
 
+    /// Whether it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over.get()
+    }
+
     /// Records a failure and returns the error that reports it.
     fn fail(&self, lua: &Lua, message: String) -> Raise {
         let raised = format!("{}{message}", location::prefix(lua));

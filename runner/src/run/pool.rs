@@ -5,15 +5,35 @@
 //! what files use without claiming it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::cancel::{Cancel, CancelReason};
+use crate::units::DisplaySize;
 
-/// How often a waiting claim looks at whether it is to end.
-const LOOK: Duration = Duration::from_millis(50);
 /// The part of the host's memory that is given out.
 const MEMORY_PERCENT: u64 = 80;
+
+/// What a pool is made of, where it is not the host that decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Bytes, in place of most of the host's memory.
+    pub memory: Option<u64>,
+    /// Processors, in place of those this process may use.
+    pub cpus: Option<u32>,
+    /// How many virtual processors are given out for each of them. Guests are idle most of the time.
+    pub overcommit: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory: None,
+            cpus: None,
+            overcommit: 2.0,
+        }
+    }
+}
 
 /// How much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +42,17 @@ pub struct Amount {
     pub memory: u64,
     /// Virtual processors.
     pub cpus: u32,
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // To the mebibyte, where there is one: the host's memory is an odd number.
+        let memory = match self.memory >> 20 {
+            0 => self.memory,
+            mib => mib << 20,
+        };
+        write!(f, "{} of memory and {} CPUs", DisplaySize(memory), self.cpus)
+    }
 }
 
 /// What there is.
@@ -43,12 +74,14 @@ struct State {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// It is more than there is.
-    #[error("{what} is more than the whole pool, which has {all}")]
+    #[error(
+        "{asked} is more than this run has to give, which is {all} (--mem, --cpus and --cpu-overcommit change that)"
+    )]
     TooMuch {
         /// What was asked for.
-        what: String,
+        asked: Amount,
         /// What there is.
-        all: String,
+        all: Amount,
     },
     /// The file was told to end.
     #[error("{0}")]
@@ -65,63 +98,62 @@ impl Pool {
         })
     }
 
-    /// Four fifths of the host's memory and all its processors, each given out `overcommit` times.
-    pub fn of_host(overcommit: f64) -> Arc<Pool> {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    /// Four fifths of the host's memory and all its processors, unless the limits say otherwise.
+    pub fn of_host(limits: &Limits) -> Arc<Pool> {
+        let available = || std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        let cpus = f64::from(limits.cpus.unwrap_or_else(available)) * limits.overcommit;
         Pool::new(Amount {
-            memory: host_memory() / 100 * MEMORY_PERCENT,
-            cpus: (cpus as f64 * overcommit).floor().max(1.0) as u32,
+            memory: limits
+                .memory
+                .unwrap_or_else(|| host_memory() / 100 * MEMORY_PERCENT),
+            cpus: cpus.floor().max(1.0) as u32,
         })
-    }
-
-    /// What there is in all.
-    pub fn all(&self) -> Amount {
-        self.all
     }
 
     /// Waits until so much is free, and takes it.
     ///
     /// # Errors
     /// [`PoolError`].
-    pub fn claim(self: &Arc<Pool>, amount: Amount, cancel: &Cancel) -> Result<Claim, PoolError> {
-        if amount.memory > self.all.memory {
+    pub fn claim(self: &Arc<Pool>, amount: Amount, cancel: &Arc<Cancel>) -> Result<Claim, PoolError> {
+        if amount.memory > self.all.memory || amount.cpus > self.all.cpus {
             return Err(PoolError::TooMuch {
-                what: format!("{} MiB of memory", amount.memory >> 20),
-                all: format!("{} MiB", self.all.memory >> 20),
-            });
-        }
-        if amount.cpus > self.all.cpus {
-            return Err(PoolError::TooMuch {
-                what: format!("{} CPUs", amount.cpus),
-                all: self.all.cpus.to_string(),
+                asked: amount,
+                all: self.all,
             });
         }
         let mut state = self.lock();
         let ticket = state.next;
         state.next += 1;
         state.waiting.push_back(ticket);
-        let leave = |state: &mut State| state.waiting.retain(|waiting| *waiting != ticket);
-        loop {
+        drop(state);
+        let pool = Arc::clone(self);
+        // Under the lock, or it could come between a look at the token and the wait.
+        let _woken = cancel.on_cancel(Box::new(move || {
+            let _state = pool.lock();
+            pool.changed.notify_all();
+        }));
+        let mut state = self.lock();
+        let taken = loop {
             if let Some(reason) = cancel.is_cancelled() {
-                leave(&mut state);
-                self.changed.notify_all();
-                return Err(PoolError::Cancelled(reason));
+                break Err(PoolError::Cancelled(reason));
             }
             let fits = self.all.memory - state.taken.memory >= amount.memory
                 && self.all.cpus - state.taken.cpus >= amount.cpus;
             if fits && state.waiting.front() == Some(&ticket) {
-                leave(&mut state);
                 state.taken.memory += amount.memory;
                 state.taken.cpus += amount.cpus;
-                self.changed.notify_all();
-                return Ok(Claim {
+                break Ok(Claim {
                     pool: Arc::clone(self),
                     amount,
                 });
             }
-            let waited = self.changed.wait_timeout(state, LOOK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        state.waiting.retain(|waiting| *waiting != ticket);
+        drop(state);
+        // Whoever is now the first may find that there is enough for it.
+        self.changed.notify_all();
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,6 +163,7 @@ impl Pool {
 
 /// What was taken from a pool, until it is dropped.
 #[derive(Debug)]
+#[must_use = "what is claimed is given back when this is dropped"]
 pub struct Claim {
     pool: Arc<Pool>,
     amount: Amount,
@@ -160,61 +193,93 @@ mod tests {
         Amount { memory, cpus }
     }
 
+    /// Waits until so many claims wait.
+    fn until_waiting(pool: &Pool, count: usize) {
+        while pool.lock().waiting.len() < count {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_claim_waits_for_another_to_end() {
         let (pool, cancel) = (Pool::new(amount(100, 4)), Cancel::new());
         let first = pool.claim(amount(60, 1), &cancel).expect("it is free");
+        let _beside = pool.claim(amount(40, 3), &cancel).expect("it is free");
         std::thread::scope(|scope| {
             let second = scope.spawn(|| pool.claim(amount(60, 1), &cancel).expect("it becomes free"));
-            std::thread::sleep(Duration::from_millis(120));
-            assert!(!second.is_finished());
+            until_waiting(&pool, 1);
+            assert_eq!(pool.lock().taken, amount(100, 4));
             drop(first);
-            drop(second.join().expect("no panic"));
+            let second = second.join().expect("no panic");
+            assert_eq!(pool.lock().taken, amount(100, 4));
+            drop(second);
         });
-        assert_eq!(pool.lock().taken, Amount::default());
+        assert_eq!(pool.lock().taken, amount(40, 3));
     }
 
     #[test]
     fn a_large_claim_is_not_overtaken() {
         let (pool, cancel) = (Pool::new(amount(100, 4)), Cancel::new());
         let first = pool.claim(amount(50, 0), &cancel).expect("it is free");
+        let order = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let large = scope.spawn(|| pool.claim(amount(100, 0), &cancel).expect("it becomes free"));
-            while pool.lock().waiting.is_empty() {
-                std::thread::yield_now();
-            }
-            let small = scope.spawn(|| pool.claim(amount(10, 0), &cancel).expect("it becomes free"));
-            std::thread::sleep(Duration::from_millis(120));
-            assert!(!small.is_finished());
+            let take = |memory| {
+                let claim = pool.claim(amount(memory, 0), &cancel).expect("it becomes free");
+                order.lock().expect("no panic").push(memory);
+                drop(claim);
+            };
+            scope.spawn(move || take(100));
+            until_waiting(&pool, 1);
+            scope.spawn(move || take(10));
+            until_waiting(&pool, 2);
             drop(first);
-            drop(large.join().expect("no panic"));
-            drop(small.join().expect("no panic"));
         });
+        assert_eq!(*order.lock().expect("no panic"), [100, 10]);
     }
 
     #[test]
-    fn too_much_and_told_to_end_are_errors() {
-        let (pool, cancel) = (Pool::new(amount(100 << 20, 4)), Cancel::new());
-        let error = pool.claim(amount(101 << 20, 1), &cancel).expect_err("too much");
-        assert_eq!(
-            error.to_string(),
-            "101 MiB of memory is more than the whole pool, which has 100 MiB"
-        );
-        let error = pool.claim(amount(1, 5), &cancel).expect_err("too much");
-        assert_eq!(
-            error.to_string(),
-            "5 CPUs is more than the whole pool, which has 4"
-        );
-        let _all = pool.claim(amount(0, 4), &cancel).expect("it is free");
-        cancel.cancel(CancelReason::Interrupted);
-        let error = pool.claim(amount(0, 1), &cancel).expect_err("told to end");
-        assert_eq!(error, PoolError::Cancelled(CancelReason::Interrupted));
+    fn a_claim_that_gives_up_lets_the_next_through() {
+        let (pool, cancel) = (Pool::new(amount(100, 4)), Cancel::new());
+        let _first = pool.claim(amount(50, 0), &cancel).expect("it is free");
+        let impatient = Cancel::new();
+        std::thread::scope(|scope| {
+            let large = scope.spawn(|| pool.claim(amount(100, 0), &impatient).map(drop));
+            until_waiting(&pool, 1);
+            let small = scope.spawn(|| pool.claim(amount(10, 0), &cancel).map(drop));
+            until_waiting(&pool, 2);
+            impatient.cancel(CancelReason::FileTimeout);
+            let given_up = Err(PoolError::Cancelled(CancelReason::FileTimeout));
+            assert_eq!(large.join().expect("no panic"), given_up);
+            assert_eq!(small.join().expect("no panic"), Ok(()));
+        });
         assert!(pool.lock().waiting.is_empty());
     }
 
     #[test]
-    fn a_host_has_something() {
-        let pool = Pool::of_host(1.0);
-        assert!(pool.all().memory > 1 << 20 && pool.all().cpus >= 1);
+    fn too_much_is_an_error_at_once() {
+        let (pool, cancel) = (Pool::new(amount(100 << 20, 4)), Cancel::new());
+        for (asked, shown) in [
+            (amount(101 << 20, 1), "101M of memory and 1 CPUs"),
+            (amount(1, 5), "1 of memory and 5 CPUs"),
+        ] {
+            let error = pool.claim(asked, &cancel).map(drop).expect_err("too much");
+            let expected =
+                format!("{shown} is more than this run has to give, which is 100M of memory and 4 CPUs");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert!(pool.claim(amount(100 << 20, 4), &cancel).is_ok());
+    }
+
+    #[test]
+    fn a_pool_is_the_host_unless_told_otherwise() {
+        let host = Pool::of_host(&Limits::default());
+        assert!(host.all.memory > 1 << 20 && host.all.memory < host_memory());
+        assert!(host.all.cpus >= 2);
+        let told = Pool::of_host(&Limits {
+            memory: Some(1 << 30),
+            cpus: Some(3),
+            overcommit: 0.5,
+        });
+        assert_eq!(told.all, amount(1 << 30, 1));
     }
 }

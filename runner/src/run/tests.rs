@@ -6,6 +6,7 @@ use super::*;
 use crate::config::Environment;
 use crate::guest::Ready;
 use crate::report::samples;
+use crate::run::pool::Limits;
 
 /// Remembers what it hears of.
 #[derive(Default)]
@@ -42,7 +43,7 @@ fn plan(files: &[&str]) -> Plan {
         filter: NameFilter::default(),
         fixtures: Fixtures::new(config.clone(), Ready::new(0), Box::new(|_| {})),
         config,
-        pool: super::pool::Pool::new(super::pool::Amount::default()),
+        pool: Pool::of_host(&Limits::default()),
         grace: Duration::from_secs(30),
         journal: None,
     }

@@ -188,7 +188,8 @@ fn requests() -> Vec<Request> {
             Request::SignalProcess { .. } | Request::WriteStdin { .. } | Request::CloseStdin { .. } => {}
             Request::BeginEndProcess { .. }
             | Request::EndProcess { .. }
-            | Request::SignalProcesses { .. } | Request::JoinProcesses => {}
+            | Request::SignalProcesses { .. }
+            | Request::JoinProcesses => {}
             Request::OpenFile(_) | Request::ReadFd { .. } | Request::WriteFd { .. } => {}
             Request::SeekFd { .. } | Request::CloseFd { .. } | Request::ListDir { .. } => {}
             Request::MakeDir { .. } | Request::Unlink { .. } | Request::Rename { .. } => {}

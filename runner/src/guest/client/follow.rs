@@ -5,7 +5,6 @@
 //! middle of a frame goes on there the next time.
 
 use std::io::{ErrorKind, Read};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provium_protocol::{BODY, Follow, Frame, MAX_FRAME, Request, Response, read_frame};
@@ -69,16 +68,10 @@ impl Following {
         self.offset
     }
 
-    /// What hangs it up from another thread, which ends a read at once.
-    pub fn hang_up(&self) -> Result<Arc<dyn Fn() + Send + Sync>, GuestError> {
-        let handle = self.stream.try_clone().map_err(GuestError::Lost)?;
-        let handle = std::sync::Mutex::new(handle);
-        Ok(Arc::new(move || {
-            handle
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .hang_up();
-        }))
+    /// A handle by which another thread ends it: in order with [`Stream::finish`], after which it brings what the guest
+    /// has sent and then breaks off, or at once with [`Stream::hang_up`].
+    pub fn handle(&self) -> Result<Box<dyn Stream>, GuestError> {
+        self.stream.try_clone().map_err(GuestError::Lost)
     }
 
     /// The next bytes, waited for at most `limit`, or for ever.

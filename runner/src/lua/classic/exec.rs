@@ -12,7 +12,7 @@ use super::super::call::{Answer, Call, Raise, none, one};
 use super::super::remote::Remote;
 use super::super::{json, render, signal, wait};
 use super::text::Text;
-use crate::guest::{ExecOutcome, ExecSpec};
+use crate::guest::{ExecOutcome, ExecSpec, GuestError};
 
 /// Most characters of standard error in a message.
 const STDERR_MAX: usize = 2000;
@@ -119,12 +119,30 @@ fn exec_json<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     Err(call.fail(format_args!("`{line}` {how}\n  stderr: {stderr}")))
 }
 
+/// Whether a file system of this type is mounted there. The kernel by itself would mount another proc over the first.
+fn is_mounted<T: Remote>(call: &Call<'_>, this: &T, kind: &str, folder: &str) -> Result<bool, Raise> {
+    let mounts = this.ask(call, |client| match client.read_file(b"/proc/mounts") {
+        // Without proc nobody can tell, and little can be mounted.
+        Err(GuestError::Op(_)) => Ok(Vec::new()),
+        read => read,
+    })?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    let found = mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some(folder) && fields.next() == Some(kind)
+    });
+    Ok(found)
+}
+
 fn mount_vfs<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     const MKDIR: i64 = 83;
     const MOUNT: i64 = 165;
     call.at_most(0)?;
     let name = |text: &str| [text.as_bytes(), &[0]].concat().into();
     for (kind, folder, optional) in FILE_SYSTEMS {
+        if is_mounted(call, this, kind, folder)? {
+            continue;
+        }
         let make = Syscall {
             nr: MKDIR,
             args: [0, 0o755, 0, 0, 0, 0],
@@ -146,7 +164,7 @@ fn mount_vfs<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
         let (ret, _) = this.ask(call, |client| client.syscall(mount))?;
         let errno = i32::try_from(-ret).unwrap_or(i32::MAX);
         match errno {
-            // The kernel refuses the same file system on the same folder: it is mounted.
+            // It is mounted, and /proc is not there to say so.
             0 | libc::EBUSY => {}
             libc::ENODEV | libc::ENOENT if optional => {}
             errno => {

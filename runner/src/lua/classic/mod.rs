@@ -25,9 +25,7 @@ use crate::guest::{self, VmState};
 
 pub(crate) use calls::{ioctl, syscall};
 pub(crate) use grep::Grep;
-#[cfg(test)]
-pub(crate) use text::Text;
-pub(crate) use text::plain;
+pub(crate) use text::{Text, plain};
 
 /// The methods of VMs and workers that only this dialect has.
 pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {

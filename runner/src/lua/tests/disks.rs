@@ -73,33 +73,125 @@ fn wrong_calls_say_what_is_wrong() {
     let vm = "local vm = provium:vm('a', 'p', {disks = {{id = 'data', scratch = '1M'}}})\n";
     let disk = "local disk = provium:vm('a', 'p'):attach_disk{size = 1024}\n";
     for (setup, call, expected) in [
-        ("", "provium:vm('a', 'p', {disks = {{}}})", "give `path`, or `scratch` for scratch"),
-        ("", "provium:vm('a', 'p', {disks = 'x'})", "option `disks`: expected a table, got string"),
-        ("", "provium:vm('a', 'p', {disks = {7}})", "item 1: expected a table, got number"),
-        ("", "provium:vm('a', 'p', {disks = {{pth = 'x', scratch = 512}}})", "unknown option `pth`; did you mean `path`?"),
-        ("", "provium:vm('a', 'p', {disks = {{path = 'x', format = 'qcow2'}}})", "`qcow2` is not supported, only `raw`"),
-        ("", "provium:vm('a', 'p', {disks = {{scratch = 512, id = 'x'}, {scratch = 512, id = 'x'}}})", "two disks have the id `x`"),
-        (vm, "vm:disk('dat')", "VM `a` has no disk `dat`; did you mean `data`?"),
-        (vm, "vm:disk()", "vm:disk: expected a string as the disk's id, got nil"),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = {{}}})",
+            "give `path`, or `scratch` for scratch",
+        ),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = 'x'})",
+            "option `disks`: expected a table, got string",
+        ),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = {7}})",
+            "item 1: expected a table, got number",
+        ),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = {{pth = 'x', scratch = 512}}})",
+            "unknown option `pth`; did you mean `path`?",
+        ),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = {{path = 'x', format = 'qcow2'}}})",
+            "`qcow2` is not supported, only `raw`",
+        ),
+        (
+            "",
+            "provium:vm('a', 'p', {disks = {{scratch = 512, id = 'x'}, {scratch = 512, id = 'x'}}})",
+            "two disks have the id `x`",
+        ),
+        (
+            vm,
+            "vm:disk('dat')",
+            "VM `a` has no disk `dat`; did you mean `data`?",
+        ),
+        (
+            vm,
+            "vm:disk()",
+            "vm:disk: expected a string as the disk's id, got nil",
+        ),
         (vm, "vm:attach_disk{}", "give `image`, or `size` for scratch"),
-        (vm, "vm:attach_disk{id = 'data', size = 512}", "VM `a` has a disk `data` already"),
-        (vm, "vm:attach_disk{id = 'a/b', size = 512}", "`a/b` is no name of a disk"),
-        (vm, "vm:attach_disk{size = 100}", "100 bytes are not whole sectors of 512"),
+        (
+            vm,
+            "vm:attach_disk{id = 'data', size = 512}",
+            "VM `a` has a disk `data` already",
+        ),
+        (
+            vm,
+            "vm:attach_disk{id = 'a/b', size = 512}",
+            "`a/b` is no name of a disk",
+        ),
+        (
+            vm,
+            "vm:attach_disk{size = 100}",
+            "100 bytes are not whole sectors of 512",
+        ),
         (vm, "vm:attach_disk{image = 'nope'}", "nope: No such file"),
-        (vm, "vm:attach_disk{image = 'image.qcow2'}", "is a qcow2 image, and only raw ones are supported"),
-        (vm, "vm:attach_disk{size = 512, writable = true}", "option `writable`: it is for an image"),
-        (disk, "disk:read_sectors(0, 3)", "has 2 sectors; 3 sectors from sector 0"),
-        (disk, "disk:read_sectors(-1, 1)", "first sector: -1 is less than 0"),
-        (disk, "disk:read_sectors(0)", "disk:read_sectors: number of sectors: expected an integer"),
-        (disk, "disk:write_sectors(0, 'short')", "5 bytes are not whole sectors of 512"),
+        (
+            vm,
+            "vm:attach_disk{image = 'image.qcow2'}",
+            "is a qcow2 image, and only raw ones are supported",
+        ),
+        (
+            vm,
+            "vm:attach_disk{size = 512, writable = true}",
+            "option `writable`: it is for an image",
+        ),
+        (
+            disk,
+            "disk:read_sectors(0, 3)",
+            "has 2 sectors; 3 sectors from sector 0",
+        ),
+        (
+            disk,
+            "disk:read_sectors(-1, 1)",
+            "first sector: -1 is less than 0",
+        ),
+        (
+            disk,
+            "disk:read_sectors(0)",
+            "disk:read_sectors: number of sectors: expected an integer",
+        ),
+        (
+            disk,
+            "disk:write_sectors(0, 'short')",
+            "5 bytes are not whole sectors of 512",
+        ),
         (disk, "disk:write_sectors(1, ('x'):rep(1024))", "beyond its end"),
         (disk, "disk:fault_inject('eio')", "unknown mode `eio`"),
-        (disk, "disk:fault_inject('slow')", "option `delay`: `slow` needs it"),
-        (disk, "disk:fault_inject('eio_read', {delay = 1})", "option `delay`: it is for `slow`"),
-        (disk, "disk:fault_inject('eio_read', {sectors = {5, 2}})", "from 5 to 2 is no range"),
-        (disk, "disk:fault_inject('eio_read', {sector = {5, 2}})", "unknown option `sector`; did you mean `sectors`?"),
-        (disk, "disk:fault_inject('eio_read', {count = -1})", "option `count`: -1 is less than 0"),
-        (disk, "disk:detach() disk:size()", "disk `disk0` of VM `a` is detached"),
+        (
+            disk,
+            "disk:fault_inject('slow')",
+            "option `delay`: `slow` needs it",
+        ),
+        (
+            disk,
+            "disk:fault_inject('eio_read', {delay = 1})",
+            "option `delay`: it is for `slow`",
+        ),
+        (
+            disk,
+            "disk:fault_inject('eio_read', {sectors = {5, 2}})",
+            "from 5 to 2 is no range",
+        ),
+        (
+            disk,
+            "disk:fault_inject('eio_read', {sector = {5, 2}})",
+            "unknown option `sector`; did you mean `sectors`?",
+        ),
+        (
+            disk,
+            "disk:fault_inject('eio_read', {count = -1})",
+            "option `count`: -1 is less than 0",
+        ),
+        (
+            disk,
+            "disk:detach() disk:size()",
+            "disk `disk0` of VM `a` is detached",
+        ),
     ] {
         let result = run_with_profile(&format!("{setup}{call}"));
         let message = result.message.unwrap_or_default();

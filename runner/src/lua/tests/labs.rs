@@ -1,266 +1,312 @@
-//! Labs, claims and barriers, metadata: what needs no guest.
+//! Labs, barriers and claims, without a machine.
 
 use super::*;
+use crate::cancel::CancelReason;
 
-fn run_with_profile(filter: NameFilter, source: &str) -> FileResult {
+/// Runs a file of a project with the profile `min`; asserts that everything in it passes.
+#[track_caller]
+fn all_pass(source: &str) {
+    let result = run_in_project(source);
+    assert_eq!(result.chunk_error, None);
+    for test in &result.tests {
+        assert_eq!(test.status, TestStatus::Passed, "{test:?}");
+    }
+    assert!(!result.tests.is_empty());
+}
+
+fn run_in_project(source: &str) -> FileResult {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let profile = "[profiles.min]\nkernel = \"none\"\ncmdline = \"quiet\"\n";
     std::fs::write(dir.path().join("provium.toml"), profile).expect("a file");
     let mut job = job(dir.path(), source);
-    job.filter = Arc::new(filter);
     job.config =
         Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
     run_file(&job, &silent())
 }
 
-#[track_caller]
-fn all_pass(source: &str) {
-    let result = run_with_profile(NameFilter::default(), source);
-    assert!(result.passed && !result.tests.is_empty(), "{result:?}");
-}
-
 #[test]
-fn labs_hold_vms_and_labs_by_name() {
+fn labs_have_members_by_name() {
     all_pass(
-        r##"
-        local vm = provium:vm("v", "min")
-        local inner, other = provium:lab("inner"), provium:lab()
-        test("members", function(t)
-            t:assert_eq(provium:sub_lab_names(), {"inner", "__lab_0"})
-            t:assert_eq(provium:vm_names(), {"v"})
-            t:assert_eq(provium:bridge_names(), {})
-            t:assert_eq({inner:name(), other:name(), tostring(inner)}, {"inner", "__lab_0", "Lab `inner`"})
-            t:assert(provium.inner == inner and provium.v == vm and provium.none == nil)
-            local members = provium:members()
-            t:assert(#members == 3 and members[1] == vm and members[2] == inner)
-        end)
-        test("include and remove", function(t)
-            t:assert(inner:include(vm) == inner)
-            t:assert(inner.v == vm and inner:vm("v") == vm)
-            t:assert(inner:remove(vm) == inner)
-            t:assert(inner.v == nil and provium.v == vm and vm:state() == "created")
-            inner:include({vm, other})
-            t:assert_eq(inner:sub_lab_names(), {"__lab_0"})
-            inner:remove("v"):remove(other)
-            t:assert_eq(#inner:members(), 0)
-        end)
-        test("scopes", function(t)
-            local own = inner:lab("own")
-            own:vm("w", "min")
-            t:assert(inner.own == own)
-        end)
-        test("what a test made is gone", function(t)
-            t:assert(inner.own == nil)
-            t:assert_eq(#inner:members(), 0)
-        end)
-        test("a closed member is none", function(t)
-            local gone = provium:vm("gone", "min")
-            inner:include(gone)
-            gone:close()
-            t:assert(inner.gone == nil and provium.gone == nil)
-            provium:vm("gone", "min")
-        end)
-        "##,
+        r#"
+test("members", function(t)
+    local web, db = provium:vm("web", "min"), provium:vm("db", "min")
+    local back = provium:lab("back")
+    t:assert_eq(back:name(), "back")
+    t:assert_eq(tostring(back), "Lab `back`")
+    t:assert(provium:lab("back") == back and provium.back == back)
+    local inner = back:vm("web", "min")
+    t:assert(back.web == inner and provium.web == web and inner ~= web)
+    t:assert_eq(back.db, nil)
+
+    t:assert_eq(provium:lab():name(), "__lab_0")
+    t:assert_eq(provium:lab():name(), "__lab_1")
+    t:assert_eq(provium:vm_names(), {"web", "db"})
+    t:assert_eq(provium:sub_lab_names(), {"back", "__lab_0", "__lab_1"})
+    t:assert_eq(provium:bridge_names(), {})
+    local members = provium:members()
+    t:assert(members[1] == web and members[2] == db and members[3] == back and #members == 5)
+
+    t:assert(back:include({db, provium.__lab_0}) == back)
+    t:assert_eq(back:vm_names(), {"web", "db"})
+    t:assert_eq(back:sub_lab_names(), {"__lab_0"})
+    t:assert(back:remove("web") == back and back:remove(db))
+    t:assert_eq(back:vm_names(), {})
+    t:assert_eq(inner:state(), "created")
+    db:close()
+    t:assert_eq(provium:vm_names(), {"web"})
+    t:assert_eq(provium.db, nil)
+end)
+test("without machines the lab's calls do nothing", function(t)
+    local lab = provium:lab("none")
+    t:assert(lab:boot() == lab and lab:shutdown() == lab and lab:pause() == lab and lab:resume() == lab)
+end)
+"#,
     );
 }
 
 #[test]
-fn what_a_lab_refuses_is_said() {
-    let setup = "local vm, inner = provium:vm('v', 'min'), provium:lab('inner')\n\
-                 local deep = inner:lab('deep')\n";
-    for (body, expected) in [
-        (
-            "provium:lab('inner')",
-            "provium:lab: the name `inner` is taken (a.test.lua:1)",
-        ),
-        ("provium:lab('pack')", "provium:lab: `pack` is a reserved name"),
-        (
-            "provium:vm('vm_fixture', 'min')",
-            "provium:vm: `vm_fixture` is a reserved name",
-        ),
-        ("provium:include(vm)", "provium:include: the name `v` is taken"),
-        (
-            "inner:include({vm, vm})",
-            "provium:include: the name `v` is there twice",
-        ),
-        (
-            "inner:include(inner)",
-            "provium:include: lab `inner` has this lab inside it, or is it",
-        ),
-        (
-            "deep:include(inner)",
-            "provium:include: lab `inner` has this lab inside it, or is it",
-        ),
-        (
-            "inner:include(7)",
-            "provium:include: expected a VM or a Lab, or an array of them, got number",
-        ),
-        (
-            "inner:remove(vm)",
-            "provium:remove: `v` is not a member of this lab",
-        ),
-        (
-            "inner:remove({})",
-            "provium:remove: expected a VM, a Lab or the name of one, got table",
-        ),
-        (
-            "provium:claim{}",
-            "provium:claim: expected `memory`, `cpus` or both",
-        ),
-        (
-            "provium:claim{cpus = -1}",
-            "provium:claim: option `cpus`: expected 0 or more, got -1",
-        ),
-        (
-            "provium:claim{cpus = 5}",
-            "provium:claim: 5 CPUs is more than the whole pool, which has 4",
-        ),
-        (
-            "provium:claim{memory = '2G'}",
-            "provium:claim: 2048 MiB of memory is more than the whole pool, which has 1024 MiB",
-        ),
-        (
-            "provium:claim{cpus = 1}:claim{cpus = 1}",
-            "provium:claim: claim already taken",
-        ),
-        (
-            "provium:barrier('b', 0)",
-            "provium:barrier: the count: expected 1 or more, got 0",
-        ),
-        (
-            "provium:barrier('b', 3, 0.05)",
-            "provium:barrier: `b`: 1 of 3 arrived within 0.05s",
-        ),
-        (
-            "coroutine.wrap(function() provium:barrier('b', 3) end)() provium:barrier('b', 2)",
-            "provium:barrier: `b` waits for 3 callers, and this one says 2",
-        ),
-        (
-            "test('a', print) test('a', print)",
-            "test: duplicate name `a` in this file",
-        ),
-        (
-            "wait_until(function() end, {timeout = '20ms', desc = 'the thing'})",
-            "wait_until: the thing not met within 0.02s",
-        ),
-        ("wait_until(function() error('mine', 0) end)", "mine"),
-        (
-            "test('x', {slow = 1}, print)",
-            "test: metadata `slow`: expected true or false, got number",
-        ),
-        (
-            "test('x', {tags = {1}}, print)",
-            "test: metadata `tags`: expected an array of strings",
-        ),
-        (
-            "test('x', {spec = true}, print)",
-            "test: metadata `spec`: expected a string or an array of strings, got boolean",
-        ),
-        (
-            "test('x', {mine = print}, print)",
-            "test: metadata `mine`: expected a string, a number, true, false or a table, got function",
-        ),
-        (
-            "test('x', {'net'}, print)",
-            "test: metadata: expected names as keys, got the key 1; write {tags = {\"a\", \"b\"}}",
-        ),
-    ] {
-        let result = run_with_profile(NameFilter::default(), &format!("{setup}{body}"));
-        let error = result.chunk_error.unwrap_or_default();
-        let error = error.strip_prefix("a.test.lua:3: ").unwrap_or(&error);
-        assert!(error.starts_with(expected), "{body}: {error}");
-    }
-}
-
-#[test]
-fn a_claim_ends_with_its_file() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let job = job(
-        dir.path(),
-        "test('x', function() provium:claim{memory = '1G', cpus = 4} end)",
-    );
-    // The second would wait for ever if the first did not end.
-    for _ in 0..2 {
-        let result = run_file(&job, &silent());
-        assert!(result.passed, "{result:?}");
-    }
-}
-
-#[test]
-fn coroutines_meet_at_a_barrier() {
+fn names_are_taken_once() {
     all_pass(
-        r##"
-        test("two rounds", function(t)
-            local passed = {}
-            local function walker(name)
-                return coroutine.create(function()
-                    for round = 1, 2 do
-                        provium:barrier("meet", 3)
-                        passed[#passed + 1] = round
-                    end
-                end)
-            end
-            local walkers = {walker("a"), walker("b")}
-            local function step()
-                for _, walker in ipairs(walkers) do assert(coroutine.resume(walker)) end
-            end
-            step()
-            step()
-            t:assert_eq(#passed, 0)
-            provium:barrier("meet", 3)
-            step()
-            t:assert_eq(passed, {1, 1})
-            provium:barrier("meet", 3)
-            step()
-            t:assert_eq(passed, {1, 1, 2, 2})
-        end)
-        test("a coroutine's time runs out", function(t)
-            local walker = coroutine.create(function() provium:barrier("late", 2, 0.02) end)
-            local ok, err = true, nil
-            wait_until(function()
-                ok, err = coroutine.resume(walker)
-                return not ok
-            end, {interval = 0.01})
-            t:assert_contains(err, "`late`: 1 of 2 arrived within 0.02s")
-        end)
-        "##,
+        r#"
+local shared, lab = provium:vm("shared", "min"), provium:lab("lab")
+test("errors", function(t)
+    local function raises(needle, fn, ...)
+        t:assert_contains(t:assert_raises(function(...) fn(...) end), needle)
+    end
+    for _, name in ipairs({"pack", "unpack", "vm_fixture", "lab_fixture"}) do
+        raises("provium:lab: `" .. name .. "` is a reserved name", function() provium:lab(name) end)
+    end
+    raises("declared it at file scope (a.test.lua:2); use provium:vm(\"shared\") for that VM",
+        function() provium:lab("shared") end)
+    raises("declared it at file scope (a.test.lua:2); use provium:vm(\"shared\") for that VM",
+        function() provium:vm("shared", "min") end)
+    raises("declared it at file scope (a.test.lua:2); use provium:lab(\"lab\") for that lab",
+        function() provium:vm("lab", "min") end)
+    raises("provium:lab: expected a string as name, got number", function() provium:lab(1) end)
+
+    local own = provium:lab("own")
+    own:include(shared)
+    raises("provium:include: the name `shared` is taken (a.test.lua:", function() own:include(shared) end)
+    local other = provium:lab("other"):vm("twin", "min")
+    local twin = provium:lab("more"):vm("twin", "min")
+    raises("the name `twin` is there twice", function() own:include({other, twin}) end)
+    t:assert_eq(own:vm_names(), {"shared"})
+    raises("lab `own` has this lab inside it, or is it", function() own:include(own) end)
+    local deep = own:lab("deep")
+    raises("lab `own` has this lab inside it, or is it", function() deep:include(own) end)
+    raises("has this lab inside it, or is it", function() deep:include(provium) end)
+    raises("expected a VM or a Lab, or an array of them, got string", function() own:include("shared") end)
+    raises("expected an array of VMs and labs", function() own:include({vm = shared}) end)
+    twin:close()
+    raises("`twin` is closed", function() own:include(twin) end)
+
+    raises("`sharde` is not a member of this lab; did you mean `shared`?", function() own:remove("sharde") end)
+    raises("`twin` is not a member of this lab", function() own:remove(twin) end)
+    raises("expected a VM, a Lab or the name of one, got nil", function() own:remove() end)
+    raises("lab `own` has no settings; those of the file are set as `provium.timeout`",
+        function() own.timeout = 1 end)
+end)
+"#,
     );
 }
 
 #[test]
-fn tests_are_chosen_by_their_metadata() {
-    let source = r##"
-        test("plain", print)
-        test("slow", {slow = true, tags = "net"}, print)
-        test("tagged", {tags = {"net", "fast"}, spec = "4.2"}, print)
-        test("own", {area = "fs", level = 3, list = {"x", "y"}}, print)
-    "##;
-    let chosen = |with: &[&str], without: &[&str], include_slow| {
-        let parse = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|text| text.parse().expect("KEY=VALUE"))
-                .collect()
-        };
-        let filter = NameFilter {
-            with: parse(with),
-            without: parse(without),
-            include_slow,
-            ..NameFilter::default()
-        };
-        let result = run_with_profile(filter, source);
-        let tests = result.tests.iter();
-        tests
-            .map(|test| format!("{} {:?}", test.name, test.status))
-            .collect::<Vec<_>>()
-    };
+fn what_a_test_does_to_labs_ends_with_it() {
+    all_pass(
+        r#"
+local lab = provium:lab("lab")
+local a, b, c = lab:vm("a", "min"), lab:vm("b", "min"), provium:vm("c", "min")
+local leaked
+test("first", function(t)
+    lab:vm("mine", "min")
+    provium:lab("temporary"):vm("x", "min")
+    leaked = provium.temporary
+    lab:include({c, leaked})
+    lab:remove("a"):remove("c")
+    lab:include(c)
+    t:assert_eq(lab:vm_names(), {"b", "mine", "c"})
+    t:assert_eq(provium:sub_lab_names(), {"lab", "temporary"})
+end)
+test("second", function(t)
+    t:assert_eq(lab:vm_names(), {"a", "b"})
+    t:assert_eq(lab:sub_lab_names(), {})
+    t:assert_eq(provium:sub_lab_names(), {"lab"})
+    t:assert_eq(leaked:members(), {})
+    t:assert_contains(t:assert_raises(function() lab:include(leaked) end), "`temporary` is closed")
+    t:assert_eq(lab:vm("mine", "min"):name(), "mine")
+    t:assert(provium:lab("lab") == lab, "the test finds the file's")
+end)
+"#,
+    );
+}
+
+#[test]
+fn callers_leave_a_barrier_together() {
+    all_pass(
+        r#"
+test("coroutines", function(t)
+    local order = {}
+    local function worker(name)
+        return coroutine.create(function()
+            for round = 1, 3 do
+                provium:barrier("meet", 3)
+                order[#order + 1] = name .. round
+            end
+        end)
+    end
+    local workers = {worker("a"), worker("b"), worker("c")}
+    while coroutine.status(workers[1]) ~= "dead" or coroutine.status(workers[2]) ~= "dead"
+        or coroutine.status(workers[3]) ~= "dead" do
+        for _, co in ipairs(workers) do
+            if coroutine.status(co) ~= "dead" then
+                local ok, err = coroutine.resume(co)
+                t:assert(ok, err)
+            end
+        end
+    end
+    -- Whoever leaves round N does so before anybody leaves round N + 1.
+    for at, entry in ipairs(order) do
+        t:assert_eq(entry:sub(2), tostring((at - 1) // 3 + 1), table.concat(order, " "))
+    end
+    t:assert_eq(#order, 9)
+end)
+test("the main code is a caller like others", function(t)
+    local lab, passed = provium:lab(), false
+    local co = coroutine.wrap(function() lab:barrier("x", 2) passed = true end)
+    co()
+    t:assert(not passed)
+    lab:barrier("x", 2, 0)
+    co()
+    t:assert(passed)
+    t:assert_eq(select('#', lab:barrier("x", 1)), 0)
+end)
+test("pcall and barriers of two labs", function(t)
+    local one, two = provium:lab(), provium:lab()
+    local co = coroutine.wrap(function() return pcall(one.barrier, one, "x", 2) end)
+    co()
+    t:assert_contains(t:assert_raises(function() two:barrier("x", 2, "1ms") end), "1 of 2")
+    one:barrier("x", 2)
+    t:assert_eq(co(), true)
+end)
+"#,
+    );
+}
+
+#[test]
+fn a_barrier_says_how_many_arrived() {
+    let result = run_in_project(
+        r#"
+local waiting = coroutine.create(function() provium:barrier("between", 2) end)
+test("timeout", function(t)
+    local function raises(needle, fn) t:assert_contains(t:assert_raises(fn), needle) end
+    raises("a.test.lua:6: provium:barrier: `b`: 1 of 2 callers arrived within 0.01s; nothing else of a file runs while "
+        .. "code outside of a coroutine waits", function() provium:barrier("b", 2, "10ms") end)
+    -- Whoever gave up is not counted any more.
+    local co = coroutine.create(function() provium:barrier("b", 3, "20ms") end)
+    t:assert(coroutine.resume(co))
+    local late = coroutine.create(function() provium:barrier("b", 3) end)
+    coroutine.resume(late)
+    raises("1 of 2", function() provium:barrier("meanwhile", 2, "30ms") end)
+    local ok, err = coroutine.resume(co)
+    t:assert(not ok)
+    t:assert_eq(err, "a.test.lua:8: provium:barrier: `b`: 2 of 3 callers arrived within 0.02s")
+    t:assert(coroutine.close(late))
+    raises("1 of 2 callers", function() provium:barrier("b", 2, 0) end)
+
+    co = coroutine.create(function() provium:barrier("c", 2) end)
+    coroutine.resume(co)
+    raises("provium:barrier: `c` waits for 2 callers, and this one says 3", function() provium:barrier("c", 3) end)
+    raises("the count: expected 1 or more, got 0", function() provium:barrier("c", 0) end)
+    raises("the count: expected an integer, got string", function() provium:barrier("c", "2") end)
+    raises("the timeout: `-1` is not a duration", function() provium:barrier("c", 2, -1) end)
+    raises("expected a string as name, got nil", function() provium:barrier() end)
+
+    coroutine.resume(waiting)
+end)
+test("a round ends with its test", function(t)
+    t:assert_contains(t:assert_raises(function() provium:barrier("c", 2, 0) end), "1 of 2")
+    local ok, err = coroutine.resume(waiting)
+    t:assert(not ok)
+    t:assert_contains(err, "`between`: the test that waited here has ended")
+end)
+test("a test's limit ends the wait", {timeout = "50ms"}, function(t)
+    provium:barrier("for ever", 2)
+end)
+"#,
+    );
     assert_eq!(
-        chosen(&[], &[], false),
-        ["plain Passed", "slow Skipped", "tagged Passed", "own Passed"]
+        statuses(&result),
+        [
+            ("timeout", TestStatus::Passed),
+            ("a round ends with its test", TestStatus::Passed),
+            ("a test's limit ends the wait", TestStatus::Failed),
+        ],
+        "{result:?}"
     );
-    assert_eq!(chosen(&["tags=net"], &[], true), ["slow Passed", "tagged Passed"]);
-    assert_eq!(chosen(&["tags=net"], &["tags=fast"], false), ["slow Skipped"]);
-    assert_eq!(chosen(&["spec=4.2"], &[], false), ["tagged Passed"]);
-    assert_eq!(chosen(&["level=3", "list=y"], &[], false), ["own Passed"]);
-    assert_eq!(chosen(&["slow=true"], &[], false), ["slow Skipped"]);
+    let message = result.tests[2].message.as_deref().expect("a message");
+    assert!(
+        message.starts_with("timed out after 0.05s, waiting in provium:barrier"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_file_claims_once() {
+    all_pass(
+        r#"
+local wrong = {
+    [{}] = "provium:claim: expected `memory`, `cpus` or both",
+    [{cpu = 1}] = "provium:claim: unknown option `cpu`; did you mean `cpus`?",
+    [{cpus = -1}] = "option `cpus`: expected 0 or more, got -1",
+    [{memory = "much"}] = "option `memory`: `much` is not a size",
+    [{memory = "2G"}] = "2G of memory and 0 CPUs is more than this run has to give, which is 1G of memory and 4 CPUs",
+    [{cpus = 5}] = "0 of memory and 5 CPUs is more than this run has to give",
+}
+for options, expected in pairs(wrong) do
+    local ok, err = pcall(provium.claim, provium, options)
+    assert(not ok and err:find(expected, 1, true), err)
+end
+assert(provium:claim({memory = "512M", cpus = 2}) == provium)
+test("a second", function(t)
+    t:assert_contains(t:assert_raises(function() provium:claim({cpus = 1}) end),
+        "provium:claim: claim already taken (a.test.lua:14)")
+end)
+"#,
+    );
+}
+
+#[test]
+fn a_claim_waits_for_other_files_and_is_given_back() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let job = job(dir.path(), "provium:claim({cpus = 3})\ntest('a', function() end)");
+    let held = job
+        .pool
+        .claim(Amount { memory: 0, cpus: 2 }, &Cancel::new())
+        .expect("it is free");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| run_file(&job, &silent()));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!first.is_finished());
+        drop(held);
+        assert!(first.join().expect("no panic").passed);
+    });
+    let all = Amount {
+        memory: 1 << 30,
+        cpus: 4,
+    };
+    let held = job
+        .pool
+        .claim(all, &Cancel::new())
+        .expect("the file gave its part back");
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| run_file(&job, &silent()));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        job.cancel.cancel(CancelReason::Interrupted);
+        let error = second.join().expect("no panic").chunk_error;
+        assert_eq!(
+            error.as_deref(),
+            Some("a.test.lua:1: interrupted, waiting in provium:claim")
+        );
+    });
+    drop(held);
 }

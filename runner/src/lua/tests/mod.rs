@@ -2,14 +2,18 @@
 
 mod classic;
 mod disks;
+mod files;
 mod framework;
 mod hostile;
 mod json;
 mod labs;
 mod limits;
 mod messages;
+mod metadata;
+mod process;
 mod reference;
 mod remote;
+mod stubs;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,12 +8,15 @@ use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
 use crate::lua::agent::{self, Question};
 use crate::lua::binding::{Kind, Method};
 use crate::lua::call::{Call, Raise};
+use crate::lua::kinds::Listed;
 use crate::lua::remote::{self, Remote};
 use crate::lua::runner::run_prepared;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]
 struct Agent(Rc<RefCell<GuestClient>>, LocalAgent);
+
+impl Listed for Agent {}
 
 impl Kind for Agent {
     const NAME: &'static str = "Agent";
@@ -79,7 +82,7 @@ impl Remote for Agent {
 /// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every test of it
 /// must pass.
 #[track_caller]
-fn all_pass(source: &str) {
+pub(super) fn all_pass(source: &str) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let result = run_prepared(&job(dir.path(), source), &silent(), |lua| {
@@ -520,218 +523,6 @@ fn a_pulled_file_replaces_one_that_is_there() {
             vm:pull_file(dir .. "/guest", dir .. "/host")
             t:assert_eq(content(dir .. "/host"), "")
             t:assert_eq(vm:run("ls -A | wc -l", {cwd = dir}).stdout, "2\n")
-        end)
-        "#,
-    );
-}
-
-#[test]
-fn processes() {
-    all_pass(
-        r#"
-        test("input, output and end", function(t)
-            local proc = vm:run_async("cat; echo err >&2", {stdin = "first\n"})
-            t:assert_eq(proc:status(), {running = true})
-            t:assert_eq(proc:stdin_write("hello\n"), 6)
-            t:assert_eq(proc:stdin_write("world\n"), 6)
-            proc:close_stdin()
-            proc:close_stdin()
-            t:assert_contains(t:assert_raises(function() proc:stdin_write("x") end), "proc:stdin_write: standard input is closed")
-            local r = proc:wait("20s")
-            t:assert_eq({r.stdout, r.stderr, r.exit_code, r.status}, {"first\nhello\nworld\n", "err\n", 0, "exited"})
-            t:assert(r.duration > 0)
-            t:assert(proc:wait() == r)
-            t:assert_eq(proc:status(), {running = false, exit_code = 0})
-            t:assert(math.type(proc:pid()) == "integer" and math.type(proc:handle()) == "integer")
-            proc:kill()
-            proc:signal("usr1")
-            proc:close()
-            t:assert(proc:wait(1) == r)
-            t:assert_eq(tostring(proc), "Process `cat; echo err >&2` (pid " .. proc:pid() .. ") of VM `a`")
-        end)
-        test("signals", function(t)
-            for _, case in ipairs({{nil, 15}, {9, 9}, {"kill", 9}, {"SIGINT", 2}, {"Usr1", 10}, {"sigHUP", 1}}) do
-                local proc = vm:run_async("sleep", {"1000"})
-                proc:kill(case[1])
-                local r = proc:wait(20)
-                t:assert_eq({r.exit_code, r.status, r.signal}, {-1, "signalled", case[2]})
-                t:assert_eq(proc:status(), {running = false, exit_code = -1, signal = case[2]})
-            end
-            local proc = vm:run_async("trap 'echo got it' USR2; echo ready; while :; do sleep 0.05; done")
-            proc:stdout_stream():expect("ready")
-            proc:signal("usr2")
-            proc:stdout_stream():expect("got it")
-            proc:kill("stop")
-            t:assert_eq(proc:status().running, true)
-            proc:close()
-            t:assert_eq(proc:status(), {running = false})
-            t:assert_contains(t:assert_raises(function() proc:wait() end), "the process was closed")
-        end)
-        test("timeouts", function(t)
-            local proc = vm:run_async("echo early; sleep 1000")
-            local r = proc:wait("300ms")
-            t:assert_eq({r.exit_code, r.status, r.timed_out, r.stdout}, {-2, "timed_out", true, "early\n"})
-            t:assert_eq(proc:status(), {running = false, exit_code = -2})
-            for _, zero in ipairs({0, "0s", 0.0}) do
-                local err = t:assert_raises(function() vm:run_async("true"):wait(zero) end)
-                t:assert_contains(err, "use proc:status() to look without waiting")
-            end
-        end)
-        test("errors", function(t)
-            local proc = vm:run_async("sleep 1000")
-            local function raises(text, fn) t:assert_contains(t:assert_raises(fn), text) end
-            raises("proc:kill: unknown signal name `trem`", function() proc:kill("trem") end)
-            raises("unknown signal name `sigfoo`", function() proc:signal("sigfoo") end)
-            raises("proc:kill: expected a signal (a name or a number), got table", function() proc:kill({}) end)
-            raises("proc:kill: 65 is no signal", function() proc:kill(65) end)
-            raises("proc:signal: expected a signal (a name or a number), got nil", function() proc:signal() end)
-            raises("proc:wait: timeout: `soon` is not a duration", function() proc:wait("soon") end)
-            raises("proc:wait: timeout: `-1` is not a duration", function() proc:wait(-1) end)
-            raises("expected a string to write, got number", function() proc:stdin_write(1) end)
-            raises("No such file", function() vm:run_async("no-such-program", {args = {}}) end)
-        end)
-        test("what a test leaves is ended with it", function(t)
-            left = {}
-            for at = 1, 20 do left[at] = vm:run_async("sleep 1000"):pid() end
-            for at = 1, 4 do left[20 + at] = vm:run_async("trap '' TERM; while :; do sleep 0.1; done"):pid() end
-            started = os.time()
-        end)
-        test("all of it, at once", function(t)
-            t:assert(os.time() - started < 6, os.time() - started)
-            for _, pid in ipairs(left) do
-                t:assert_eq(vm:syscall(62, pid, 0).errno, 3)
-            end
-        end)
-        "#,
-    );
-}
-
-#[test]
-fn open_files() {
-    all_pass(
-        r#"
-        test("a file", function(t)
-            local path = dir .. "/file"
-            local f = vm:open_file(path, {read = true, write = true, create = true, exclusive = true, perm = tonumber("600", 8)})
-            t:assert_eq(vm:stat(path).perm, tonumber("600", 8))
-            t:assert_eq(f:write("0123456789"), 10)
-            t:assert_eq(f:tell(), 10)
-            t:assert_eq(f:read(5), "")
-            t:assert_eq(f:seek(2), 2)
-            t:assert_eq(f:read(3), "234")
-            t:assert_eq(f:seek(-1, "cur"), 4)
-            t:assert_eq(f:read(0), "")
-            t:assert_eq(f:read_all(), "456789")
-            t:assert_eq(f:seek(-3, "end"), 7)
-            t:assert_eq(f:read(100), "789")
-            t:assert_eq(f:seek(1, "set"), 1)
-            local fd = f:fd()
-            t:assert(fd > 0)
-            t:assert_eq(vm:syscall(8, fd, 0, 1).ret, 1)
-            t:assert_eq(vm:ioctl(f, 0x541B, ("\0"):rep(4)).out_data, "\9\0\0\0")
-            t:assert_eq(tostring(f), "File `" .. path .. "` of VM `a`")
-            f:close()
-            f:close()
-            t:assert_eq(f:fd(), 0)
-            for _, use in ipairs({
-                function() f:read(1) end, function() f:read_all() end, function() f:write("") end, function() f:seek(0) end,
-                function() f:tell() end, function() f:tail_stream() end, function() vm:fd_stream(f) end, function() vm:ioctl(f, 0) end,
-            }) do
-                t:assert_contains(t:assert_raises(use), "file is closed")
-            end
-            t:assert_eq(vm:syscall(3, fd).errno, 9)
-        end)
-        test("modes", function(t)
-            local path = dir .. "/modes"
-            local function raises(text, mode) t:assert_contains(t:assert_raises(function() vm:open_file(path, mode) end), text) end
-            raises("No such file", {read = true})
-            raises("No such file", {write = true})
-            vm:open_file(path, {write = true, create = true}):write("one")
-            raises("File exists", {write = true, create = true, exclusive = true})
-            vm:open_file(path, {append = true}):write("two")
-            t:assert_eq(vm:read_file(path), "onetwo")
-            t:assert_contains(t:assert_raises(function() vm:open_file(path, {read = true}):write("x") end), "Bad file")
-            vm:open_file(path, {write = true, truncate = true})
-            t:assert_eq(vm:stat(path).size, 0)
-        end)
-        test("arguments", function(t)
-            local f = vm:open_file("/dev/zero", {read = true})
-            local function raises(text, fn) t:assert_contains(t:assert_raises(fn), text) end
-            raises("file:read: how many bytes: expected an integer, got nil", function() f:read() end)
-            raises("file:read: -1 is no number of bytes", function() f:read(-1) end)
-            raises("file:write: expected a string to write, got nil", function() f:write() end)
-            raises("file:seek: the offset: expected an integer, got nil", function() f:seek() end)
-            raises("expected \"set\", \"cur\" or \"end\" as whence, got \"top\"", function() f:seek(0, "top") end)
-            t:assert_eq(f:read(5), "\0\0\0\0\0")
-            kept = f:fd()
-        end)
-        test("what a test leaves is closed with it", function(t)
-            t:assert_eq(vm:syscall(3, kept).errno, 9)
-        end)
-        "#,
-    );
-}
-
-#[test]
-fn folders_and_batches() {
-    all_pass(
-        r#"
-        test("folders", function(t)
-            vm:mkdir(dir .. "/a")
-            t:assert_eq(vm:stat(dir .. "/a").perm, tonumber("755", 8))
-            vm:mkdir(dir .. "/b/c/d", {parents = true, perm = tonumber("700", 8)})
-            vm:mkdir(dir .. "/b/c/d", {parents = true})
-            t:assert_contains(t:assert_raises(function() vm:mkdir(dir .. "/a") end), "File exists")
-            t:assert_contains(t:assert_raises(function() vm:mkdir(dir .. "/no/a") end), "No such file")
-            vm:write_file(dir .. "/a/\255", "")
-            vm:run("ln -s nowhere link; mkfifo fifo; mkdir sub; echo x > file", {cwd = dir .. "/a"}):assert_ok()
-            t:assert_eq(vm:listdir(dir .. "/a"), {
-                {name = "fifo", entry_type = "fifo"}, {name = "file", entry_type = "file"}, {name = "link", entry_type = "symlink"},
-                {name = "sub", entry_type = "directory"}, {name = "\255", entry_type = "file"},
-            })
-            vm:rename(dir .. "/a/file", dir .. "/a/sub/moved")
-            vm:unlink(dir .. "/a/link")
-            t:assert_eq(#vm:listdir(dir .. "/a"), 3)
-            t:assert_eq(vm:read_file(dir .. "/a/sub/moved"), "x\n")
-            t:assert_contains(t:assert_raises(function() vm:unlink(dir .. "/a/link") end), "No such file")
-            t:assert_contains(t:assert_raises(function() vm:listdir(dir .. "/none") end), "No such file")
-            t:assert_contains(t:assert_raises(function() vm:rename(dir .. "/none", dir .. "/x") end), "No such file")
-            t:assert_eq(vm:listdir(dir .. "/b/c/d"), {})
-        end)
-        test("a batch", function(t)
-            local large = ("x"):rep(3000000)
-            local got = vm:batch(function(b)
-                b:write_file(dir .. "/one", large)
-                b:read_file(dir .. "/one")
-                b:stat(dir .. "/missing")
-                b:run("cat; echo err >&2; exit 3", {stdin = large})
-                b:mkdir(dir .. "/sub")
-                b:rename(dir .. "/one", dir .. "/sub/two")
-                b:listdir(dir .. "/sub")
-                b:stat(dir .. "/sub/two")
-                b:run("sleep 100", {timeout = 0.1})
-                b:syscall(3, -1)
-                b:unlink(dir .. "/sub/two")
-                b:run("no-such-program", {args = {}})
-                b:read_file(dir .. "/sub/two")
-            end)
-            t:assert_eq(#got, 13)
-            t:assert_eq(got[1], {ok = #large})
-            t:assert(got[2].ok == large)
-            t:assert_contains(got[3].err, "No such file")
-            t:assert(got[4].ok.stdout == large)
-            t:assert_eq({got[4].ok.stderr, got[4].ok.exit_code}, {"err\n", 3})
-            t:assert_eq({got[5], got[6]}, {{ok = true}, {ok = true}})
-            t:assert_eq(got[7].ok, {{name = "two", entry_type = "file"}})
-            t:assert_eq(got[8].ok.size, #large)
-            t:assert_eq(got[9].ok.timed_out, true)
-            t:assert_eq(got[10].ok, {ret = -9, result = -1, errno = 9, out_bufs = {}})
-            t:assert_eq(got[11], {ok = true})
-            t:assert_contains(got[12].err, "No such file")
-            t:assert_contains(got[13].err, "No such file")
-            t:assert_eq(vm:batch(function() end), {})
-            t:assert_contains(t:assert_raises(function() vm:batch(function(b) b:stat("/"); error("mine") end) end), "mine")
-            t:assert_eq(vm:run("echo on").stdout, "on\n")
         end)
         "#,
     );

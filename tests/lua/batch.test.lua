@@ -1,0 +1,47 @@
+-- Several requests in one round trip.
+
+local vm = provium:vm_fixture("base")
+
+test("a batch is answered in order", function(t)
+  local results = vm:batch(function(b)
+    b:write_file("/tmp/a", "1")
+    b:write_file("/tmp/b", "2")
+    b:read_file("/tmp/a")
+    b:stat("/tmp/missing")
+    b:run("cat /tmp/b")
+    b:mkdir("/tmp/sub")
+    b:rename("/tmp/b", "/tmp/sub/b")
+    b:listdir("/tmp/sub")
+    b:syscall(39)
+    b:unlink("/tmp/a")
+  end)
+  t:assert_eq(#results, 10)
+  t:assert_eq(results[3].ok, "1")
+  t:assert_contains(results[4].err, "No such file")
+  t:assert_eq(results[4].ok, nil)
+  t:assert_eq(results[5].ok.stdout, "2")
+  t:assert_eq(results[8].ok, {{name = "b", entry_type = "file"}})
+  t:assert(results[9].ok.ret > 0)
+  t:assert_eq(results[10].ok, true)
+end)
+
+test("large bodies both ways, and a thousand small ones", function(t)
+  local data = ("0123456789abcdef"):rep(1 << 17)
+  local results = vm:batch(function(b)
+    for at = 1, 4 do
+      b:write_file("/tmp/large" .. at, data)
+      b:read_file("/tmp/large" .. at)
+      b:run("cat; echo err >&2", {stdin = data})
+      b:unlink("/tmp/large" .. at)
+    end
+  end)
+  for at = 0, 3 do
+    t:assert_eq(results[4 * at + 1].ok, #data)
+    t:assert(results[4 * at + 2].ok == data)
+    t:assert(results[4 * at + 3].ok.stdout == data)
+    t:assert_eq(results[4 * at + 4].ok, true)
+  end
+  local many = vm:batch(function(b) for _ = 1, 1000 do b:stat("/") end end)
+  t:assert_eq(#many, 1000)
+  t:assert_eq(many[1000].ok.entry_type, "directory")
+end)

@@ -1,0 +1,55 @@
+-- The boot option `files`, and the kernel log.
+
+test("an array of files", function(t)
+  local binary = "\0\255\n" .. ("x"):rep(100000)
+  local vm = provium:vm("v", "small"):boot({files = {
+    {path = "/etc/app/deep/one", content = binary},
+    {path = "/bin/hello", content = "#!/bin/sh\necho hello\n", mode = 493},
+    {path = "/etc/passwd", content = "mine\n"},
+    {path = "/from/host", host = "provium.toml"},
+  }})
+  t:assert_eq(vm:read_file("/etc/app/deep/one"), binary)
+  t:assert_eq(vm:stat("/etc/app/deep/one").perm, 420)
+  t:assert_eq(vm:run("hello").stdout, "hello\n")
+  t:assert_eq(vm:read_file("/etc/passwd"), "mine\n")
+  t:assert_contains(vm:read_file("/from/host"), "[profiles.small]")
+end)
+
+test("a map of files, kept by a second boot", function(t)
+  local vm = provium:vm("v", "small", {files = {["/a/b"] = "provium.toml"}})
+  provium:boot()
+  t:assert_contains(vm:read_file("/a/b"), "[provium]")
+  vm:reset()
+  t:assert_contains(vm:read_file("/a/b"), "[provium]")
+end)
+
+test("below a root of its own", function(t)
+  local vm = provium:vm("v", "debian"):boot({files = {{path = "/opt/mine/file", content = "here"}}})
+  t:assert_eq(vm:read_file("/opt/mine/file"), "here")
+end)
+
+test("what cannot be is refused", function(t)
+  for code, expected in pairs({
+    ["{{path = '/a'}}"] = "entry 1: option `content`: is missing; give `content` or `host`",
+    ["{{path = 'a', content = ''}}"] = "`a` is not an absolute path of a file",
+    ["{{path = '/../a', content = ''}}"] = "`/../a` is not an absolute path",
+    ["{{path = '/a', content = '', mode = 65536}}"] = "option `mode`: 65536 has more than permission bits",
+    ["{{path = '/a', content = '', host = 'x'}}"] = "give `content` or `host`, not both",
+    ["{{path = '/a', contents = ''}}"] = "is missing",
+    ["{['/a'] = 'no/such/file'}"] = "no such file on the host",
+    ["{['/a'] = 5}"] = "the value of `/a` is a number",
+  }) do
+    local err = t:assert_raises(function() provium:vm("x", "small", {files = load("return " .. code)()}) end)
+    t:assert_contains(err, expected, code)
+  end
+end)
+
+test("dmesg by a Lua pattern", function(t)
+  local vm = provium:vm("v", "small"):boot()
+  t:assert_contains(vm:dmesg(), "Linux version")
+  t:assert(not vm:dmesg():find("^<%d+>"))
+  vm:write_file("/dev/kmsg", "provium says a-b 42\n")
+  t:assert_contains(vm:dmesg("a%-b %d+$"), "provium says a-b 42\n")
+  t:assert_eq(vm:dmesg("nothing %d has this"), "")
+  t:assert_contains(t:assert_raises(function() vm:dmesg("[a") end), "vm:dmesg: pattern `[a`")
+end)
