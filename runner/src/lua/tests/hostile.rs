@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 /// Kinds of which there is an object without a guest; `t` has a test of its own, since its methods end one.
-const HERE: [&str; 5] = ["vm", "provium", "console", "disk", "t"];
+const HERE: [&str; 6] = ["vm", "provium", "console", "clock", "disk", "t"];
 /// Kinds that only a guest has.
 const ON_A_GUEST: [&str; 8] = [
     "result", "stream", "proc", "worker", "file", "handle", "b", "snapshot",
@@ -82,7 +82,7 @@ fn no_argument_is_too_strange() {
                 for _, name in ipairs(list) do
                     for at, value in ipairs(strange) do
                         local vm = provium:vm("v", "min")
-                        local object = kind == "vm" and vm or kind == "console" and vm:console()
+                        local object = kind == "vm" and vm or kind == "console" and vm:console() or kind == "clock" and vm:clock()
                             or kind == "disk" and vm:attach_disk({{id = "d", size = "1M"}}) or provium
                         try(object, name)
                         try(object, name, value)
@@ -122,7 +122,7 @@ fn no_argument_is_too_strange() {
             end
         end)
         "#,
-        methods = methods(&["vm", "provium", "console", "disk"]),
+        methods = methods(&["vm", "provium", "console", "clock", "disk"]),
     );
     let mut job = job(dir.path(), &source);
     job.config =
