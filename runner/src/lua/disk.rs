@@ -184,7 +184,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
         )));
     }
     let spec = option
-        .spec(&call.file().project())
+        .spec(call.file().project())
         .map_err(|message| call.fail(message))?;
     takes_in(call, &spec)?;
     let cancel = call.file().cancel();

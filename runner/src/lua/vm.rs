@@ -179,7 +179,7 @@ impl Vm {
         }
         for disk in options.disks() {
             let spec = disk
-                .spec(&call.file().project())
+                .spec(call.file().project())
                 .map_err(|message| call.fail(message))?;
             if specs.iter().any(|other| other.id == spec.id) {
                 return Err(call.fail(format_args!("disk `{}` is the profile's `rootfs`", spec.id)));
