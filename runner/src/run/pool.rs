@@ -182,7 +182,7 @@ impl Drop for Claim {
 /// The host's memory in bytes.
 fn host_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]
