@@ -102,3 +102,11 @@ test("what cannot be a machine is refused in words", function(t)
   raises("cpus must be 1 to 8, got 0", {cpus = 0})
   raises("unknown option `memmory`; did you mean `memory`?", {memmory = "1G"})
 end)
+
+test("several vCPUs end together, whoever of them powers off", function(t)
+  for round = 1, 3 do
+    local vm = provium:vm("many-" .. round, "small", {cpus = 2}):boot()
+    vm:shutdown()
+    t:assert_eq(vm:state(), "shutdown")
+  end
+end)

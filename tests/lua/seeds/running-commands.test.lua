@@ -246,7 +246,7 @@ end)
 
 test("inspecting the process", function(t)
   local proc = vm:run_async("exec sleep 100")
-  t:assert_eq(vm:read_file("/proc/" .. proc:pid() .. "/comm"), "sleep\n")
+  wait_until(function() return vm:read_file("/proc/" .. proc:pid() .. "/comm") == "sleep\n" end, {desc = "the shell to become the sleep"})
   t:assert_eq(proc:handle(), proc:handle())
   t:assert_eq(math.type(proc:handle()), "integer")
   t:assert_eq(proc:status().running, true)

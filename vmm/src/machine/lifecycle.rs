@@ -58,11 +58,16 @@ impl Lifecycle {
             (reason, None) => reason,
         };
         if self.end.decide(reason) {
-            self.gate.stop();
-            self.kick();
+            self.stop_vcpus();
             self.vsock.end();
             self.wake_supervisor();
         }
+    }
+
+    /// Gets every vCPU out of the guest for good.
+    pub(crate) fn stop_vcpus(&self) {
+        self.gate.stop();
+        self.kick();
     }
 
     /// Gets every vCPU out of the guest.

@@ -399,6 +399,9 @@ impl Machine {
     /// are gone.
     pub fn kill(&self) {
         self.life.end(EndReason::Killed);
+        // Another thread may have decided the end and told those who wait for it, and not have stopped the vCPUs yet; once
+        // they are taken from the list it could not any more.
+        self.life.stop_vcpus();
         // Held to the end, so that a second caller returns no earlier than the first.
         let mut slot = self.parts();
         let threads = std::mem::take(&mut *self.life.threads.lock().unwrap_or_else(PoisonError::into_inner));
