@@ -25,7 +25,7 @@ pub mod wall_clock;
 pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
 pub use client::{
     BatchAnswer, BatchOp, Came, EnvVar, ExecOutcome, ExecSpec, Following, GuestClient, Parked, Piece,
-    Spawned, Started, Waited,
+    Spawned, Started, SyscallResult, Waited,
 };
 pub use cmdline::with_agent;
 pub use disks::ROOTFS_DISK;

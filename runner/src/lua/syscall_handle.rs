@@ -17,7 +17,7 @@ use super::interrupt::seconds;
 use super::location::{self, Place};
 use super::remote::Remote;
 use super::syscall;
-use crate::guest::{Moment, Started};
+use crate::guest::{Moment, Started, SyscallResult};
 
 /// A system call that was started.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ struct Shared {
     started: Started,
     sizes: Vec<usize>,
     site: Option<Place>,
-    result: RefCell<Option<(Moment, i64, Vec<Vec<u8>>)>>,
+    result: RefCell<Option<(Moment, SyscallResult)>>,
 }
 
 impl Shared {
@@ -45,7 +45,7 @@ impl Shared {
             let answer = self
                 .made
                 .ask(call, |client| client.wait_syscall(handle, limit, &self.sizes))?;
-            *self.result.borrow_mut() = answer.map(|(ret, bufs)| (self.made.agent().now(), ret, bufs));
+            *self.result.borrow_mut() = answer.map(|result| (self.made.agent().now(), result));
         }
         Ok(self.is_back())
     }
@@ -137,7 +137,7 @@ fn await_result(call: &mut Call<'_>, handle: &SyscallHandle) -> Answer {
     }
     let result = handle.0.result.borrow();
     match result.as_ref() {
-        Some((_, ret, bufs)) => syscall::result(call.lua(), *ret, bufs),
+        Some((_, (ret, bufs))) => syscall::result(call.lua(), *ret, bufs),
         None => Err(call.fail("the system call has no result")),
     }
 }

@@ -21,6 +21,7 @@ use provium_protocol::{
 pub use self::batch::{BatchAnswer, BatchOp};
 pub use self::follow::{Came, Following};
 pub use self::process::{EnvVar, ExecOutcome, ExecSpec, Piece, Started, Waited};
+pub use self::syscall::SyscallResult;
 pub use self::worker::{Parked, Spawned};
 use super::error::{GuestError, beginning, from_frame};
 use super::exchange::{Exchange, no_data};

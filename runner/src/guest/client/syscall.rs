@@ -11,9 +11,12 @@ use super::{GuestClient, Started};
 use crate::guest::GuestError;
 use crate::guest::exchange::no_data;
 
+/// The kernel's return value (`-errno` on failure) and the buffers after the call.
+pub type SyscallResult = (i64, Vec<Vec<u8>>);
+
 impl GuestClient {
     /// A raw system call: the kernel's return value (`-errno` on failure) and the buffers after it.
-    pub fn syscall(&mut self, call: Syscall) -> Result<(i64, Vec<Vec<u8>>), GuestError> {
+    pub fn syscall(&mut self, call: Syscall) -> Result<SyscallResult, GuestError> {
         let sizes: Vec<usize> = call.bufs.iter().map(|buf| buf.len()).collect();
         let response = self.ask(Request::Syscall(call))?;
         self.is_result(response, &sizes)
@@ -32,7 +35,7 @@ impl GuestClient {
         handle: u64,
         limit: Option<Duration>,
         sizes: &[usize],
-    ) -> Result<Option<(i64, Vec<Vec<u8>>)>, GuestError> {
+    ) -> Result<Option<SyscallResult>, GuestError> {
         let request = Request::WaitSyscall {
             handle,
             timeout_ms: limit.map(millis),
@@ -48,7 +51,7 @@ impl GuestClient {
         &mut self,
         response: Response,
         sizes: &[usize],
-    ) -> Result<(i64, Vec<Vec<u8>>), GuestError> {
+    ) -> Result<SyscallResult, GuestError> {
         match response {
             Response::Syscall { ret, bufs } if bufs.iter().map(|buf| buf.len()).eq(sizes.iter().copied()) => {
                 Ok((ret, bufs.into_iter().map(|buf| buf.into_vec()).collect()))
