@@ -59,12 +59,10 @@ pub(crate) fn project() -> Result<PathBuf> {
 }
 
 fn pages(root: &Path) -> Result<Vec<PathBuf>> {
-    let docs = root.join("docs");
-    let entries = std::fs::read_dir(&docs).with_context(|| format!("read {}", docs.display()))?;
-    let mut pages: Vec<PathBuf> = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()
-        .with_context(|| format!("read {}", docs.display()))?;
+    let mut pages = Vec::new();
+    for entry in walkdir::WalkDir::new(root.join("docs")) {
+        pages.push(entry?.into_path());
+    }
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.push(root.join("README.md"));
     pages.sort();
