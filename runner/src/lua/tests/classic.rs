@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// Runs `source` in a project with the profile `min`, whose kernel is none.
-fn run_with_profile(source: &str) -> FileResult {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let profile = "[profiles.min]\nkernel = \"none\"\ncmdline = \"quiet\"\n";
-    std::fs::write(dir.path().join("provium.toml"), profile).expect("a file");
-    let mut job = job(dir.path(), source);
-    job.config =
-        Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
-    run_file(&job, &silent())
-}
-
 #[test]
 fn structs_go_there_and_back() {
     passes(
@@ -156,7 +145,7 @@ fn a_file_that_asserts_and_has_no_test_is_one() {
 
 #[test]
 fn sub_tests_run_in_place_and_fail_alone() {
-    let result = run_with_profile(
+    let result = run_in_project(
         r##"
         local order = {}
         test("registered", function() order[#order + 1] = "registered" end)
@@ -185,7 +174,7 @@ fn sub_tests_run_in_place_and_fail_alone() {
         ]
     );
     assert_eq!(result.tests[1].line, Some(7));
-    let result = run_with_profile("provium.create('min')");
+    let result = run_in_project("provium.create('min')");
     assert_eq!(statuses(&result), [("a", TestStatus::Passed)]);
 }
 
@@ -249,7 +238,7 @@ fn what_a_classic_call_gets_wrong_is_found_before_the_guest() {
             "vm:wait_until: ready not met within 0s",
         ),
     ] {
-        let result = run_with_profile(&source(body));
+        let result = run_in_project(&source(body));
         let message = result.tests.first().and_then(|test| test.message.as_deref());
         assert!(
             message.is_some_and(|message| message.starts_with(expected)),

@@ -14,16 +14,6 @@ fn all_pass(source: &str) {
     assert!(!result.tests.is_empty());
 }
 
-fn run_in_project(source: &str) -> FileResult {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let profile = "[profiles.min]\nkernel = \"none\"\ncmdline = \"quiet\"\n";
-    std::fs::write(dir.path().join("provium.toml"), profile).expect("a file");
-    let mut job = job(dir.path(), source);
-    job.config =
-        Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
-    run_file(&job, &silent())
-}
-
 #[test]
 fn labs_have_members_by_name() {
     all_pass(

@@ -66,6 +66,17 @@ fn run(source: &str) -> FileResult {
     run_file(&job(dir.path(), source), &silent())
 }
 
+/// Runs `source` in a project with the profile `min`, whose kernel is none.
+fn run_in_project(source: &str) -> FileResult {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let profile = "[profiles.min]\nkernel = \"none\"\ncmdline = \"quiet\"\n";
+    std::fs::write(dir.path().join("provium.toml"), profile).expect("a file");
+    let mut job = job(dir.path(), source);
+    job.config =
+        Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
+    run_file(&job, &silent())
+}
+
 /// Runs `body` as the body of the one test of a file, from its second line on.
 fn run_body(body: &str) -> TestResult {
     let mut result = run(&format!("test('the test', function(t)\n{body}\nend)"));
