@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use provium_protocol::Syscall;
 use provium_vmm::disk::{Disk, ImageDigest};
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
@@ -409,27 +408,8 @@ impl Vm {
 
     /// Seconds the guest has been up, by its own clock. Works in `booted`.
     pub fn uptime(&mut self, cancel: &Arc<Cancel>) -> Result<f64, VmError> {
-        const SYS_CLOCK_GETTIME: i64 = 228;
-        const CLOCK_BOOTTIME: u64 = 7;
-        let call = Syscall {
-            nr: SYS_CLOCK_GETTIME,
-            args: [CLOCK_BOOTTIME, 0, 0, 0, 0, 0],
-            bufs: vec![vec![0; 16].into()],
-            ptrs: vec![(1, 0)],
-            nested: Vec::new(),
-        };
-        let (ret, bufs) = self.call(cancel, |client| client.syscall(call))?;
-        let word = |at: usize| {
-            bufs.first()
-                .and_then(|buf| buf.get(at..at + 8)?.try_into().ok())
-                .map_or(0, i64::from_le_bytes)
-        };
-        match ret {
-            0 => Ok(word(0) as f64 + word(8) as f64 / 1e9),
-            _ => Err(VmError::Guest(GuestError::Protocol(format!(
-                "clock_gettime returned {ret}"
-            )))),
-        }
+        let ns = self.call(cancel, wall_clock::since_boot)?;
+        Ok(ns as f64 / 1e9)
     }
 
     /// The guest's vsock context id while it runs.

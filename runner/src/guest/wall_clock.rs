@@ -1,6 +1,7 @@
-//! A guest's wall clock, by system calls of its agent.
+//! A guest's clocks, by system calls of its agent.
 //!
-//! Enters: a session. Leaves: nanoseconds since 1970, or a clock that was set. Absent on purpose: any other clock.
+//! Enters: a session. Leaves: nanoseconds since 1970 or since the boot, or a wall clock that was set. Absent on purpose:
+//! waiting for time to pass.
 
 use provium_protocol::Syscall;
 
@@ -10,6 +11,7 @@ use super::error::GuestError;
 const CLOCK_SETTIME: i64 = 227;
 const CLOCK_GETTIME: i64 = 228;
 const CLOCK_REALTIME: u64 = 0;
+const CLOCK_BOOTTIME: u64 = 7;
 const NANOS: i64 = 1_000_000_000;
 
 /// C's `struct timespec`.
@@ -22,7 +24,19 @@ pub fn timespec(seconds: i64, nanos: i64) -> Vec<u8> {
 /// # Errors
 /// [`GuestError`]; a session that answers nonsense is told as such.
 pub fn get(client: &mut GuestClient) -> Result<i64, GuestError> {
-    let (ret, time) = call(client, CLOCK_GETTIME, vec![0; 16])?;
+    read(client, CLOCK_REALTIME)
+}
+
+/// Nanoseconds since the kernel started, those in which it was suspended included.
+///
+/// # Errors
+/// As [`get`].
+pub fn since_boot(client: &mut GuestClient) -> Result<i64, GuestError> {
+    read(client, CLOCK_BOOTTIME)
+}
+
+fn read(client: &mut GuestClient, clock: u64) -> Result<i64, GuestError> {
+    let (ret, time) = call(client, CLOCK_GETTIME, clock, vec![0; 16])?;
     let word = |at: usize| {
         let bytes = time.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
         bytes.map(i64::from_le_bytes)
@@ -40,16 +54,16 @@ pub fn get(client: &mut GuestClient) -> Result<i64, GuestError> {
 /// [`GuestError`], with the kernel's reason where it refuses.
 pub fn set(client: &mut GuestClient, ns: i64) -> Result<(), GuestError> {
     let time = timespec(ns.div_euclid(NANOS), ns.rem_euclid(NANOS));
-    match call(client, CLOCK_SETTIME, time)? {
+    match call(client, CLOCK_SETTIME, CLOCK_REALTIME, time)? {
         (0, _) => Ok(()),
         (ret, _) => Err(failed("clock_settime", ret)),
     }
 }
 
-fn call(client: &mut GuestClient, nr: i64, time: Vec<u8>) -> Result<(i64, Vec<u8>), GuestError> {
+fn call(client: &mut GuestClient, nr: i64, clock: u64, time: Vec<u8>) -> Result<(i64, Vec<u8>), GuestError> {
     let syscall = Syscall {
         nr,
-        args: [CLOCK_REALTIME, 0, 0, 0, 0, 0],
+        args: [clock, 0, 0, 0, 0, 0],
         bufs: vec![time.into()],
         ptrs: vec![(1, 0)],
         nested: Vec::new(),

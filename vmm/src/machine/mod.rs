@@ -444,16 +444,13 @@ impl Machine {
         self.console.since(from, limit)
     }
 
-    /// Types as many bytes into the serial console as its receive FIFO has room for; returns how many those are.
-    ///
-    /// # Errors
-    /// `ConnectionReset` once the machine has ended.
-    pub fn console_offer(&self, data: &[u8]) -> io::Result<usize> {
+    fn with_serial<T>(&self, act: impl FnOnce(&mut SerialPort<ConsoleWriter>) -> T) -> io::Result<T> {
         match self.parts().as_ref() {
-            Some(parts) => {
-                let serial = parts.platform.serial.lock();
-                Ok(serial.unwrap_or_else(PoisonError::into_inner).offer(data))
-            }
+            Some(parts) => Ok(act(&mut parts
+                .platform
+                .serial
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner))),
             None => Err(io::Error::new(
                 io::ErrorKind::ConnectionReset,
                 "the machine has ended",
@@ -461,24 +458,20 @@ impl Machine {
         }
     }
 
+    /// Types as many bytes into the serial console as its receive FIFO has room for; returns how many those are.
+    ///
+    /// # Errors
+    /// `ConnectionReset` once the machine has ended.
+    pub fn console_offer(&self, data: &[u8]) -> io::Result<usize> {
+        self.with_serial(|serial| serial.offer(data))
+    }
+
     /// Types into the serial console.
     ///
     /// # Errors
     /// `WouldBlock` when a megabyte waits unread, `ConnectionReset` once the machine has ended.
     pub fn console_write(&self, data: &[u8]) -> io::Result<()> {
-        let slot = self.parts();
-        let Some(parts) = slot.as_ref() else {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "the machine has ended",
-            ));
-        };
-        let taken = parts
-            .platform
-            .serial
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .type_bytes(data);
+        let taken = self.with_serial(|serial| serial.type_bytes(data))?;
         if taken < data.len() {
             let message = format!(
                 "the guest does not read its console: {taken} of {} bytes typed",
