@@ -31,6 +31,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use provium_devices::bus::BusError;
+use provium_devices::legacy::serial::SerialPort;
 use provium_devices::virtio::vsock::{Vsock, VsockListener, VsockStream};
 use provium_devices::{GuestRam, StateError};
 
@@ -53,7 +54,7 @@ use crate::kvm::{KvmError, host, regs};
 use crate::layout;
 use crate::snapshot::state::Shape;
 use crate::snapshot::{Snapshot, SnapshotError};
-use console::Console;
+use console::{Console, ConsoleWriter};
 use lifecycle::{Lifecycle, VcpuThread};
 use platform::Platform;
 use vcpu_thread::Surroundings;
