@@ -9,7 +9,7 @@ const EXPEDITED: &str = "/sys/kernel/rcu_expedited";
 
 /// The place's name for the table.
 pub(crate) fn place() -> &'static str {
-    if provium::emulated::is_inside() {
+    if provium_emulated::is_inside() {
         "an emulated host"
     } else {
         "this machine's KVM"
@@ -43,7 +43,7 @@ pub(crate) fn snapshot_folder() -> String {
     let folder = std::env::temp_dir();
     let kind = rustix::fs::statfs(&folder).map(|stat| stat.f_type as u64);
     let kind = match kind {
-        _ if provium::emulated::is_inside() => "memory, as all that an emulated host writes",
+        _ if provium_emulated::is_inside() => "memory, as all that an emulated host writes",
         Ok(0x0102_1994) => "memory (tmpfs)",
         Ok(0xef53) => "ext4",
         Ok(0x5846_5342) => "XFS",
@@ -60,7 +60,7 @@ pub(crate) struct StockGracePeriods {
 impl StockGracePeriods {
     /// Does nothing elsewhere: other machines' kernels are as their owners want them.
     pub(crate) fn set() -> StockGracePeriods {
-        let before = provium::emulated::is_inside()
+        let before = provium_emulated::is_inside()
             .then(|| std::fs::read_to_string(EXPEDITED).ok())
             .flatten()
             .filter(|value| value.trim() != "0" && std::fs::write(Path::new(EXPEDITED), "0").is_ok());

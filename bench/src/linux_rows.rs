@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use provium::agent_archive::agent_archive;
-use provium::cancel::Cancel;
-use provium::guest::{
+use provium_base::cancel::Cancel;
+use provium_guest::agent_archive;
+use provium_guest::{
     Arrival, ExecSpec, Guest, GuestClient, boot, reset, resume, resume_in, save, with_agent,
 };
 use provium_protocol::Syscall;

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use provium::agent_archive::agent_archive;
-use provium::guest::{GuestClient, with_agent};
+use provium_guest::agent_archive;
+use provium_guest::{GuestClient, with_agent};
 use provium_protocol::HOST_PORT;
 use serde_json::{Value, json};
 

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use walkdir::{DirEntry, WalkDir};
+use provium_base::walk::is_searched;
+use walkdir::WalkDir;
 
 /// What the name of a test file ends with.
 pub const SUFFIX: &str = ".test.lua";
-/// Folders that are never searched, beside hidden ones.
-const SKIPPED: [&str; 2] = ["target", "node_modules"];
 
 /// A test file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,12 +105,6 @@ fn insert(files: &mut BTreeMap<PathBuf, TestFile>, path: PathBuf, cwd: &Path) ->
         .entry(path.canonicalize()?)
         .or_insert(TestFile { path, shown });
     Ok(())
-}
-
-/// A folder given by name is searched whatever it is called; below it, hidden and build folders are not.
-pub(crate) fn is_searched(entry: &DirEntry) -> bool {
-    let name = entry.file_name().to_string_lossy();
-    entry.depth() == 0 || !entry.file_type().is_dir() || !(name.starts_with('.') || SKIPPED.contains(&&*name))
 }
 
 #[cfg(test)]

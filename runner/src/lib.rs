@@ -4,18 +4,32 @@
 //! `cli` resolves what was asked, `discover` finds the files, `run` gives each to `lua` on a thread of its own,
 //! `report` shows what comes of it. Absent on purpose: KVM, which is all in `provium-vmm`.
 
-pub mod agent_archive;
-pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod doctor;
-pub mod emulated;
-pub mod fixture;
-pub mod guest;
 pub mod lua;
 pub mod outcome;
 pub mod report;
-pub mod rootfs;
 pub mod run;
-pub mod units;
+pub mod stock;
+
+pub use provium_base::{cancel, units};
+pub use provium_cache as fixture;
+pub use provium_emulated as emulated;
+
+/// Archives for a guest's initramfs, and the agent's own.
+pub mod agent_archive {
+    pub use provium_base::initramfs::*;
+    pub use provium_guest::{AGENT_PATH, agent_archive};
+}
+
+/// Guests, and the fixtures they come from.
+pub mod guest {
+    pub use crate::stock::*;
+    pub use provium_guest::*;
+    #[cfg(test)]
+    pub(crate) mod tests {
+        pub(crate) use provium_guest::local_agent::LocalAgent;
+    }
+}

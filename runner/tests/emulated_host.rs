@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use provium::emulated::{EmulatedError, EmulatedRun, Event, Limits, Stdin, run};
+use provium_emulated::{EmulatedError, EmulatedRun, Event, Limits, Stdin, run};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROVIUM: &str = env!("CARGO_BIN_EXE_provium");

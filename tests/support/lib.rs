@@ -11,9 +11,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use provium::agent_archive::agent_archive;
-use provium::cancel::Cancel;
-use provium::guest::{BootError, ExecOutcome, ExecSpec, Guest, boot, with_agent};
+use provium_base::cancel::Cancel;
+use provium_guest::agent_archive;
+use provium_guest::{BootError, ExecOutcome, ExecSpec, Guest, boot, with_agent};
 use provium_vmm::{Discovery, Machine, MachineConfig};
 
 pub use snapshots::{essence, first_differences, rewrite, saved, saved_as, saved_machine, state_of};

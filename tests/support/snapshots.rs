@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use provium::guest::{Arrival, Guest, save};
+use provium_guest::{Arrival, Guest, save};
 use provium_vmm::snapshot::state::MachineState;
 use provium_vmm::snapshot::{STATE_FILE, Snapshot, SnapshotId};
 use provium_vmm::{Machine, SaveOptions};

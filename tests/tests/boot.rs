@@ -129,13 +129,13 @@ fn the_users_initrd_keeps_its_own_init() {
         early_initrd: Vec::new(),
         extra_initrd: {
             let script = b"#!/bin/sh\necho \"init is $$\" >/init-ran\nexec sleep 100000\n";
-            let file = provium::agent_archive::InitramfsFile {
+            let file = provium_base::initramfs::InitramfsFile {
                 path: "/init",
                 mode: 0o755,
                 content: script,
             };
-            let mut all = provium::agent_archive::archive(&[file]).unwrap();
-            all.extend_from_slice(provium::agent_archive::agent_archive());
+            let mut all = provium_base::initramfs::archive(&[file]).unwrap();
+            all.extend_from_slice(provium_guest::agent_archive());
             all
         },
         ..config()

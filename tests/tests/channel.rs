@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use provium::guest::{ExecSpec, GuestClient};
+use provium_guest::{ExecSpec, GuestClient};
 use provium_protocol::AGENT_PORT;
 use provium_tests::*;
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use provium::guest::{Arrival, ResumeError, reset, resume};
+use provium_guest::{Arrival, ResumeError, reset, resume};
 use provium_tests::*;
 use provium_vmm::snapshot::state::MachineState;
 use provium_vmm::snapshot::{MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError};

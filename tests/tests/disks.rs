@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use provium::cancel::Cancel;
-use provium::fixture::Store;
-use provium::guest::{BootError, Vm, with_agent};
+use provium_base::cancel::Cancel;
+use provium_cache::Store;
+use provium_guest::{BootError, Vm, with_agent};
 use provium_tests::*;
 use provium_vmm::disk::{Disk, DiskSpec};
 use provium_vmm::{Machine, MachineConfig};
@@ -49,7 +49,7 @@ fn root_image(folder: &Path) -> PathBuf {
     std::fs::set_permissions(root.join("etc/secret"), PermissionsExt::from_mode(0o600)).unwrap();
     let cache = folder.join("cache");
     let store = Store::look(&cache, 1 << 30);
-    provium::rootfs::image(&root, &cache, store.digests()).unwrap()
+    provium_cache::rootfs::image(&root, &cache, store.digests()).unwrap()
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn disks_come_and_go_without_acpi_too() {
         vm.set_disks(&[spec("one", None)]).unwrap();
         vm.boot(&cancel).unwrap();
         let line = |vm: &mut Vm, line: &str| {
-            let spec = provium::guest::ExecSpec::shell(line);
+            let spec = provium_guest::ExecSpec::shell(line);
             let outcome = vm.call(&cancel, |client| client.exec(&spec)).unwrap();
             String::from_utf8(outcome.stdout).unwrap()
         };
@@ -204,7 +204,7 @@ fn a_guest_that_writes_all_the_time_can_be_saved_and_goes_on() {
         };
         assert_eq!(disk.id(), "busy");
         drop(machine);
-        let mut copy = provium::guest::resume(&snapshot, provium::guest::Arrival::default()).unwrap();
+        let mut copy = provium_guest::resume(&snapshot, provium_guest::Arrival::default()).unwrap();
         let before: u64 = stdout(&mut copy, "cat /tmp/done").trim().parse().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let after: u64 = stdout(&mut copy, "cat /tmp/done").trim().parse().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provium::guest::BootError;
+use provium_guest::BootError;
 use provium_tests::*;
 use provium_vmm::{EndReason, MachineConfig};
 
@@ -44,7 +44,7 @@ fn a_panic_in_a_running_guest_carries_its_message_whatever_panic_says() {
         let (machine, mut client) = (guest.machine, guest.client);
         let crash = std::thread::spawn(move || {
             client
-                .exec(&provium::guest::ExecSpec::shell("echo c > /proc/sysrq-trigger"))
+                .exec(&provium_guest::ExecSpec::shell("echo c > /proc/sysrq-trigger"))
                 .is_err()
         });
         let end = machine.wait_end(Some(Duration::from_secs(30)));
@@ -109,7 +109,7 @@ fn a_kill_ends_the_machine_at_once_and_wakes_every_reader() {
     let guest = boot_guest(config());
     let machine = Arc::clone(&guest.machine);
     let mut client = guest.client;
-    let sleeper = std::thread::spawn(move || client.exec(&provium::guest::ExecSpec::shell("sleep 1000")));
+    let sleeper = std::thread::spawn(move || client.exec(&provium_guest::ExecSpec::shell("sleep 1000")));
     std::thread::sleep(Duration::from_millis(300));
     let started = Instant::now();
     machine.kill();
@@ -186,9 +186,8 @@ fn a_paused_guest_stands_still_and_goes_on() {
         assert_eq!(guest.machine.console_log(), before);
         guest.machine.resume().unwrap();
     }
-    let count = |guest: &mut provium::guest::Guest| {
-        stdout(guest, "wc -l < /tmp/ticks").trim().parse::<u64>().unwrap()
-    };
+    let count =
+        |guest: &mut provium_guest::Guest| stdout(guest, "wc -l < /tmp/ticks").trim().parse::<u64>().unwrap();
     let first = count(&mut guest);
     sh(&mut guest, "sleep 0.5");
     assert!(count(&mut guest) > first, "the guest's timers go on");

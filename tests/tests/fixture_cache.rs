@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use provium::cancel::Cancel;
 use provium::config::{Config, Environment};
-use provium::fixture::{Building, Chain, Event};
-use provium::guest::{Arrival, Fixture, FixtureMeta, FixtureVm, Fixtures, Ready, resume, save};
+use provium::stock::{Fixture, FixtureMeta, FixtureVm, Fixtures};
+use provium_base::cancel::Cancel;
+use provium_cache::{Building, Chain, Event};
+use provium_guest::{Arrival, Ready, resume, save};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
 

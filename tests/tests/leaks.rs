@@ -2,7 +2,7 @@
 //!
 //! `PROVIUM_SOAK_BOOTS` sets how many; `cargo xtask soak` runs 200.
 
-use provium::guest::BootError;
+use provium_guest::BootError;
 use provium_tests::*;
 
 #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provium::guest::{Arrival, ExecSpec, Guest, GuestError, reset, resume};
+use provium_guest::{Arrival, ExecSpec, Guest, GuestError, reset, resume};
 use provium_tests::*;
 use provium_vmm::{Machine, MachineConfig};
 

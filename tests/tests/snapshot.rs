@@ -3,8 +3,8 @@
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use provium::guest::{Arrival, Guest, GuestClient, ResumeError, reset, resume, save};
 use provium_devices::virtio::DeviceState;
+use provium_guest::{Arrival, Guest, GuestClient, ResumeError, reset, resume, save};
 use provium_protocol::{AGENT_PORT, Syscall};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;

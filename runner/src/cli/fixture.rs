@@ -19,12 +19,10 @@ use crate::config::Config;
 use crate::discover::shown;
 use crate::doctor::{self, Accel, Way};
 use crate::emulated;
-use crate::fixture::{
-    BuildFixture, Event, FixtureSource, Order, Other, ProjectWorld, State, Status, Store, Why,
-};
-use crate::guest::project_world;
+use crate::fixture::{Event, FixtureSource, Other, ProjectWorld, State, Status, Store, Why};
 use crate::run::build::{self, BuildError};
 use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
+use crate::stock::{BuildFixture, Order, project_world};
 use crate::units::DisplayDuration;
 
 /// Exit code when a fixture could not be built.

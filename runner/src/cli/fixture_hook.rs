@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::fixture::{Chain, Entry, ObtainError, Order, Request, World};
+use crate::fixture::{Chain, Entry, ObtainError, Request, World};
 use crate::guest::{Fixtures, Ready, verify_entry};
 use crate::lua;
+use crate::stock::Order;
 
 /// Takes the fixture from the cache, or runs its source.
 pub(super) fn build_fixture(order: Order<'_>) -> anyhow::Result<Entry> {

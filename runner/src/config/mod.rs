@@ -12,10 +12,11 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use provium_base::nearest::nearest;
+
 pub use error::ConfigError;
 pub use load::Environment;
 pub use profile::{Build, Profile, WallClock};
-pub use table::nearest;
 
 /// The name that is looked for, in the working directory and its parents.
 pub const FILE_NAME: &str = "provium.toml";

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::table::{Located, Section, nearest};
+use provium_base::nearest::nearest;
+
+use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
 
 /// Every key of a profile.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use provium_base::nearest::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -221,17 +222,4 @@ impl<'a, 'i> Section<'a, 'i> {
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
-}
-
-/// The candidate that a mistyped word most likely means, if any is near enough: at most half of its letters
-/// differ, or it begins alike.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let letters = word.chars().count();
-    let near = candidates.filter_map(|candidate| {
-        let distance = strsim::osa_distance(word, candidate);
-        let near = distance * 2 <= letters || strsim::jaro_winkler(word, candidate) > 0.8;
-        near.then_some((distance, candidate))
-    });
-    near.min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }

@@ -388,21 +388,3 @@ fn limits_name_the_value() {
     assert_eq!(check_cpus(-1), Err("cpus must be 1 to 8, got -1".into()));
     assert_eq!(check_cpus(257), Err("cpus must be 1 to 8, got 257".into()));
 }
-
-#[test]
-fn the_nearest_word_is_one_that_was_meant() {
-    let keys = ["kernel", "initrd", "memory", "min", "cpus"];
-    let cases = [
-        ("kernal", Some("kernel")),
-        ("mni", Some("min")),
-        ("mem", Some("memory")),
-        ("Kernel", Some("kernel")),
-        ("initramfs", Some("initrd")),
-        ("q", None),
-        ("zzz", None),
-        ("", None),
-    ];
-    for (word, expected) in cases {
-        assert_eq!(nearest(word, keys.into_iter()), expected, "{word}");
-    }
-}

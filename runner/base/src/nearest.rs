@@ -1,0 +1,40 @@
+//! "Did you mean": the known word that a mistyped one most likely stands for.
+//!
+//! Input: a word and the candidates. Output: the nearest candidate, if one is near enough.
+//! Not here: how the hint is worded.
+
+/// The candidate that a mistyped word most likely means, if any is near enough: at most half of its letters
+/// differ, or it begins alike.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = word.chars().count();
+    let near = candidates.filter_map(|candidate| {
+        let distance = strsim::osa_distance(word, candidate);
+        let near = distance * 2 <= letters || strsim::jaro_winkler(word, candidate) > 0.8;
+        near.then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_word_is_one_that_was_meant() {
+        let keys = ["kernel", "initrd", "memory", "min", "cpus"];
+        let cases = [
+            ("kernal", Some("kernel")),
+            ("mni", Some("min")),
+            ("mem", Some("memory")),
+            ("Kernel", Some("kernel")),
+            ("initramfs", Some("initrd")),
+            ("q", None),
+            ("zzz", None),
+            ("", None),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(nearest(word, keys.into_iter()), expected, "{word}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Where fixtures are written down, and which one a name means.
+//!
+//! Enters: the configuration, or a name as a test wrote it. Leaves: [`FixtureSource`]s. `NAME` is
+//! `fixtures/NAME.lua` in the project's folder or a root, else `NAME.fixture.lua` under a root; where two files
+//! have one name, the first in that order counts. Absent on purpose: reading them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::digest::Digest;
+use super::error::FixtureError;
+use provium_base::nearest::nearest;
+use provium_base::walk::is_searched;
+
+/// What the name of a fixture's source ends with.
+pub const SUFFIX: &str = ".fixture.lua";
+/// The folder in which every Lua file is one.
+const FOLDER: &str = "fixtures";
+
+/// A fixture's name and the file that makes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FixtureSource {
+    /// Its name: the path below its root, without what every fixture's name ends with.
+    pub name: String,
+    /// Its source, absolute.
+    pub path: PathBuf,
+}
+
+impl FixtureSource {
+    /// What tells it from all fixtures of all projects.
+    pub(super) fn id(&self) -> String {
+        let path = self.path.as_os_str().as_encoded_bytes();
+        Digest::of_parts([self.name.as_bytes(), path]).to_string()[..32].to_owned()
+    }
+}
+
+/// The fixtures of a project, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The project's folder, then its roots.
+    folders: Vec<PathBuf>,
+    by_name: BTreeMap<String, FixtureSource>,
+}
+
+impl Sources {
+    /// Looks through the project's folder and roots.
+    ///
+    /// # Errors
+    /// When a folder cannot be searched.
+    pub fn find(project: &Path, roots: &[PathBuf]) -> Result<Sources, FixtureError> {
+        let mut sources = Sources {
+            folders: [project]
+                .into_iter()
+                .chain(roots.iter().map(PathBuf::as_path))
+                .map(Path::to_owned)
+                .collect(),
+            by_name: BTreeMap::new(),
+        };
+        for root in sources.folders.clone() {
+            sources.search(&root.join(FOLDER), ".lua")?;
+        }
+        for root in roots {
+            sources.search(root, SUFFIX)?;
+        }
+        Ok(sources)
+    }
+
+    /// All of them, sorted by name.
+    pub fn all(&self) -> impl Iterator<Item = &FixtureSource> {
+        self.by_name.values()
+    }
+
+    /// The one that has exactly this name.
+    pub fn named(&self, name: &str) -> Option<&FixtureSource> {
+        self.by_name.get(name)
+    }
+
+    /// The one that a test or a user means: by its name, with or without ending, by the last part of its name
+    /// where no other ends alike, or by its file's path, absolute or relative to the project or to `cwd`.
+    ///
+    /// # Errors
+    /// When there is none, with the nearest, or more than one, with all of them.
+    pub fn lookup(&self, given: &str, cwd: Option<&Path>) -> Result<&FixtureSource, FixtureError> {
+        let name = given.strip_prefix("./").unwrap_or(given);
+        let name = name
+            .strip_suffix(SUFFIX)
+            .or(name.strip_suffix(".lua"))
+            .unwrap_or(name);
+        if let Some(source) = self.named(name) {
+            return Ok(source);
+        }
+        for folder in self.folders.iter().map(PathBuf::as_path).chain(cwd) {
+            for ending in ["", ".lua", SUFFIX] {
+                let Ok(path) = std::path::absolute(folder.join(format!("{given}{ending}"))) else {
+                    continue;
+                };
+                if let Some(source) = self.at(&path) {
+                    return Ok(source);
+                }
+            }
+        }
+        let last = |source: &&FixtureSource| source.name.rsplit('/').next() == Some(name);
+        let candidates: Vec<_> = self.all().filter(last).collect();
+        match candidates.as_slice() {
+            [source] => Ok(source),
+            [] => Err(FixtureError::Name(self.unknown(given, name))),
+            several => {
+                let names: Vec<_> = several
+                    .iter()
+                    .map(|source| format!("`{}`", source.name))
+                    .collect();
+                Err(FixtureError::Name(format!(
+                    "fixture `{given}` could be {}; write the whole name",
+                    names.join(" or ")
+                )))
+            }
+        }
+    }
+
+    /// The one whose source is this very file.
+    pub fn at(&self, path: &Path) -> Option<&FixtureSource> {
+        self.all().find(|source| source.path == path)
+    }
+
+    fn unknown(&self, given: &str, name: &str) -> String {
+        let names = || self.by_name.keys().map(String::as_str);
+        let lasts = names().map(|name| name.rsplit('/').next().unwrap_or(name));
+        if let Some(near) = nearest(name, names()).or_else(|| nearest(name, lasts)) {
+            return format!("there is no fixture `{given}`; did you mean `{near}`?");
+        }
+        if self.by_name.is_empty() {
+            return format!(
+                "there is no fixture `{given}`: no NAME{SUFFIX} under a root and no {FOLDER}/NAME.lua in {}",
+                self.folders
+                    .first()
+                    .map_or(".".into(), |project| project.to_string_lossy())
+            );
+        }
+        let names: Vec<_> = names().collect();
+        format!("there is no fixture `{given}`; there are {}", names.join(", "))
+    }
+
+    fn search(&mut self, folder: &Path, suffix: &str) -> Result<(), FixtureError> {
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        for entry in WalkDir::new(folder).into_iter().filter_entry(is_searched) {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(folder).to_owned();
+                FixtureError::io("searching", &path)(error.into())
+            })?;
+            let Some(name) = entry
+                .path()
+                .strip_prefix(folder)
+                .ok()
+                .and_then(Path::to_str)
+                .and_then(|name| name.strip_suffix(suffix))
+                .filter(|name| !name.is_empty() && !name.ends_with('/'))
+            else {
+                continue;
+            };
+            if !entry.path().is_file() || name.ends_with(".test") {
+                continue;
+            }
+            // `fixtures/NAME.fixture.lua` is NAME too.
+            let name = name.strip_suffix(".fixture").unwrap_or(name);
+            let path =
+                std::path::absolute(entry.path()).map_err(FixtureError::io("reading", entry.path()))?;
+            let found = FixtureSource {
+                name: name.to_owned(),
+                path,
+            };
+            if self.at(&found.path).is_none() {
+                self.by_name.entry(name.to_owned()).or_insert(found);
+            }
+        }
+        Ok(())
+    }
+}

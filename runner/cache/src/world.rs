@@ -1,0 +1,169 @@
+//! What inputs are at this moment.
+//!
+//! Enters: the project's configuration, the agent, the machine. Leaves: a digest for each [`Input`] but other
+//! fixtures, whose keys the store computes. Absent on purpose: anything that no input names; a profile that no
+//! fixture boots is never read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::digest::{Digest, Hasher};
+use super::digest_cache::DigestCache;
+use super::error::FixtureError;
+use super::input::Input;
+use super::source::{FixtureSource, Sources};
+use crate::rootfs;
+
+/// Says what inputs are.
+pub trait World: Send + Sync {
+    /// The input's digest now; [`Digest::MISSING`] for what is not there. Not asked for fixtures.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read, and when a fixture's own source is not there.
+    fn digest(&self, input: &Input) -> Result<Digest, FixtureError>;
+
+    /// The source of the fixture that has exactly this name, if there is one.
+    fn fixture(&self, name: &str) -> Option<FixtureSource>;
+}
+
+/// What the machine adds to every key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The processor, as far as a snapshot depends on it.
+    pub cpu_model: String,
+    /// The version of the snapshots' format.
+    pub snapshot_format: String,
+}
+
+/// What of a project can be an input of its fixtures.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectFiles {
+    /// The project's folder, absolute.
+    pub project: PathBuf,
+    /// The folders that are searched for fixtures, absolute.
+    pub roots: Vec<PathBuf>,
+    /// The cache's folder, absolute; images made of rootfs folders are in it.
+    pub cache_dir: PathBuf,
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, ProfileInputs>,
+}
+
+/// What of a profile a guest can see.
+#[derive(Debug, Clone, Default)]
+pub struct ProfileInputs {
+    /// The kernel, absolute.
+    pub kernel: PathBuf,
+    /// The initrd, absolute.
+    pub initrd: Option<PathBuf>,
+    /// The image or folder of the root disk, absolute.
+    pub rootfs: Option<PathBuf>,
+    /// Whether the agent is added at boot.
+    pub agent: bool,
+    /// All else that a guest can see, each setting as bytes, in an order that stays.
+    pub settings: Vec<Vec<u8>>,
+}
+
+/// A project as it lies on the disk.
+#[derive(Debug)]
+pub struct ProjectWorld {
+    files: ProjectFiles,
+    agent: Digest,
+    machine: Machine,
+    sources: Sources,
+    digests: Arc<DigestCache>,
+}
+
+impl ProjectWorld {
+    /// The world of a project. `agent` is the digest of the agent that boots get, `digests` the store's.
+    ///
+    /// # Errors
+    /// When the project's folders cannot be searched for fixtures.
+    pub fn new(
+        files: ProjectFiles,
+        agent: Digest,
+        machine: Machine,
+        digests: Arc<DigestCache>,
+    ) -> Result<ProjectWorld, FixtureError> {
+        Ok(ProjectWorld {
+            sources: Sources::find(&files.project, &files.roots)?,
+            files,
+            agent,
+            machine,
+            digests,
+        })
+    }
+
+    /// The project's fixtures.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    fn profile(&self, profile: &ProfileInputs) -> Result<Digest, FixtureError> {
+        let mut hasher = Hasher::default();
+        // Of a folder, the image that is made of it: a snapshot lies on that very file.
+        let rootfs = profile.rootfs.as_ref().map(|path| match path.is_dir() {
+            true => rootfs::image(path, &self.files.cache_dir, &self.digests)
+                .map_err(|message| FixtureError::io("reading", path)(std::io::Error::other(message))),
+            false => Ok(path.clone()),
+        });
+        let rootfs = rootfs.transpose()?;
+        for (key, path) in [
+            ("kernel", Some(&profile.kernel)),
+            ("initrd", profile.initrd.as_ref()),
+            ("rootfs", rootfs.as_ref()),
+        ] {
+            hasher.part(key.as_bytes());
+            let Some(path) = path else {
+                hasher.part(b"none");
+                continue;
+            };
+            let digest = self
+                .digests
+                .digest(path)
+                .map_err(FixtureError::io("reading", path))?;
+            hasher.part(digest.as_bytes());
+        }
+        let agent = profile.agent.then_some(self.agent);
+        hasher.part(agent.unwrap_or(Digest::MISSING).as_bytes());
+        for setting in &profile.settings {
+            hasher.part(setting);
+        }
+        Ok(hasher.finish())
+    }
+}
+
+impl World for ProjectWorld {
+    fn digest(&self, input: &Input) -> Result<Digest, FixtureError> {
+        let read = |path| {
+            self.digests
+                .digest(path)
+                .map_err(FixtureError::io("reading", path))
+        };
+        match input {
+            Input::Source { name, path } => {
+                let error = |because| FixtureError::Source {
+                    name: name.clone(),
+                    path: path.clone(),
+                    because,
+                };
+                match self.digests.digest(path).map_err(error)? {
+                    Digest::MISSING => Err(error(std::io::ErrorKind::NotFound.into())),
+                    digest => Ok(digest),
+                }
+            }
+            Input::Helper { path, .. } | Input::HostFile { path } => read(path),
+            Input::Profile { name } => match self.files.profiles.get(name) {
+                Some(profile) => self.profile(profile),
+                None => Ok(Digest::MISSING),
+            },
+            Input::CpuModel => Ok(Digest::of(self.machine.cpu_model.as_bytes())),
+            Input::SnapshotFormat => Ok(Digest::of(self.machine.snapshot_format.as_bytes())),
+            Input::Fixture { .. } => Ok(Digest::MISSING),
+        }
+    }
+
+    fn fixture(&self, name: &str) -> Option<FixtureSource> {
+        self.sources.named(name).cloned()
+    }
+}

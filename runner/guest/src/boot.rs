@@ -1,0 +1,164 @@
+//! From a machine's configuration to a guest whose agent has answered, or the reason why not.
+//!
+//! Enters: a [`MachineConfig`], the time it may take and a [`Cancel`]. Leaves: a [`Guest`], or a [`BootError`]
+//! that tells apart a machine that cannot be made, a guest that ended, one that hangs and one whose agent is of
+//! another version, each with the last console lines. Absent on purpose: profiles and options; whoever calls
+//! has resolved them.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use provium_protocol::HOST_PORT;
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VsockStream};
+
+use super::client::GuestClient;
+use super::error::GuestError;
+use provium_base::cancel::{Cancel, CancelReason};
+
+/// Most bytes of the console that an error or a report carries.
+pub const CONSOLE_TAIL: usize = 4096;
+/// How long after a broken connection the machine's own reason is waited for.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// A machine whose agent has answered.
+#[derive(Debug)]
+pub struct Guest {
+    /// The machine, shared with whatever may have to kill it from another thread.
+    pub machine: Arc<Machine>,
+    /// The session the agent opened when it was ready.
+    pub client: GuestClient,
+}
+
+/// Why a boot did not end with an agent's answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The machine could not be made or started.
+    #[error("{0}")]
+    Machine(#[from] MachineError),
+    /// The port for the agent could not be opened.
+    #[error("cannot listen for the agent: {0}")]
+    Listen(#[source] std::io::Error),
+    /// The guest ended first.
+    #[error("the guest ended before its agent answered: {reason}{}", console_block(.console))]
+    Ended {
+        /// How it ended.
+        reason: EndReason,
+        /// Its last console lines.
+        console: String,
+    },
+    /// The time is over and the guest still runs.
+    #[error(
+        "the guest's agent did not answer within {:.0} s (boot_timeout); the guest still ran{}",
+        limit.as_secs_f64(), console_block(.console)
+    )]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
+        /// Its last console lines.
+        console: String,
+    },
+    /// What answered cannot be worked with.
+    #[error("{error}{}", console_block(.console))]
+    Agent {
+        /// Why.
+        error: GuestError,
+        /// The last console lines.
+        console: String,
+    },
+    /// The run was ended from outside.
+    #[error("the boot was given up: {0}")]
+    Cancelled(CancelReason),
+}
+
+impl BootError {
+    /// The message without the console.
+    pub fn headline(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The last console lines, where there was a console.
+    pub fn console(&self) -> &str {
+        match self {
+            BootError::Ended { console, .. }
+            | BootError::TimedOut { console, .. }
+            | BootError::Agent { console, .. } => console,
+            BootError::Machine(_) | BootError::Listen(_) | BootError::Cancelled(_) => "",
+        }
+    }
+}
+
+/// The console's last lines as they stand under a message; the whole tail is in [`BootError::console`].
+fn console_block(console: &str) -> String {
+    const LINES: usize = 12;
+    if console.trim().is_empty() {
+        return "\nthe console is empty (does the command line have `console=ttyS0`?)".to_owned();
+    }
+    let lines: Vec<&str> = console.trim_end().lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    format!("\nlast console lines:\n{}", last.join("\n"))
+}
+
+/// Creates and starts the machine and waits until its agent has answered.
+///
+/// On an error the machine is gone when this returns.
+pub fn boot(config: MachineConfig, limit: Duration, cancel: &Arc<Cancel>) -> Result<Guest, BootError> {
+    let machine = Arc::new(Machine::create(config)?);
+    let result = first_session(&machine, limit, cancel);
+    if result.is_err() {
+        machine.kill();
+    }
+    result.map(|client| Guest { machine, client })
+}
+
+fn first_session(
+    machine: &Arc<Machine>,
+    limit: Duration,
+    cancel: &Arc<Cancel>,
+) -> Result<GuestClient, BootError> {
+    let deadline = Instant::now() + limit;
+    let _end_on_cancel = kill_on_cancel(machine, cancel);
+    let listener = machine.listen(HOST_PORT).map_err(BootError::Listen)?;
+    machine.start()?;
+    let accepted: Result<VsockStream, GuestError> = listener.accept(Some(limit)).map_err(|error| {
+        if error.kind() == ErrorKind::TimedOut {
+            GuestError::Silent(limit)
+        } else {
+            GuestError::Lost(error)
+        }
+    });
+    let left = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_secs(1));
+    accepted
+        .and_then(|stream| GuestClient::handshake(Box::new(stream), left))
+        // The hello comes as early as can be. The first answer comes when the guest is set up.
+        .and_then(|mut client| client.ping_within(left).map(|()| client))
+        .map_err(|error| {
+            if let Some(reason) = cancel.is_cancelled() {
+                return BootError::Cancelled(reason);
+            }
+            // A guest that ends takes its connections with it; its reason may be a moment behind them.
+            let grace = if matches!(error, GuestError::Silent(_)) {
+                Duration::ZERO
+            } else {
+                END_GRACE
+            };
+            let ended = machine.wait_end(Some(grace));
+            let console = machine.console_tail(CONSOLE_TAIL);
+            match (ended, error) {
+                (Some(reason), _) => BootError::Ended { reason, console },
+                (None, GuestError::Silent(_)) => BootError::TimedOut { limit, console },
+                (None, error) => BootError::Agent { error, console },
+            }
+        })
+}
+
+/// Kills the machine when `cancel` fires, for as long as the guard lives.
+pub(super) fn kill_on_cancel(
+    machine: &Arc<Machine>,
+    cancel: &Arc<Cancel>,
+) -> provium_base::cancel::CancelGuard {
+    let machine = Arc::clone(machine);
+    cancel.on_cancel(Box::new(move || machine.kill()))
+}

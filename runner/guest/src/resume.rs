@@ -1,0 +1,271 @@
+//! From a guest to a snapshot and back, with the agent's session alive on the way.
+//!
+//! Enters: a [`Guest`], or a [`Snapshot`] and perhaps a shell to put it into. Leaves: the other. No handshake is made
+//! with a resumed guest: its session's connection is part of the snapshot. What the guest cannot know (the time, fresh
+//! entropy) is sent before it runs and answered before the first request's answer. Absent on purpose: where snapshots
+//! are kept, and when one is still good.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use provium_protocol::Resumed;
+use provium_vmm::disk::ImageDigest;
+use provium_vmm::snapshot::Snapshot;
+use provium_vmm::{Machine, MachineError, SaveOptions};
+use serde::{Deserialize, Serialize};
+
+use super::boot::Guest;
+use super::client::GuestClient;
+use super::error::GuestError;
+
+/// What a resumed guest finds different from what it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// Random numbers of its own; without, every guest of the snapshot draws the same.
+    pub reseed: bool,
+    /// The wall clock of the host; without, it goes on at the time of the snapshot.
+    pub correct_clock: bool,
+}
+
+impl Default for Arrival {
+    fn default() -> Arrival {
+        Arrival {
+            reseed: true,
+            correct_clock: true,
+        }
+    }
+}
+
+/// Why a guest cannot be saved or resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The monitor cannot.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The snapshot is none of a guest with an agent.
+    #[error("the snapshot in {folder} has no session with an agent: {why}")]
+    NoSession {
+        /// Where it is.
+        folder: String,
+        /// What was found.
+        why: String,
+    },
+    /// Other connections than the session are open.
+    #[error("{0} connection(s) to the guest are open besides the agent's session; close them first")]
+    OpenConnections(usize),
+    /// The session is over.
+    #[error("the session with the agent is over")]
+    SessionOver,
+    /// The guest could not be told what is new.
+    #[error("{0}")]
+    Guest(#[from] GuestError),
+    /// The host has no entropy to give.
+    #[error("no random bytes: {0}")]
+    Entropy(std::io::Error),
+}
+
+/// The version of what a snapshot remembers of its guest besides the machine; goes up with every change of it.
+pub const NOTE_VERSION: u32 = 1;
+
+/// What a snapshot remembers of its guest besides the machine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    /// The session's ports: host's, guest's.
+    ports: (u32, u32),
+    /// The session's process in the guest.
+    pid: u32,
+    /// Answers to requests made in advance that nobody has read yet.
+    owed: usize,
+    /// What the guest is told when it is resumed.
+    arrival: Arrival,
+}
+
+/// How long a guest that does not run yet may take to have room for what it is told. It has room at once, or it was
+/// saved when it had none; then it never will.
+const ROOM_LIMIT: Duration = Duration::from_secs(2);
+
+/// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
+///
+/// With `on_parent`, only what differs from the snapshot the guest came from is written. `arrival` is remembered, for
+/// [`arrival_of`].
+///
+/// # Errors
+/// [`ResumeError::OpenConnections`], and what the monitor says; the guest goes on.
+pub fn save(
+    guest: &Guest,
+    folder: &Path,
+    on_parent: bool,
+    arrival: Arrival,
+) -> Result<Arc<Snapshot>, ResumeError> {
+    save_with(guest, folder, on_parent, arrival, BTreeMap::new())
+}
+
+/// The same, with digests of images below its disks.
+///
+/// # Errors
+/// Those of [`save`].
+pub(super) fn save_with(
+    guest: &Guest,
+    folder: &Path,
+    on_parent: bool,
+    arrival: Arrival,
+    image_digests: BTreeMap<PathBuf, ImageDigest>,
+) -> Result<Arc<Snapshot>, ResumeError> {
+    let ports = guest.client.ports().ok_or(ResumeError::SessionOver)?;
+    let others = guest.machine.held_connections().saturating_sub(1);
+    if others > 0 {
+        return Err(ResumeError::OpenConnections(others));
+    }
+    let note = Note {
+        ports,
+        pid: guest.client.pid(),
+        owed: guest.client.owed(),
+        arrival,
+    };
+    let options = SaveOptions {
+        on_parent,
+        note: rmp_serde::to_vec(&note).expect("plain data is written to memory"),
+        image_digests,
+    };
+    let was_paused = guest.machine.is_paused();
+    if !was_paused {
+        guest.machine.pause()?;
+    }
+    let saved = guest.machine.save(folder, options);
+    if !was_paused {
+        guest.machine.resume()?;
+    }
+    Ok(saved?)
+}
+
+/// What guests of this snapshot are to be told, as it was saved.
+pub fn arrival_of(snapshot: &Snapshot) -> Arrival {
+    let note: Result<Note, _> = rmp_serde::from_slice(snapshot.note());
+    note.map(|note| note.arrival).unwrap_or_default()
+}
+
+/// A running guest out of a snapshot.
+///
+/// # Errors
+/// [`ResumeError`]; no machine is left.
+pub fn resume(snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
+    let shell = Machine::shell(snapshot.memory(), snapshot.cpus())?;
+    resume_in(shell, snapshot, arrival)
+}
+
+/// A running guest out of a snapshot, in a shell that was made before.
+///
+/// # Errors
+/// [`ResumeError`]; the shell is gone.
+pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
+    shell.load(snapshot)?;
+    let client = session(&shell, snapshot, arrival)?;
+    shell.resume()?;
+    Ok(Guest {
+        machine: Arc::new(shell),
+        client,
+    })
+}
+
+/// Puts a guest back to a snapshot and lets it run; returns the number of pages that were put back, `None` for all.
+///
+/// # Errors
+/// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it goes on as
+/// if nothing had been asked.
+pub fn reset(
+    guest: &mut Guest,
+    snapshot: &Arc<Snapshot>,
+    arrival: Arrival,
+) -> Result<Option<u64>, ResumeError> {
+    let machine = &guest.machine;
+    let was_paused = machine.is_paused();
+    if !was_paused {
+        machine.pause()?;
+    }
+    let pages = match machine.load(snapshot) {
+        Ok(pages) => pages,
+        Err(error) => {
+            if !was_paused && machine.ended().is_none() {
+                machine.resume()?;
+            }
+            return Err(error.into());
+        }
+    };
+    match session(machine, snapshot, arrival).and_then(|client| Ok(machine.resume().map(|()| client)?)) {
+        Ok(client) => {
+            guest.client = client;
+            Ok(pages)
+        }
+        Err(error) => {
+            machine.kill();
+            Err(error)
+        }
+    }
+}
+
+/// Takes up the agent's session of a machine that was just given the snapshot.
+fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<GuestClient, ResumeError> {
+    let no_session = |why: String| ResumeError::NoSession {
+        folder: snapshot.folder().display().to_string(),
+        why,
+    };
+    let note: Note = rmp_serde::from_slice(snapshot.note()).map_err(|error| no_session(error.to_string()))?;
+    let stream = machine.adopt(note.ports).ok_or_else(|| {
+        no_session(format!(
+            "none between ports {} and {}",
+            note.ports.0, note.ports.1
+        ))
+    })?;
+    machine.close_unclaimed();
+    let advance = stream.try_clone().map_err(GuestError::Lost)?;
+    advance.set_write_timeout(Some(ROOM_LIMIT));
+    let mut client = GuestClient::resumed(Box::new(stream), note.pid, note.owed);
+    if let Some(news) = news(arrival)? {
+        client.tell(news, &mut &advance, ROOM_LIMIT)?;
+    }
+    Ok(client)
+}
+
+fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
+    let entropy = if arrival.reseed {
+        let mut bytes = vec![0; 32];
+        rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|errno| ResumeError::Entropy(errno.into()))?;
+        Some(bytes.into())
+    } else {
+        None
+    };
+    let wall_clock_ns = arrival.correct_clock.then(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+    });
+    let anything = entropy.is_some() || wall_clock_ns.is_some();
+    Ok(anything.then_some(Resumed {
+        entropy,
+        wall_clock_ns,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_note_has_a_new_version() {
+        let note = Note {
+            ports: (1, 2),
+            pid: 3,
+            owed: 4,
+            arrival: Arrival::default(),
+        };
+        let bytes = rmp_serde::to_vec(&note).unwrap();
+        let known = (1, vec![0x94, 0x92, 1, 2, 3, 4, 0x92, 0xc3, 0xc3]);
+        assert_eq!(
+            (NOTE_VERSION, bytes),
+            known,
+            "raise NOTE_VERSION with every change of the note"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Where a VM can be in its life, and why it did not do what was asked.
+
+use std::fmt;
+
+use provium_vmm::MachineError;
+use provium_vmm::disk::DiskError;
+
+use super::boot::BootError;
+use super::error::GuestError;
+use super::resume::ResumeError;
+use provium_base::cancel::CancelReason;
+
+/// Where a VM is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VmState {
+    /// Declared, never booted.
+    Created,
+    /// The agent has answered and the vCPUs run.
+    Booted,
+    /// The vCPUs stand still.
+    Paused,
+    /// It ended as somebody wanted: by the test or by the guest itself.
+    Shutdown,
+    /// It ended as nobody wanted.
+    Dead,
+}
+
+impl fmt::Display for VmState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VmState::Created => "created",
+            VmState::Booted => "booted",
+            VmState::Paused => "paused",
+            VmState::Shutdown => "shutdown",
+            VmState::Dead => "dead",
+        })
+    }
+}
+
+/// Why a VM did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// The call does not fit the state.
+    #[error("VM `{name}` is {state}{}, this needs it {needs}", why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
+    WrongState {
+        /// The VM.
+        name: String,
+        /// Its state.
+        state: VmState,
+        /// Why it ended, if it did.
+        why: Option<String>,
+        /// The states the call works in.
+        needs: &'static str,
+    },
+    /// It did not boot.
+    #[error("VM `{name}` did not boot: {error}")]
+    Boot {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: BootError,
+    },
+    /// It ended, or its agent did, during the call.
+    #[error("VM `{name}` ended during the call: {why}")]
+    Ended {
+        /// The VM.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The run was ended from outside during the call.
+    #[error("VM `{name}` was torn down during the call: {reason}")]
+    Cancelled {
+        /// The VM.
+        name: String,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// The guest tried and failed.
+    #[error("{0}")]
+    Guest(GuestError),
+    /// It cannot be saved or resumed.
+    #[error("VM `{name}`: {error}")]
+    Resume {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: ResumeError,
+    },
+    /// There can be no such disk.
+    #[error("VM `{name}`: {error}")]
+    Disk {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: DiskError,
+    },
+    /// The guest and a disk do not come together, or not apart.
+    #[error("VM `{name}`: disk `{disk}`: {what}: {why}")]
+    HotPlug {
+        /// The VM.
+        name: String,
+        /// The disk.
+        disk: String,
+        /// What was wanted of the guest.
+        what: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// The monitor could not.
+    #[error("VM `{name}`: {error}")]
+    Machine {
+        /// The VM.
+        name: String,
+        /// Why.
+        error: MachineError,
+    },
+}
