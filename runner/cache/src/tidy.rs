@@ -12,6 +12,7 @@ use super::entry::Record;
 use super::error::FixtureError;
 use super::event::Event;
 use super::lock::{Lock, Mode};
+use super::rootfs;
 use super::staging;
 use super::store::{Store, allocated, read_record};
 use provium_base::cancel::Cancel;
@@ -112,33 +113,67 @@ fn orphan(residents: &Residents) -> Option<(String, String)> {
     })
 }
 
+/// What can be evicted: by when it was used last, an entry or an image of a rootfs folder.
+type ByAge = Vec<(SystemTime, Evictable)>;
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Evictable {
+    Entry { name: String },
+    Image { key: String, bytes: u64 },
+}
+
 fn make_room(
     store: &Store,
     mut residents: Residents,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(), FixtureError> {
-    let mut total: u64 = residents.values().map(|resident| resident.bytes).sum();
-    let mut by_age: Vec<_> = residents
-        .iter()
-        .map(|(name, resident)| (resident.last_used, name.clone()))
-        .collect();
+    let images = rootfs::cached_images(&store.dir);
+    let entries = residents.values().map(|resident| resident.bytes);
+    let mut total: u64 = entries.chain(images.iter().map(|image| image.bytes)).sum();
+    let entries = residents.iter().map(|(name, resident)| {
+        let name = name.clone();
+        (resident.last_used, Evictable::Entry { name })
+    });
+    let images = images.into_iter().map(|image| {
+        let (key, bytes) = (image.key, image.bytes);
+        (image.last_used, Evictable::Image { key, bytes })
+    });
+    let mut by_age: ByAge = entries.chain(images).collect();
     by_age.sort();
-    for (_, name) in by_age {
+    let why = |what: &str| {
+        let most = DisplaySize(store.max_size);
+        format!("{what}the least used, and the cache holds more than {most} (`cache_max_size`)")
+    };
+    for (_, evictable) in by_age {
         if total <= store.max_size {
             break;
         }
-        let (gone, _) = evict_family(store, &mut residents, &name)?;
-        for resident in gone {
-            total -= resident.bytes.min(total);
-            on_event(Event::Evicted {
-                entry: resident.record.key.to_string(),
-                fixture: Some(resident.record.name),
-                why: format!(
-                    "the least used, and the cache holds more than {} (`cache_max_size`)",
-                    DisplaySize(store.max_size)
-                ),
-                warning: false,
-            });
+        match evictable {
+            Evictable::Entry { name } => {
+                let (gone, _) = evict_family(store, &mut residents, &name)?;
+                for resident in gone {
+                    total -= resident.bytes.min(total);
+                    on_event(Event::Evicted {
+                        entry: resident.record.key.to_string(),
+                        fixture: Some(resident.record.name),
+                        why: why(""),
+                        warning: false,
+                    });
+                }
+            }
+            Evictable::Image { key, bytes } => {
+                let folder = store.dir.join("rootfs");
+                let gone = rootfs::evict(&store.dir, &key);
+                if gone.map_err(FixtureError::io("removing an image from", &folder))? {
+                    total -= bytes.min(total);
+                    on_event(Event::Evicted {
+                        entry: key,
+                        fixture: None,
+                        why: why("an image of a rootfs folder, "),
+                        warning: false,
+                    });
+                }
+            }
         }
     }
     Ok(())

@@ -5,15 +5,17 @@
 //! fixture boots is never read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::digest::{Digest, Hasher};
 use super::digest_cache::DigestCache;
 use super::error::FixtureError;
 use super::input::Input;
 use super::source::{FixtureSource, Sources};
-use crate::rootfs;
+use crate::rootfs::{self, RootfsImage};
 
 /// Says what inputs are.
 pub trait World: Send + Sync {
@@ -72,6 +74,8 @@ pub struct ProjectWorld {
     machine: Machine,
     sources: Sources,
     digests: Arc<DigestCache>,
+    /// The images that were asked for, so that none is evicted between its digest and its use.
+    images: Mutex<BTreeMap<PathBuf, RootfsImage>>,
 }
 
 impl ProjectWorld {
@@ -91,6 +95,7 @@ impl ProjectWorld {
             agent,
             machine,
             digests,
+            images: Mutex::default(),
         })
     }
 
@@ -99,11 +104,23 @@ impl ProjectWorld {
         &self.sources
     }
 
+    /// The disk image that a profile's `rootfs` stands for, in use for as long as this lives.
+    ///
+    /// # Errors
+    /// When there is none and none can be made; says why.
+    pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
+        let image = rootfs::image(path, &self.files.cache_dir, &self.digests)?;
+        let path = image.path().to_owned();
+        self.images.lock().entry(path.clone()).or_insert(image);
+        Ok(path)
+    }
+
     fn profile(&self, profile: &ProfileInputs) -> Result<Digest, FixtureError> {
         let mut hasher = Hasher::default();
         // Of a folder, the image that is made of it: a snapshot lies on that very file.
         let rootfs = profile.rootfs.as_ref().map(|path| match path.is_dir() {
-            true => rootfs::image(path, &self.files.cache_dir, &self.digests)
+            true => self
+                .rootfs_image(path)
                 .map_err(|message| FixtureError::io("reading", path)(std::io::Error::other(message))),
             false => Ok(path.clone()),
         });

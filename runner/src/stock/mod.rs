@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Profile, WallClock};
 use provium_base::cancel::Cancel;
-use provium_cache::rootfs;
 use provium_cache::{
     Building, Chain, Digest, Entry, Event, FixtureError, FixtureSource, Machine, ObtainError, ProfileInputs,
     ProjectFiles, ProjectWorld, Request, Store, World,
@@ -178,7 +177,7 @@ impl Fixtures {
     /// # Errors
     /// When there is none and none can be made.
     pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
-        rootfs::image(path, &self.config.cache_dir, self.cache()?.store.digests())
+        self.cache()?.project.rootfs_image(path)
     }
 
     /// The digest of an image's content.
