@@ -1,6 +1,7 @@
 //! Running other programs, with errors that say what was run and what it said.
 //!
-//! Absent on purpose: a shell. Arguments are passed as they are.
+//! Input: a command. Output: its exit status, its output, or an error. Not here: a shell. Arguments are
+//! passed as they are.
 
 use std::process::{Command, ExitStatus, Stdio};
 

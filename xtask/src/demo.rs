@@ -1,4 +1,7 @@
 //! `cargo xtask demo`: from a fresh Debian machine with Rust to tests that passed in a guest.
+//!
+//! Input: the machine. Output: packages, guest kernel and `provium` where they were missing, and the results
+//! of `examples/hello/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,10 +1,12 @@
 //! The Lua examples of README.md and docs/, made into a project that `provium` runs.
 //!
-//! Enters: the pages. Leaves: `target/docs-examples/`, with a test file for each block marked `lua`, named after its
-//! page and line, beside what `docs/examples/` has for them. A block that begins with a comment naming a file
-//! (`-- web.fixture.lua`) becomes that file. A block that is part of a test file, using `vm` or `t` without having
-//! made them, gets them as a reader would expect: a VM of the fixture `docs`, inside of a test. Absent on purpose: a way to
-//! leave an example out. One that cannot run is no example.
+//! Input: the pages. Output: `target/docs-examples/`, with a test file for each block marked `lua`, named
+//! after its page and line, beside what `docs/examples/` has for them. Not here: a way to leave an example
+//! out. One that cannot run is no example.
+//!
+//! A block that begins with a comment naming a file (`-- web.fixture.lua`) becomes that file. A block that is
+//! part of a test file, using `vm` or `t` without having made them, gets them as a reader would expect: a VM
+//! of the fixture `docs`, inside of a test.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,8 @@ struct Example {
 /// Writes the project anew and returns its folder.
 ///
 /// # Errors
-/// When a page cannot be read, there is no example in any, two have the same file, or a file cannot be written.
+/// When a page cannot be read, there is no example in any, two have the same file, or a file cannot be
+/// written.
 pub(crate) fn project() -> Result<PathBuf> {
     let root = workspace::root();
     let folder = root.join("target/docs-examples");
@@ -37,12 +40,7 @@ pub(crate) fn project() -> Result<PathBuf> {
     let mut count = 0;
     for page in pages(root)? {
         let text = std::fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
-        let name = page
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
-        for example in examples(&name, &text) {
+        for example in examples(&name(&page), &text) {
             let path = folder.join(&example.file);
             ensure!(
                 !path.exists(),
@@ -56,6 +54,12 @@ pub(crate) fn project() -> Result<PathBuf> {
     }
     ensure!(count > 0, "no Lua example in README.md and docs/");
     Ok(folder)
+}
+
+/// What a page's examples are named after.
+fn name(page: &Path) -> String {
+    let stem = page.file_stem().unwrap_or_default();
+    stem.to_string_lossy().to_lowercase()
 }
 
 fn pages(root: &Path) -> Result<Vec<PathBuf>> {

@@ -1,7 +1,7 @@
 //! The tests that need no guest: unit tests and doctests of every crate but `provium-tests`.
 //!
-//! Enters: nothing. Leaves: how many passed and failed, counted from libtest's own last lines; tests that
-//! pass are not printed, everything else is.
+//! Input: the workspace. Output: how many passed and failed, counted from libtest's own last lines; tests
+//! that pass are not printed, everything else is.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

@@ -1,7 +1,8 @@
-//! The Lua tests of the examples, of `tests/lua/` and of the documentation, run by `provium` as a user would run them.
+//! The Lua tests of the examples, of `tests/lua/` and of the documentation, run by `provium` as a user would
+//! run them.
 //!
-//! Enters: folders with a `provium.toml`. Leaves: counts. `provium` itself chooses the host's KVM or an
-//! emulated host. A skipped test is shown and counted as neither passed nor failed.
+//! Input: folders with a `provium.toml`. Output: counts; a skipped test is shown and counted as neither
+//! passed nor failed. Not here: the choice between the host's KVM and an emulated host, which is `provium`'s.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

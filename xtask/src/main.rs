@@ -1,7 +1,8 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 //!
-//! Each command is a module; what they share is how programs are run ([`command`]), where things are
-//! ([`workspace`]), what must be installed ([`packages`]) and how phases are shown ([`phases`]).
+//! Input: arguments. Output: what the command prints, and an exit code. Each command is a module; what they
+//! share is how programs are run ([`command`]), where things are ([`workspace`]), what must be installed
+//! ([`packages`]) and how phases are shown ([`phases`]).
 
 mod bench;
 mod command;
@@ -14,6 +15,7 @@ mod lua_tests;
 mod packages;
 mod phases;
 mod suite;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -50,7 +52,14 @@ enum Command {
         #[arg(long, value_name = "TEXT", default_value = "")]
         filter: String,
     },
-    /// Boot, reset and resume guest after guest, each kind in one process, and see that all work and nothing leaks
+    /// Check the rules of the house that no compiler knows: who may import what, how long a file is, …
+    Tidy {
+        /// Print what is wrong as entries for xtask/tidy.toml
+        #[arg(long)]
+        list: bool,
+    },
+    /// Boot, reset and resume guest after guest, each kind in one process, and see that all work and nothing
+    /// leaks
     Soak {
         /// How many boots; 0 for none
         #[arg(long, value_name = "N", default_value_t = 200)]
@@ -98,6 +107,8 @@ fn main() -> ExitCode {
         Command::Guest { fragments } => guest::build(&fragments),
         Command::Demo => demo::demo(),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
+        Command::Tidy { list: true } => tidy::list(),
+        Command::Tidy { list: false } => tidy::check(),
         Command::Soak {
             boots,
             resets,

@@ -1,7 +1,7 @@
 //! What has to be installed on this Debian machine, and installing it.
 //!
-//! Enters: nothing but the machine. Leaves: the packages below, installed. It says what is missing, and
-//! what for, before it changes anything; without root it prints the command to type and stops.
+//! Input: the machine. Output: the packages below, installed. It says what is missing, and what for, before
+//! it changes anything; without root it prints the command to type and stops.
 
 use std::process::Command;
 

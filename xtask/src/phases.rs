@@ -1,6 +1,7 @@
 //! The parts a command consists of: a headline as each begins, one table at the end.
 //!
-//! A failed phase does not end the command by itself; who calls decides what can go on without it.
+//! Input: names and work. Output: results, and the table. A failed phase does not end the command by itself;
+//! who calls decides what can go on without it.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask soak`: everything that CI checks, and the long version of some tests.
 //!
-//! Leaves: a summary whose last line is `N passed, N failed`. A phase that fails does not keep the others
-//! from running; each that could not be carried out counts as one failure.
+//! Input: which parts. Output: a summary whose last line is `N passed, N failed`. A phase that fails does not
+//! keep the others from running; each that could not be carried out counts as one failure.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -10,12 +10,12 @@ use crate::command::run;
 use crate::host_tests::{self, Count};
 use crate::kvm::{self, Selection};
 use crate::phases::Phases;
-use crate::{demo, guest, lua_tests, packages, workspace};
+use crate::{demo, guest, lua_tests, packages, tidy, workspace};
 
 /// A part of the suite, to be run alone while working on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Formatting and clippy
+    /// Formatting, clippy and the rules of the house
     Lint,
     /// Unit tests and doctests, which need no guest
     Host,
@@ -42,6 +42,7 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
             run(workspace::cargo().args(["fmt", "--all", "--check"]))
         });
         phases.run("cargo clippy", clippy);
+        phases.run("rules of the house", tidy::check);
     }
     if wanted(Part::Host) {
         host = phases.run("host tests", host_tests::run);

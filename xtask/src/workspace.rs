@@ -1,4 +1,7 @@
 //! Where this workspace is, and where cargo puts what it builds.
+//!
+//! Input: where this program was built, and what cargo says. Output: paths, and commands that run cargo
+//! there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

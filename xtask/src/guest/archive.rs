@@ -1,9 +1,8 @@
 //! A cpio archive (format newc) whose bytes depend on nothing but its content.
 //!
-//! Enters: paths with what is there. Leaves: one byte string, the same on every machine: entries
-//! sorted by path, times zero, owner root, inodes counted from 1. Absent on purpose: reading a folder
-//! from disk (owners, times and order would come along) and compression (the kernel unpacks plain
-//! archives fastest).
+//! Input: paths with what is there. Output: one byte string, the same on every machine: entries sorted by
+//! path, times zero, owner root, inodes counted from 1. Not here: reading a folder from disk (owners, times
+//! and order would come along) and compression (the kernel unpacks plain archives fastest).
 
 use std::collections::BTreeMap;
 use std::io::Write;

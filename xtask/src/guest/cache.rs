@@ -1,9 +1,11 @@
 //! The cache of built guest files, outside the tree, so that a second clone takes seconds.
 //!
-//! Enters: a key and a way to build. Leaves: a folder with the built files, verified. An entry is
-//! installed by one rename after everything in it is written; its `SHA256SUMS` are checked on each use,
-//! and an entry that does not match is a miss, built again with a warning. One builder per key at a time,
-//! the others wait. Absent on purpose: eviction (an entry is some 30 MB, one per kernel and fragment set).
+//! Input: a key and a way to build. Output: a folder with the built files, verified. Not here: eviction (an
+//! entry is some 30 MB, one for each kernel and set of fragments).
+//!
+//! An entry is installed by one rename after everything in it is written; its `SHA256SUMS` are checked on
+//! each use, and an entry that does not match is a miss, built again with a warning. One builder per key at a
+//! time, the others wait.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,8 +1,8 @@
 //! Debian's cloud kernel, to prove that a distribution's kernel boots too.
 //!
-//! Enters: the package behind `linux-image-cloud-amd64`. Leaves: its bzImage, the modules a guest here
-//! needs in the order they load, and an initrd whose `/init` loads them. Absent on purpose: Debian's own
-//! initramfs; nothing of the package is installed.
+//! Input: the package behind `linux-image-cloud-amd64`. Output: its bzImage, the modules a guest here needs
+//! in the order they load, and an initrd whose `/init` loads them. Not here: Debian's own initramfs; nothing
+//! of the package is installed.
 
 use std::path::Path;
 use std::process::Command;

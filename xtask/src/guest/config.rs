@@ -1,8 +1,8 @@
 //! Kernel configuration fragments: what they ask for, and what became of it.
 //!
-//! Enters: fragments (`CONFIG_X=value`, `# CONFIG_X is not set`) and the `.config` the kernel's build
-//! made of them. Leaves: every wish that did not come true. The kernel drops options whose dependencies
-//! are missing without a word; here that is an error with the option's name.
+//! Input: fragments (`CONFIG_X=value`, `# CONFIG_X is not set`) and the `.config` that the kernel's build
+//! made of them. Output: every wish that did not come true. The kernel drops options whose dependencies are
+//! missing without a word; here that is an error with the option's name.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
-//! Debian packages as a source of files: found, downloaded and unpacked, never installed.
+//! Debian packages as a source of files: found, downloaded and unpacked.
 //!
-//! Enters: a package name. Leaves: its candidate version, or its content below a folder. Installing a
-//! kernel package would run boot-loader hooks on the user's machine; unpacking one touches nothing.
+//! Input: a package's name. Output: its candidate version, or its content below a folder. Not here:
+//! installing. A kernel package would run boot-loader hooks on the user's machine; unpacking one touches
+//! nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

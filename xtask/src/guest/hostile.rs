@@ -1,7 +1,8 @@
 //! The guest whose agent lies: `tests/hostile-agent`, alone in an archive.
 //!
-//! Enters: its sources. Leaves: an archive with nothing but `/init`. It is built as the agent is, static and with a target
-//! folder of its own (`runner/guest/build.rs` says why), so that this project's own build is not thrown away by its flags.
+//! Input: its sources. Output: an archive with nothing but `/init`. It is built as the agent is, static and
+//! with a target folder of its own (`runner/guest/build.rs` says why), so that this project's own build is
+//! not thrown away by its flags.
 
 use std::process::Command;
 

@@ -1,8 +1,7 @@
 //! The guests' user space: busybox and the few files a shell expects.
 //!
-//! Enters: the host's static busybox. Leaves: an archive that boots under Provium as it is. Absent on
-//! purpose: `/init`. Provium adds its agent at boot, and without an `/init` to hand over to, the agent
-//! stays PID 1.
+//! Input: the host's static busybox. Output: an archive that boots under Provium as it is. Not here: `/init`.
+//! Provium adds its agent at boot, and without an `/init` to hand over to, the agent stays PID 1.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! The guest kernel, built from Debian's source package and this project's fragments.
 //!
-//! Enters: the unpacked or installed source and the fragments' text. Leaves: `vmlinux` (stripped),
-//! `bzImage`, `System.map` and the final `config`. Absent on purpose: modules of ours, debug information
-//! and the build tree, which the caller throws away.
+//! Input: the unpacked or installed source and the fragments' text. Output: `vmlinux` (stripped), `bzImage`,
+//! `System.map` and the final `config`. Not here: modules of ours, debug information and the build tree,
+//! which the caller throws away.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

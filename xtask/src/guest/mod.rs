@@ -1,9 +1,10 @@
 //! `cargo xtask guest`: everything a guest is booted from.
 //!
-//! Leaves in `target/guest/`: `vmlinux`, `bzImage`, `System.map`, `config` (our kernel), `initrd.cpio`
-//! (busybox), `hostile.cpio` (an agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our kernel's files in
-//! `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see [`cache`]); the archives
-//! are put together anew, in milliseconds.
+//! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `bzImage`, `System.map`,
+//! `config`), `initrd.cpio` (busybox), `hostile.cpio` (an agent that lies, for tests),
+//! `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our
+//! kernel's files in `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see
+//! [`cache`]); the archives are put together anew, in milliseconds.
 
 mod archive;
 pub(crate) mod cache;

@@ -1,8 +1,8 @@
 //! A Debian userland as a disk image, for tests of programs that busybox does not have.
 //!
-//! Enters: Debian's archive, by way of debootstrap. Leaves: an ext4 file system with python3, nginx, curl and what a
-//! shell script expects, ready to be a profile's `rootfs`. Absent on purpose: a kernel and an init; the guest's agent is
-//! its process 1.
+//! Input: Debian's archive, by way of debootstrap. Output: an ext4 file system with python3, nginx, curl and
+//! what a shell script expects, ready to be a profile's `rootfs`. Not here: a kernel and an init; the guest's
+//! agent is its process 1.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! What became of each KVM test, on disk, so that nothing is lost when an emulated host freezes.
 //!
-//! Enters: records as tests start and finish. Leaves: what is finished and what was under way. One journal
-//! a worker, one JSON object a line, each written through before the next step. A line cut short by a
-//! freeze is ignored: its test simply counts as not finished.
+//! Input: records as tests start and finish. Output: what is finished and what was under way. One journal a
+//! worker, one JSON object a line, each written through before the next step. A line cut short by a freeze is
+//! ignored: its test simply counts as not finished.
 
 use std::collections::BTreeMap;
 use std::fs::File;

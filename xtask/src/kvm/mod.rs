@@ -1,7 +1,7 @@
 //! The tests that need a KVM which runs guests: package `provium-tests`.
 //!
-//! Enters: the built `provium`. Leaves: a [`Summary`]. [`place`] decides where they run; what has to survive
-//! a frozen emulated host is in a folder that the workers share (see [`worker`]).
+//! Input: the built `provium`. Output: a [`Summary`]. Not here: where they run ([`place`]). What has to
+//! survive a frozen emulated host is in a folder that the workers share (see [`worker`]).
 
 mod journal;
 pub(crate) mod place;
@@ -26,7 +26,8 @@ pub(crate) struct Selection {
     pub(crate) filter: String,
     /// Seconds one attempt may take.
     pub(crate) limit: u64,
-    /// How often a test does what it does, when it is not the test's own number: a variable of its environment.
+    /// How often a test does what it does, when it is not the test's own number: a variable of its
+    /// environment.
     pub(crate) times: Option<(&'static str, u32)>,
 }
 

@@ -1,5 +1,7 @@
-//! Where the KVM tests run: on this machine's KVM where `provium doctor` calls it sound, else in emulated
-//! hosts, as many as its cores and memory carry.
+//! Where the KVM tests run.
+//!
+//! Input: what `provium doctor` says. Output: this machine's KVM where it is sound, else emulated hosts, as
+//! many as cores and memory carry.
 
 use std::fmt;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! One test in a process of its own, with a time limit.
 //!
-//! Enters: a libtest binary and a test's name. Leaves: whether it passed, and all it printed. Whatever the
+//! Input: a libtest binary and a test's name. Output: whether it passed, and all it printed. Whatever the
 //! test leaves running in its process group is killed.
 
 use std::io::Read;

@@ -1,9 +1,9 @@
 //! The hidden subcommand `run-tests`: runs KVM tests one after the other, on the host's KVM or inside an
 //! emulated host.
 //!
-//! Enters: test binaries and a folder shared with the other workers. Leaves: a journal, and one line a test
-//! on stdout. Workers take tests from one list by creating a claim file each, so that a long test holds up
-//! only its own worker. Started again after a freeze, a worker goes on where its journal stops.
+//! Input: test binaries and a folder shared with the other workers. Output: a journal, and one line a test on
+//! stdout. Workers take tests from one list by creating a claim file each, so that a long test holds up only
+//! its own worker. Started again after a freeze, a worker goes on where its journal stops.
 
 use std::fs::File;
 use std::io::ErrorKind;
