@@ -5,7 +5,7 @@ provium.timeout = "300s"
 
 -- Every name there is, and those of each kind.
 local names, kinds = {}, {}
-for line in io.popen("cat ../../docs/lua-api.md ../../docs/api/*.md"):lines() do
+for line in io.popen("cat ../../docs/reference/lua-api.md ../../docs/reference/api/*.md"):lines() do
   local kind, name = line:match("^| `(%l+):([%l_]+)%(")
   if kind then
     names[name] = true

@@ -140,7 +140,22 @@ fn example(page: &str, line: usize, block: &[&str]) -> Example {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+
+    #[test]
+    fn no_two_pages_of_the_tree_have_the_same_name() {
+        let mut seen: HashMap<String, PathBuf> = HashMap::new();
+        for page in pages(workspace::root()).unwrap() {
+            let text = std::fs::read_to_string(&page).unwrap();
+            for example in examples(&name(&page), &text) {
+                let other = seen.insert(example.file.clone(), page.clone());
+                assert_eq!(other, None, "{} of {}", example.file, page.display());
+            }
+        }
+        assert!(seen.keys().any(|file| file == "first.test.lua"), "{seen:?}");
+    }
 
     #[test]
     fn blocks_become_files() {

@@ -1,4 +1,4 @@
--- What docs/writing-tests.md requires as an example of a helper.
+-- What docs/how-to/writing-tests.md requires as an example of a helper.
 local net = {}
 
 function net.expect_answer(t, vm, address)

@@ -3,7 +3,7 @@
 //! Enters: prepared files and the emulated host's shape. Leaves: a [`Qemu`] with the streams to and from it.
 //! Absent on purpose: what is said on the streams.
 //!
-//! What the options are for was measured with QEMU 7.2 on two cores; `docs/emulated-host.md` has the numbers.
+//! What the options are for was measured with QEMU 7.2 on two cores; `docs/explanation/emulated-host.md` has the numbers.
 //! One vCPU by default: with two, QEMU 7.2 stops for good now and then while nested guests run.
 
 use std::ffi::{OsStr, OsString};

@@ -1,6 +1,6 @@
 //! The registered API and its reference: neither has what the other lacks.
 //!
-//! The reference is `docs/lua-api.md`, `docs/classic.md` and the pages in `docs/api/`. A userdata's part begins with a heading of the first or
+//! The reference is `lua-api.md`, `classic.md` and the pages in `api/`, all in `docs/reference/`. A userdata's part begins with a heading of the first or
 //! second level that is its name, or its name and those of others with commas between them, and ends with the next such
 //! heading. Its methods are rows `` | `prefix:name(…)` ``; one that it shares with another userdata, which has the row, may
 //! be just named. Parts that are no userdata's, such as one about a dialect, may have rows of any.
@@ -46,7 +46,7 @@ impl Part {
 }
 
 fn parts() -> Vec<Part> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
     let mut pages = vec![docs.join("lua-api.md"), docs.join("classic.md")];
     // Before the reference is split there is no such folder.
     let folder = std::fs::read_dir(docs.join("api")).into_iter().flatten();
@@ -57,7 +57,7 @@ fn parts() -> Vec<Part> {
         let text = std::fs::read_to_string(&page).expect("the page can be read");
         let name = page
             .strip_prefix(&docs)
-            .expect("it is in docs")
+            .expect("it is in docs/reference")
             .display()
             .to_string();
         parts.extend(parts_of(&name, &text));
