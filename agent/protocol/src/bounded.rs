@@ -1,8 +1,9 @@
 //! Lists that a hostile sender cannot make large.
 //!
-//! Enters: a list being decoded. Leaves: a `Vec` that takes at most [`MAX_FRAME`] bytes for its elements
-//! (24 bytes of memory can be asked for with one byte on the wire, so the frame's own limit does not bound it).
-//! Absent on purpose: limits an honest sender could notice; a frame holds fewer arguments than are allowed here.
+//! Input: a list being decoded.
+//! Output: a `Vec` that takes at most [`MAX_FRAME`] bytes for its elements. One byte on the wire can ask for
+//! 24 bytes of memory, so the frame's own limit does not bound it.
+//! Not here: limits an honest sender could notice; a frame holds fewer arguments than are allowed here.
 
 use std::fmt;
 use std::marker::PhantomData;

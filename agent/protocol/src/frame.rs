@@ -14,18 +14,28 @@
 //! Structs travel as arrays without field names: smaller and faster, and nothing is lost by it, since both
 //! sides must be of one version anyway. Enum variants do carry their names.
 //!
-//! Enters: a `Read` or `Write`. Leaves: [`Frame`]s. Absent on purpose: trust in the sender. A length is checked
-//! before anything is allocated, nesting is cut off at [`MAX_DEPTH`], lists are bounded (`bounded.rs`), and
-//! whatever comes in is a frame or an error.
+//! Input: a `Read` or `Write`.
+//! Output: [`Frame`]s.
+//! Not here: trust in the sender. A length is checked before anything is allocated, nesting is cut off at
+//! [`MAX_DEPTH`], lists are bounded (`bounded.rs`), and whatever comes in is a frame or an error.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{DATA_CHUNK, Frame};
+use crate::{Hello, Refused, Reply, Request, Welcome};
 
-/// Most bytes of a frame, header included: two buffers of a system call at their greatest, and what goes with them.
+/// Channel of a request's body, and of the content that a request asks for.
+pub const BODY: u8 = 0;
+/// Channel of a child's standard output.
+pub const STDOUT: u8 = 1;
+/// Channel of a child's standard error.
+pub const STDERR: u8 = 2;
+/// Most bytes a sender puts in one `Data` frame.
+pub const DATA_CHUNK: usize = 256 * 1024;
+/// Most bytes of a frame, header included: two buffers of a system call at their greatest, and what goes with
+/// them.
 pub const MAX_FRAME: usize = 33 << 20;
 /// Bytes of the length field.
 const LENGTH: usize = 4;
@@ -45,8 +55,51 @@ const REPLY: u8 = 5;
 const DATA: u8 = 6;
 const END: u8 = 7;
 
-/// Why there is no frame. After any of these but a failed write of a frame that is [`FrameError::TooLong`], the
-/// stream has lost its place and must be closed.
+/// One frame of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// Agent → host, the first frame of a session.
+    Hello(Hello),
+    /// Host → agent, accepts the session.
+    Welcome(Welcome),
+    /// Host → agent, ends the session.
+    Refused(Refused),
+    /// Host → agent, begins a request.
+    Request(Request),
+    /// Agent → host, ends the request.
+    Reply(Reply),
+    /// Raw bytes of a body or an output, in either direction; an honest sender puts at most [`DATA_CHUNK`] in
+    /// one.
+    Data {
+        /// Body or output that the bytes belong to: [`BODY`], [`STDOUT`] or [`STDERR`].
+        channel: u8,
+        /// The bytes, never re-encoded.
+        bytes: Vec<u8>,
+    },
+    /// No more `Data` on this channel for the current request.
+    End {
+        /// The channel that is complete.
+        channel: u8,
+    },
+}
+
+impl Frame {
+    /// The kind of frame in words for error messages, such as "a hello".
+    pub fn name(&self) -> &'static str {
+        match self {
+            Frame::Hello(_) => "a hello",
+            Frame::Welcome(_) => "a welcome",
+            Frame::Refused(_) => "a refusal",
+            Frame::Request(_) => "a request",
+            Frame::Reply(_) => "a reply",
+            Frame::Data { .. } => "data",
+            Frame::End { .. } => "an end of data",
+        }
+    }
+}
+
+/// Why there is no frame. After any of these but a failed write of a frame that is [`FrameError::TooLong`],
+/// the stream has lost its place and must be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Input or output failed.
@@ -71,13 +124,13 @@ pub enum FrameError {
         /// [`MAX_FRAME`].
         limit: usize,
     },
-    /// The length leaves no room for what every frame has.
+    /// The length is below that of the shortest frame.
     #[error("a frame with a length of {length}; the shortest have 2")]
     TooShort {
         /// The length field.
         length: usize,
     },
-    /// The kind is none of ours.
+    /// The kind is not one of this protocol.
     #[error("unknown frame kind {kind} (length {length})")]
     UnknownKind {
         /// The kind.

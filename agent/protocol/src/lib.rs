@@ -1,12 +1,49 @@
-//! The words the host and the guest agent speak.
+//! What the host and the guest agent say to each other.
 //!
-//! Enters: bytes of a vsock connection, from either side. Leaves: [`Frame`]s and the typed messages in
-//! them ([`Hello`], [`Request`], [`Reply`]). Absent on purpose: sockets, threads and any policy — both
-//! ends bring their own `Read + Write`.
+//! A session is one vsock connection. The agent opens it with [`Hello`]; the host answers [`Welcome`] or
+//! [`Refused`]. From then on the host sends one [`Request`] at a time and reads until its [`Reply`]. A
+//! request whose [`Request::has_body`] is true is followed by its body: `Data` frames on channel [`BODY`]
+//! closed by `End`. A reply may be preceded by `Data` frames on the channel that the request documents; they
+//! need no `End`, the reply closes them.
+//!
+//! Two requests change what the connection is for. After [`Request::Follow`] and its reply the agent sends
+//! `Data` on [`BODY`] until there can be no more, then `End`; the host sends nothing but its hang-up. After
+//! [`Request::Park`] the connection is silent until a worker that [`Request::SpawnWorker`] makes answers on
+//! it, without another hello.
+//!
+//! Handles are the agent process's own numbers, valid on all its sessions. What a session started or opened
+//! ends with it.
+//!
+//! ```text
+//! greeting   ports, version, the first three messages        frame     bytes on the wire
+//! request    the list of all requests                        bounded   lists of limited size
+//! response   the list of all responses, and the error
+//! program, file, syscall, follow, resumed                    what requests and responses are made of
+//! ```
+//!
+//! Input: bytes of a connection, from either side.
+//! Output: [`Frame`]s and the typed messages in them.
+//! Not here: sockets, threads and policy; both ends bring their own `Read + Write`.
 
 mod bounded;
+mod file;
+mod follow;
 mod frame;
-mod message;
+mod greeting;
+mod program;
+mod request;
+mod response;
+mod resumed;
+mod syscall;
 
-pub use frame::{FrameError, MAX_FRAME, read_frame, write_data, write_frame};
-pub use message::*;
+pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
+pub use follow::{Follow, FollowStart};
+pub use frame::{
+    BODY, DATA_CHUNK, Frame, FrameError, MAX_FRAME, STDERR, STDOUT, read_frame, write_data, write_frame,
+};
+pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, Refused, VERSION, Welcome};
+pub use program::{Exec, ExitStatus, Exited, Joined, Process, WaitProcess};
+pub use request::Request;
+pub use response::{OpError, Reply, Response};
+pub use resumed::Resumed;
+pub use syscall::{Nested, Syscall};
