@@ -1,4 +1,8 @@
-//! What the agent has to say on the guest's console, in few lines: a serial port is slow.
+//! Messages on the guest's console, few of them: a serial port is slow.
+//!
+//! Input: one message.
+//! Output: one whole line on standard error.
+//! Not here: levels and a log; the host reads the console.
 
 use std::fmt::{Arguments, Write as _};
 

@@ -1,26 +1,35 @@
 //! Where the agent keeps its own descriptors: out of the test's way.
 //!
 //! A test opens files by raw system calls and counts on low numbers; a worker made by `fork` keeps the test's
-//! descriptors and closes the agent's. So the agent's own lie at [`base`] and above, all of them but those an op
-//! opens and closes again. Enters: descriptors wherever the kernel put them. Leaves: the same, higher up. Absent on
-//! purpose: a list of them; one number tells whose a descriptor is.
+//! descriptors and closes the agent's. So the agent's own lie at [`base`] and above, all of them but those an
+//! op opens and closes again.
+//!
+//! Input: descriptors wherever the kernel put them.
+//! Output: the same, higher up.
+//! Not here: a list of them; one number tells whose a descriptor is.
 
-use std::sync::{OnceLock, RwLock};
+use std::sync::OnceLock;
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// From here on they lie, where the limit allows: beyond what a process may open by default.
+use crate::lock::RwLock;
+use crate::sys;
+
+/// Lowest number of the agent's own descriptors, where the limit allows: beyond what a process may open by
+/// default.
 const BASE: u64 = 1024;
-/// So many the agent needs at least.
+/// Least number of descriptors that the agent needs.
 const NEEDED: u64 = 512;
 
+/// Limits on open files, found and set once.
 struct Limits {
     base: RawFd,
-    /// What programs get back, and what this process has in place of it.
+    /// The limit this process was started with, which programs get back.
     programs: Rlimit,
+    /// The limit this process has set for itself.
     own: Rlimit,
 }
 
@@ -63,7 +72,7 @@ static MOVING: RwLock<()> = RwLock::new(());
 /// Makes descriptors and moves them to where the agent's own belong. What makes them must not block.
 pub(crate) fn own<T: Move>(make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let base = base();
-    let _moving = MOVING.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _moving = MOVING.read();
     make().map(|made| made.moved(base))
 }
 
@@ -84,11 +93,47 @@ pub(crate) fn copy(fd: impl AsFd) -> Result<OwnedFd, Errno> {
 
 /// Keeps every other thread from having the agent's descriptors among the test's while `during` runs.
 pub(crate) fn with_none_moving<T>(during: impl FnOnce() -> T) -> T {
-    let _still = MOVING.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _still = MOVING.write();
     during()
 }
 
-/// What has descriptors to be moved.
+/// Closes all of the agent's own descriptors but these, whoever has them.
+///
+/// # Safety
+/// No owner of a descriptor that is closed may use or drop it after this.
+pub(crate) unsafe fn close_own(except: &[RawFd]) {
+    for (first, last) in gaps(base(), except) {
+        // SAFETY: the caller upholds that nothing relies on these numbers any more.
+        let closed = unsafe { sys::close_range(first, last) };
+        if closed.is_err() {
+            // A kernel before 5.9. There is nothing beyond the limit on the numbers.
+            let most = getrlimit(Resource::Nofile).current;
+            let most = most
+                .and_then(|most| RawFd::try_from(most).ok())
+                .unwrap_or(RawFd::MAX);
+            for fd in first..last.saturating_add(1).min(most) {
+                // SAFETY: as above. A number that is not open is no failure.
+                let _ = unsafe { sys::close(fd) };
+            }
+        }
+    }
+}
+
+/// Ranges `(first, last)` of the numbers from `base` on that are not in `except`.
+fn gaps(base: RawFd, except: &[RawFd]) -> Vec<(RawFd, RawFd)> {
+    let mut except: Vec<RawFd> = except.iter().copied().filter(|fd| *fd >= base).collect();
+    except.sort_unstable();
+    let mut first = Some(base);
+    let mut gaps = Vec::new();
+    for fd in except {
+        gaps.extend(first.filter(|first| *first < fd).map(|first| (first, fd - 1)));
+        first = fd.checked_add(1);
+    }
+    gaps.extend(first.map(|first| (first, RawFd::MAX)));
+    gaps
+}
+
+/// Descriptors that can be moved.
 pub(crate) trait Move: Sized {
     /// The same at `base` or above; where there is no room, it stays where it is.
     fn moved(self, base: RawFd) -> Self;
@@ -112,5 +157,19 @@ impl Move for Option<OwnedFd> {
 impl Move for (OwnedFd, OwnedFd) {
     fn moved(self, base: RawFd) -> (OwnedFd, OwnedFd) {
         (self.0.moved(base), self.1.moved(base))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gaps_leave_out_exactly_what_is_kept() {
+        const END: RawFd = RawFd::MAX;
+        assert_eq!(gaps(10, &[]), [(10, END)]);
+        assert_eq!(gaps(10, &[3, 12, 11]), [(10, 10), (13, END)]);
+        assert_eq!(gaps(10, &[10, 20]), [(11, 19), (21, END)]);
+        assert_eq!(gaps(10, &[END]), [(10, END - 1)]);
     }
 }

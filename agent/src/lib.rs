@@ -1,33 +1,58 @@
 //! The guest's side of Provium: takes requests from the host and does them.
 //!
-//! Enters: the role of PID 1 ([`init`]) and vsock connections to the host ([`daemon`]). Leaves: replies.
-//!
 //! ```text
 //! kernel → init → fork ─┬─ PID 1: the initrd's own /init, or the reaper
-//!                       └─ daemon ─┬─ main session: connected to the host, reconnects for ever
-//!                                  ├─ keeper: accepts sessions, empties left-over pipes, ends the machine
+//!                       └─ daemon ─┬─ first session: connected to the host, again whenever that has ended
+//!                                  ├─ supervisor: accepts sessions, drains left-over pipes, ends the machine
 //!                                  └─ further sessions, a thread each
-//! session → ops/… → reply
+//! session → serve → ops/… → reply
 //! ```
 //!
-//! Absent on purpose: an async runtime, configuration, and any state that outlives a session but the keeper's and
-//! the connections that wait for a worker.
 //! A session needs nothing but a connected socket, so that all of it can be tested on the host.
+//!
+//! ```text
+//! main, init, daemon                       who runs
+//! serve ⇄ worker, listener                 requests; a worker answers as a session does, so the three know each other
+//! ops/                                     one request each
+//! session, agent                           state of one connection, of all of them
+//! process/, follow/, syscalls/             programs, streams, system calls on threads
+//! connection, failure, supervisor, …       what all of these use
+//! sys, fds, poll, lock                     the kernel
+//! ```
+//!
+//! Input: the role of PID 1 ([`init`]) and vsock connections to the host ([`daemon`]).
+//! Output: replies.
+//! Not here: an async runtime, configuration, and any state that outlives a session but the supervisor's and
+//! the connections that wait for a worker.
 
 pub mod daemon;
 pub mod init;
-pub mod keeper;
-pub mod power;
 pub mod root;
-pub mod session;
+pub mod supervisor;
 pub mod vsock;
 
+mod agent;
+mod connection;
 mod console;
+mod failure;
 mod fds;
 mod follow;
+mod listener;
+mod lock;
+mod open_files;
 mod ops;
+mod parked;
+mod poll;
+mod power;
 mod process;
+mod random;
+mod serve;
+mod session;
 mod sys;
+mod syscalls;
+mod wakeup;
 mod worker;
 
-pub use session::{Agent, Session, SessionError};
+pub use agent::Agent;
+pub use connection::SessionError;
+pub use session::Session;

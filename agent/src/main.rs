@@ -1,4 +1,8 @@
 //! The binary: PID 1 of a guest, or the agent alone where another init starts it as a service.
+//!
+//! Input: the process id, the arguments.
+//! Output: nothing returns but for `--version` and a wrong argument.
+//! Not here: everything else; it is a library, so that it can be tested.
 #![no_main]
 
 use std::ffi::{OsStr, c_char, c_int};

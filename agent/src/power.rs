@@ -1,8 +1,11 @@
 //! The end of the machine, in order.
 //!
-//! Enters: power off or restart. Leaves: nothing returns from it. Processes get SIGTERM and two seconds, then
-//! SIGKILL; file systems are synced and those on block devices unmounted or made read-only; then the kernel
-//! does the rest. Absent on purpose: stopping services one by one; what a test runs has no dependencies.
+//! Processes get SIGTERM and two seconds, then SIGKILL; file systems are synced and those on block devices
+//! unmounted or made read-only; then the kernel does the rest.
+//!
+//! Input: power off or restart.
+//! Output: nothing returns from it.
+//! Not here: stopping services one by one; what a test runs has no dependencies.
 
 use std::time::{Duration, Instant};
 
@@ -20,20 +23,20 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// How long killed processes may take to be gone.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
-/// Ends the machine; `proc` is a proc file system. Without ACPI there is no power to cut, and the kernel would
-/// halt for ever: it is restarted then, which the monitor takes as the end as well.
-pub fn shut_down(proc: Option<&OwnedFd>, reboot: bool) -> ! {
+/// Ends the machine; `proc` is a proc file system. Without ACPI there is no power to cut, and the kernel
+/// would halt for ever: it is restarted then, which the monitor takes as the end as well.
+pub(crate) fn shut_down(proc: Option<&OwnedFd>, reboot: bool) -> ! {
     // What has been written to a socket is still on its way; an idle moment lets it go.
     std::thread::sleep(Duration::from_millis(2));
     // Only who runs now is waited for: an init may start again what has ended.
     let running = proc.map(processes);
-    sys::signal_everyone(Signal::TERM);
+    signal_everyone(Signal::TERM);
     // A stopped process hears SIGTERM only when it goes on.
-    sys::signal_everyone(Signal::CONT);
+    signal_everyone(Signal::CONT);
     wait_for(proc, running.as_deref(), TERM_GRACE);
     let left = proc.map(processes);
     if left.as_ref().is_none_or(|left| !left.is_empty()) {
-        sys::signal_everyone(Signal::KILL);
+        signal_everyone(Signal::KILL);
         wait_for(proc, left.as_deref(), KILL_GRACE);
     }
     rustix::fs::sync();
@@ -51,8 +54,14 @@ pub fn shut_down(proc: Option<&OwnedFd>, reboot: bool) -> ! {
     }
 }
 
-/// Waits until these processes have ended, at most `limit`; some part of it when nobody can tell, for want of a
-/// proc file system.
+/// Sends a signal to every process but PID 1 and this one.
+fn signal_everyone(signal: Signal) {
+    // That there is nobody to signal is no failure.
+    let _ = sys::kill(-1, signal.as_raw());
+}
+
+/// Waits until these processes have ended, at most `limit`; some part of it when nobody can tell, for want of
+/// a proc file system.
 fn wait_for(proc: Option<&OwnedFd>, pids: Option<&[i32]>, limit: Duration) {
     let (Some(proc), Some(pids)) = (proc, pids) else {
         return std::thread::sleep(limit / 10);
@@ -80,7 +89,7 @@ fn is_running(proc: &OwnedFd, pid: i32) -> bool {
     rustix::fs::readlinkat(proc, format!("{pid}/exe"), Vec::new()).is_ok()
 }
 
-/// Unmounts what lies on block devices, newest first; what is still in use becomes read-only.
+/// Unmounts file systems on block devices, newest first; one still in use becomes read-only.
 fn release_disks(proc: Option<&OwnedFd>) {
     let Some(proc) = proc else { return };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -107,7 +116,7 @@ fn disk_mounts(table: &str) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     })
 }
 
-/// The table writes blanks and backslashes as three octal digits.
+/// A path out of `/proc/self/mounts`, where blanks and backslashes are three octal digits.
 fn unescape(field: &str) -> Vec<u8> {
     let (mut path, mut rest) = (Vec::new(), field.as_bytes());
     while let Some((&byte, after)) = rest.split_first() {
@@ -161,7 +170,6 @@ mod tests {
         wait_for(Some(&proc), Some(&[pid]), Duration::from_secs(60));
         assert!(!processes(&proc).contains(&pid));
         child.wait().expect("its status");
-        assert!(start.elapsed() < Duration::from_secs(60));
 
         let empty = tempfile::tempdir().expect("a folder");
         assert_eq!(

@@ -1,12 +1,13 @@
 //! Which directory is `/`: that of PID 1, even after it has switched to another.
 //!
 //! An initramfs's init mounts the real root and moves to it; the agent, started before, would stay behind in
-//! the emptied initramfs. Enters: a descriptor of a proc file system, opened before anyone could move it.
-//! Leaves: this process's root follows each change of PID 1's root, once. Absent on purpose: undoing a chroot
-//! that a test made itself; only a change of PID 1's root moves anything.
+//! the emptied initramfs.
+//!
+//! Input: a descriptor of a proc file system, opened before anyone could move it.
+//! Output: this process's root follows each change of PID 1's root, once.
+//! Not here: undoing a chroot that a test made itself; only a change of PID 1's root moves anything.
 
 use std::ffi::CStr;
-use std::sync::Mutex;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
@@ -14,8 +15,9 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use crate::fds;
+use crate::lock::Mutex;
 
-/// Device, inode and mount of a directory.
+/// Identity of a directory: device (major, minor), inode, mount.
 type RootId = (u32, u32, u64, u64);
 
 /// Watches PID 1's root.
@@ -58,7 +60,7 @@ impl InitRoot {
 
     /// The same for another process that has our root.
     pub(crate) fn copy(&self) -> Result<InitRoot, Errno> {
-        let seen = *self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let seen = *self.seen.lock();
         Ok(InitRoot {
             proc: fds::copy(&self.proc)?,
             seen: Mutex::new(seen),
@@ -87,7 +89,7 @@ impl InitRoot {
             Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut seen = self.seen.lock();
         if *seen == now {
             return Ok(None);
         }

@@ -1,21 +1,37 @@
-//! The few calls of the C library that rustix has no safe form for.
+//! System calls that rustix has no safe form for, one function each.
 //!
-//! Enters: plain values. Leaves: results with the error number. Absent on purpose: anything that decides.
+//! Input: plain values.
+//! Output: results with the error number.
+//! Not here: decisions. What is called when, and what an error means, is the callers'.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-fn last_error() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+/// The error number in an error of std; `EIO` for one that did not come from the kernel.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// Forks; `None` in the child.
+fn last_error() -> Errno {
+    errno_of(&std::io::Error::last_os_error())
+}
+
+/// The result of a call that returns 0 or -1.
+fn done(result: libc::c_int) -> Result<(), Errno> {
+    match result {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+/// `fork`; `None` in the child.
 ///
 /// # Safety
-/// The child must use no lock that another thread may hold at this moment: it does not have that thread. Those of the C
-/// library are taken care of.
+/// The child must use no lock that another thread may hold at this moment: it does not have that thread.
+/// Those of the C library are taken care of.
 pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
     // SAFETY: the caller upholds that the child needs no lock of another thread.
     match unsafe { libc::fork() } {
@@ -24,30 +40,39 @@ pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
     }
 }
 
-/// Sends a signal to every process but PID 1 and this one.
-pub(crate) fn signal_everyone(signal: Signal) {
-    // SAFETY: kill has no memory effects here. That there is nobody to signal is no failure.
-    unsafe { libc::kill(-1, signal.as_raw()) };
+/// `_exit`: ends this process without running what it has registered for its exit.
+pub(crate) fn exit_at_once(status: i32) -> ! {
+    // SAFETY: the call does not return and runs no code of this process.
+    unsafe { libc::_exit(status) }
 }
 
-/// A write to a closed pipe or socket is an error from here on, not the end of the process.
+/// `kill`: sends a signal by its number to a process, or, with a negative number, to a process group; with
+/// -1, to every process but PID 1 and this one. Signal 0 only looks.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: kill has no memory effects here.
+    done(unsafe { libc::kill(pid, signal) })
+}
+
+/// `signal(SIGPIPE, SIG_IGN)`: a write to a closed pipe or socket is an error from here on, not the end of
+/// the process.
 pub(crate) fn ignore_sigpipe() {
     // SAFETY: SIG_IGN is a valid disposition and runs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Blocks the signals and returns a descriptor that reports them.
-pub(crate) fn signal_descriptor(signals: &[Signal]) -> Result<OwnedFd, Errno> {
-    // SAFETY: `set` is initialised by sigemptyset before it is read; the descriptor is new and owned by nobody.
+/// `sigprocmask(SIG_BLOCK)`.
+pub(crate) fn block_signals(signals: &[Signal]) -> Result<(), Errno> {
+    let set = signal_set(signals);
+    // SAFETY: the set is initialised and lives until the call returns; the old mask is not asked for.
+    done(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) })
+}
+
+/// `signalfd`: a descriptor that reports the signals and does not block.
+pub(crate) fn signalfd(signals: &[Signal]) -> Result<OwnedFd, Errno> {
+    let set = signal_set(signals);
+    // SAFETY: the set is initialised and lives until the call returns; the descriptor is new and owned by
+    // nobody.
     unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in signals {
-            libc::sigaddset(&mut set, signal.as_raw());
-        }
-        if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
-            return Err(last_error());
-        }
         match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             -1 => Err(last_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
@@ -55,133 +80,64 @@ pub(crate) fn signal_descriptor(signals: &[Signal]) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Brings up the network interface `lo`; the kernel gives it its address.
-pub(crate) fn loopback_up() -> Result<(), Errno> {
-    use rustix::fd::AsRawFd;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: an all-zero ifreq is valid; the name is two bytes in sixteen; the ioctl only reads it.
+fn signal_set(signals: &[Signal]) -> libc::sigset_t {
+    // SAFETY: a set of zeros is valid memory for sigemptyset, which initialises it; sigaddset only writes to
+    // it.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, signal.as_raw());
+        }
+        set
+    }
+}
+
+/// `ioctl(SIOCSIFFLAGS)`: sets the flags of the network interface of this name; longer names than an
+/// interface can have are cut. The socket may be any of an internet family.
+pub(crate) fn set_interface_flags(socket: impl AsFd, name: &CStr, flags: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: an all-zero ifreq is valid; the name leaves at least one zero at its end; the ioctl only reads
+    // it.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l' as libc::c_char;
-        request.ifr_name[1] = b'o' as libc::c_char;
-        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        match libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) {
-            0 => Ok(()),
-            _ => Err(last_error()),
+        let room = request.ifr_name.len() - 1;
+        for (to, from) in request.ifr_name[..room].iter_mut().zip(name.to_bytes()) {
+            *to = from.cast_signed();
         }
+        request.ifr_ifru.ifru_flags = flags as libc::c_short;
+        done(libc::ioctl(
+            socket.as_fd().as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &request,
+        ))
     }
 }
 
-/// Makes the kernel's random number generator start anew from its pool (`RNDRESEEDCRNG` of `linux/random.h`).
-pub(crate) fn reseed_random(random: &std::fs::File) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
+/// `ioctl(RNDRESEEDCRNG)` of `linux/random.h`: the kernel's random number generator starts anew from its
+/// pool.
+pub(crate) fn reseed_random(random: impl AsFd) -> Result<(), Errno> {
     const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
     // SAFETY: the request takes no argument and touches no memory of this process.
-    match unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) } {
+    done(unsafe { libc::ioctl(random.as_fd().as_raw_fd(), RNDRESEEDCRNG) })
+}
+
+/// `close` of a descriptor by its number.
+///
+/// # Safety
+/// No owner of the number may use it after this; one that is not open is no danger, only an error.
+pub(crate) unsafe fn close(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: the caller upholds that nothing relies on the number any more.
+    done(unsafe { libc::close(fd) })
+}
+
+/// `close_range` of all descriptors from `first` to `last`; `ENOSYS` before Linux 5.9.
+///
+/// # Safety
+/// No owner of a number in the range may use it after this.
+pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
+    // SAFETY: the caller upholds that nothing relies on these numbers any more.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         0 => Ok(()),
         _ => Err(last_error()),
-    }
-}
-
-/// Sends a signal by its number to a process, or, by a negative one, to a process group. Signal 0 only looks.
-pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
-    // SAFETY: kill has no memory effects here.
-    match unsafe { libc::kill(pid, signal) } {
-        0 => Ok(()),
-        _ => Err(last_error()),
-    }
-}
-
-/// A length of time as the kernel takes it.
-pub(crate) fn timespec(time: std::time::Duration) -> rustix::event::Timespec {
-    rustix::event::Timespec {
-        tv_sec: time.as_secs().cast_signed(),
-        tv_nsec: time.subsec_nanos().into(),
-    }
-}
-
-/// Closes all descriptors from `first` on but those of `kept`.
-pub(crate) fn close_from(first: i32, kept: &[i32]) {
-    let mut kept: Vec<i32> = kept.iter().copied().filter(|fd| *fd >= first).collect();
-    kept.sort_unstable();
-    let mut from = first;
-    for fd in kept.into_iter().map(Some).chain([None]) {
-        let to = fd.map_or(i32::MAX, |fd| fd - 1);
-        if from <= to {
-            close_range(from, to);
-        }
-        from = fd.map_or(to, |fd| fd + 1);
-    }
-}
-
-fn close_range(from: i32, to: i32) {
-    // SAFETY: who calls this has given up what is in the range; a number that is not open is no failure.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, from, to, 0) == 0 {
-            return;
-        }
-        // A kernel before 5.9: there is nothing beyond the limit on their number.
-        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
-        for fd in from..to.saturating_add(1).min(most) {
-            libc::close(fd);
-        }
-    }
-}
-
-/// Whether a process group has a member that runs. One that has ended belongs to its group until its parent has waited
-/// for it, which may be never; it takes a look at `/proc` to tell.
-pub(crate) fn group_runs(group: i32) -> bool {
-    if kill(-group, 0).is_err() {
-        return false;
-    }
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return true;
-    };
-    let stats = processes
-        .flatten()
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-    let mut groups = stats.filter_map(|stat| running_group(&stat)).peekable();
-    // Without itself in it, it is no `/proc`.
-    groups.peek().is_none() || groups.any(|of| of == group)
-}
-
-/// The process group in a line of `/proc/PID/stat`, if the process has not ended. Its name may be anything, blanks and
-/// brackets included.
-fn running_group(stat: &str) -> Option<i32> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then(|| fields.nth(1)?.parse().ok())?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_those_that_run_count() {
-        assert_eq!(running_group("12 (a) b) S 1 77 12 0"), Some(77));
-        assert_eq!(running_group("12 (x) Z 1 77 12 0"), None);
-        assert_eq!(running_group("12 (x"), None);
-    }
-
-    #[test]
-    fn a_group_runs_while_a_member_does() {
-        use std::os::unix::process::CommandExt;
-        let mut command = std::process::Command::new("sleep");
-        let mut child = command.arg("1000").process_group(0).spawn().expect("a process");
-        let group = child.id().cast_signed();
-        assert!(group_runs(group));
-        child.kill().expect("killed");
-        let start = std::time::Instant::now();
-        while group_runs(group) {
-            assert!(
-                start.elapsed().as_secs() < 60,
-                "it has ended, though nobody has waited for it"
-            );
-        }
-        assert!(kill(-group, 0).is_ok(), "the group is still there");
-        child.wait().expect("its status");
     }
 }

@@ -1,7 +1,8 @@
 //! AF_VSOCK sockets: the way to the host and the port it comes in by.
 //!
-//! Enters: port numbers. Leaves: connected or listening stream sockets. Absent on purpose: retries; the daemon
-//! knows how long to wait for what.
+//! Input: port numbers.
+//! Output: connected or listening stream sockets.
+//! Not here: retries; the daemon knows how long to wait for what.
 
 use std::mem::size_of;
 
@@ -15,7 +16,7 @@ use crate::fds;
 /// The host's context id.
 const HOST_CID: u32 = libc::VMADDR_CID_HOST;
 
-/// For [`listen`]: a port that the kernel picks.
+/// Port number for [`listen`] that lets the kernel pick one.
 pub(crate) const ANY_PORT: u32 = libc::VMADDR_PORT_ANY;
 
 /// A vsock address.
@@ -50,14 +51,15 @@ fn socket() -> Result<OwnedFd, Errno> {
     })
 }
 
-/// Connects to the host's port; `AFNOSUPPORT` where the kernel has no vsock yet, `NODEV` where it has no device.
+/// Connects to the host's port; `AFNOSUPPORT` where the kernel has no vsock yet, `NODEV` where it has no
+/// device.
 pub fn connect(port: u32) -> Result<OwnedFd, Errno> {
     let socket = socket()?;
     rustix::net::connect(&socket, &Address { cid: HOST_CID, port })?;
     Ok(socket)
 }
 
-/// Listens on a port for anyone.
+/// Listens on a port, whoever connects.
 pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
     let socket = socket()?;
     rustix::net::bind(
@@ -73,7 +75,7 @@ pub(crate) fn listen(port: u32) -> Result<OwnedFd, Errno> {
 
 /// Accepts a connection; `None` for one that does not come from the host: whoever talks to the agent is root.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
-    // One is there, or the keeper would not have come here; it does not block.
+    // One is there, or the supervisor would not have come here; it does not block.
     fds::own(|| {
         let (connection, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
         let from_host = peer.is_some_and(|peer| cid(&peer) == Some(HOST_CID));
@@ -81,7 +83,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno>
     })
 }
 
-/// The port a socket listens on; 0 where the kernel does not say.
+/// Number of the port a socket listens on; 0 where the kernel does not say.
 pub(crate) fn port_of(listener: &OwnedFd) -> u32 {
     let address = rustix::net::getsockname(listener).ok();
     address
@@ -96,6 +98,7 @@ fn cid(peer: &rustix::net::SocketAddrAny) -> Option<u32> {
 fn vsock_address(address: &rustix::net::SocketAddrAny) -> Option<libc::sockaddr_vm> {
     let whole = address.address_family() == AddressFamily::VSOCK
         && address.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
-    // SAFETY: the kernel filled in a whole sockaddr_vm, as family and length say; the read needs no alignment.
+    // SAFETY: the kernel filled in a whole sockaddr_vm, as family and length say; the read needs no
+    // alignment.
     whole.then(|| unsafe { address.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() })
 }

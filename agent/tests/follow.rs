@@ -116,7 +116,8 @@ fn streams_and_a_wait_get_the_same_however_much_it_is() {
     let (mut slow, _) = follow(&host, of(handle, false, 0));
     let (mut fast, _) = follow(&host, of(handle, false, 0));
     let fast = thread::spawn(move || rest(&mut fast));
-    // While the slow one does not read, others go on only as far as is kept; nobody loses anything.
+    // While the slow one does not read, others go on only as far as the buffer reaches; nobody loses
+    // anything.
     let waiting = thread::spawn(move || host.ask(wait(handle)).0.stdout);
     thread::sleep(Duration::from_millis(300));
     let slow = rest(&mut slow);

@@ -413,8 +413,8 @@ fn low_numbers_are_the_tests() {
     else {
         panic!("not started")
     };
-    // Whatever lies below is of this process and its files, not the agent's: no sockets but the test's own end, no
-    // event counters, no process descriptors.
+    // Whatever lies below is of this process and its files, not the agent's: no sockets but the test's own
+    // end, no event counters, no process descriptors.
     let mut own = 0;
     for entry in fs::read_dir("/proc/self/fd").expect("descriptors").flatten() {
         let number: i32 = entry.file_name().to_string_lossy().parse().expect("a number");
@@ -425,7 +425,7 @@ fn low_numbers_are_the_tests() {
             assert!(number >= OWN, "{number}: {target}");
         }
     }
-    assert!(own >= 2, "the program's bell and process are found");
+    assert!(own >= 2, "the program's wake-up and process are found");
     // Programs get the limit back that this process began with.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let exec = common::shell("ulimit -n");

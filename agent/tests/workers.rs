@@ -214,7 +214,7 @@ fn a_process_has_none_of_the_agents_descriptors() {
         })
         .filter_map(|link| fs::read_link(link.path()).ok())
         .collect();
-    // Its connection, its keeper's pipe, perhaps a listener.
+    // Its connection, its supervisor's pipe, perhaps a listener.
     assert!((3..=4).contains(&own.len()), "{own:?}");
     close(worker);
 }

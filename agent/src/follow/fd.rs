@@ -1,24 +1,26 @@
 //! What can be read from a descriptor of the test.
 //!
-//! Enters: a number. Leaves: of a regular file, what lies behind the descriptor's position and what is added, the
-//! position left where it is; of a pipe, socket, terminal or device, what comes out of it, until its end. It is a duplicate
-//! that is read: a test that closes its own ends nothing here. Absent on purpose: sharing; what is taken from a pipe is
-//! taken from whoever else reads it.
+//! Input: a number.
+//! Output: of a regular file, what lies behind the descriptor's position and what is added, the position left
+//! where it is; of anything else, a [`Channel`].
+//! Not here: the test's own descriptor. It is a duplicate that is read, so that a test that closes its own
+//! ends nothing.
 
 use std::fs::File;
 
 use provium_protocol::OpError;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::file::Growing;
-use super::{Source, Step, has_something};
+use super::channel::Channel;
+use super::growing::Growing;
+use super::source::StreamSource;
+use crate::failure::{failed, impossible};
 use crate::fds;
-use crate::ops::{failed, impossible};
 
 /// A stream of descriptor `number`.
-pub(crate) fn fd(number: i32) -> Result<Box<dyn Source + Send>, OpError> {
+pub(crate) fn open(number: i32) -> Result<Box<dyn StreamSource + Send>, OpError> {
     let fail = |errno| failed(format_args!("follow descriptor {number}"), errno);
     let copy = duplicate(number).map_err(fail)?;
     let mode = rustix::fs::fcntl_getfl(&copy).map_err(fail)?;
@@ -33,7 +35,7 @@ pub(crate) fn fd(number: i32) -> Result<Box<dyn Source + Send>, OpError> {
     }
     let position = rustix::fs::seek(&copy, SeekFrom::Current(0)).map_err(fail)?;
     Growing::new(File::from(copy), None, |_| position)
-        .map(|growing| Box::new(growing) as Box<dyn Source + Send>)
+        .map(|growing| Box::new(growing) as Box<dyn StreamSource + Send>)
         .map_err(fail)
 }
 
@@ -41,47 +43,15 @@ fn duplicate(number: i32) -> Result<OwnedFd, Errno> {
     if number < 0 {
         return Err(Errno::BADF);
     }
-    // SAFETY: the descriptor is only asked to be duplicated; one that is not open is an error of the kernel's.
+    // SAFETY: the descriptor is only asked to be duplicated; one that is not open is an error of the
+    // kernel's.
     let theirs = unsafe { BorrowedFd::borrow_raw(number) };
     fds::copy(theirs)
 }
 
-/// Something that is read as it comes: a pipe, a socket, a terminal, a device.
-#[derive(Debug)]
-pub(super) struct Channel(OwnedFd);
-
-impl Channel {
-    pub(super) fn new(fd: OwnedFd) -> Channel {
-        Channel(fd)
-    }
-}
-
-impl Source for Channel {
-    fn offset(&self) -> u64 {
-        0
-    }
-
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Step, Errno> {
-        // It may block when read, and the test may not want that changed.
-        if !has_something(&self.0) {
-            return Ok(Step::Nothing);
-        }
-        match rustix::io::read(&self.0, buffer) {
-            Ok(0) => Ok(Step::Over),
-            Ok(count) => Ok(Step::Bytes(count)),
-            // The kernel's log says the latter once when it has dropped messages that nobody had read.
-            Err(Errno::AGAIN | Errno::INTR | Errno::PIPE) => Ok(Step::Nothing),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn bell(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::source::Step;
     use super::*;
     use rustix::fd::AsRawFd;
     use rustix::pipe::pipe;
@@ -89,7 +59,7 @@ mod tests {
     #[test]
     fn a_pipe_is_read_to_its_end() {
         let (reader, writer) = pipe().expect("a pipe");
-        let mut source = fd(reader.as_raw_fd()).expect("a source");
+        let mut source = open(reader.as_raw_fd()).expect("a source");
         let mut buffer = [0; 16];
         assert_eq!(source.next(&mut buffer), Ok(Step::Nothing));
         rustix::io::write(&writer, b"abc").expect("written");
@@ -106,7 +76,7 @@ mod tests {
         std::fs::write(&path, "0123456789").expect("written");
         let file = File::open(&path).expect("the file");
         rustix::fs::seek(&file, SeekFrom::Start(6)).expect("moved");
-        let mut source = fd(file.as_raw_fd()).expect("a source");
+        let mut source = open(file.as_raw_fd()).expect("a source");
         let mut buffer = [0; 16];
         assert_eq!(source.offset(), 6);
         assert_eq!(source.next(&mut buffer), Ok(Step::Bytes(4)));
@@ -116,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_is_no_source_is_refused() {
-        let refusal = |number| fd(number).err().expect("an error").message;
+        let refusal = |number| open(number).err().expect("an error").message;
         assert!(refusal(-1).contains("descriptor -1"), "{}", refusal(-1));
         assert!(refusal(987_654).contains("987654"));
         let (_reader, writer) = pipe().expect("a pipe");

@@ -1,34 +1,28 @@
-//! A file that grows, through truncation, renaming and replacement.
+//! A file by its path, as a stream.
 //!
-//! Enters: a path and where to begin. Leaves: every byte that is written to it and not truncated before it was read. When
-//! another file takes its name, the old one is read to its end once the new one has content: a writer that has moved
-//! on writes no more to the old one. A second longer late writes to it are still delivered. A truncated file is read from
-//! its beginning. Absent on purpose: an end; a log may go on at any time.
+//! Input: a path and where to begin.
+//! Output: a [`Growing`] file; of anything but a regular file, a [`Channel`].
+//! Not here: reading; see those two.
 
-use std::os::unix::fs::FileExt;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use provium_protocol::{FollowStart, OpError};
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::fd::Channel;
-use super::watch::{self, Followed, Watch};
-use super::{Source, Step};
-use crate::ops::{failed, shown};
-
-/// How long a file that has lost its name is looked at for late writes.
-const LATE: Duration = Duration::from_secs(1);
+use super::channel::Channel;
+use super::growing::Growing;
+use super::source::StreamSource;
+use super::watch;
+use crate::failure::{failed, shown};
 
 /// A stream of the file at `path`; of anything but a regular file, what can be read from it.
-pub(crate) fn file(path: &[u8], start: FollowStart) -> Result<Box<dyn Source + Send>, OpError> {
+pub(crate) fn open(path: &[u8], start: FollowStart) -> Result<Box<dyn StreamSource + Send>, OpError> {
     let fail = |errno| failed(format_args!("follow `{}`", shown(path)), errno);
-    let name = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
-        path,
-    ));
+    let name = Path::new(OsStr::from_bytes(path));
     let file = watch::open(name).map_err(fail)?;
     let kind = rustix::fs::fstat(&file).map_err(fail)?.st_mode;
     match FileType::from_raw_mode(kind) {
@@ -43,115 +37,23 @@ pub(crate) fn file(path: &[u8], start: FollowStart) -> Result<Box<dyn Source + S
             _ => size.saturating_sub(offset.unsigned_abs()),
         },
     })
-    .map(|growing| Box::new(growing) as Box<dyn Source + Send>)
+    .map(|growing| Box::new(growing) as Box<dyn StreamSource + Send>)
     .map_err(fail)
-}
-
-/// A file and how far it was read.
-#[derive(Debug)]
-struct Place {
-    of: Arc<Followed>,
-    position: u64,
-    truncations: u64,
-}
-
-impl Place {
-    fn new(of: Arc<Followed>, position: u64) -> Place {
-        let truncations = of.look().1;
-        Place {
-            of,
-            position,
-            truncations,
-        }
-    }
-
-    /// Reads on; 0 at the end there is now.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let (_, truncations) = self.of.look();
-        if truncations != self.truncations {
-            (self.truncations, self.position) = (truncations, 0);
-        }
-        let count = self.of.file.read_at(buffer, self.position);
-        let count = count.map_err(|error| watch::errno(&error))?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-/// A regular file that grows.
-#[derive(Debug)]
-pub(super) struct Growing {
-    offset: u64,
-    now: Place,
-    /// Files that have lost the name, and until when they are looked at.
-    late: Vec<(Place, Instant)>,
-    watch: Watch,
-}
-
-impl Growing {
-    /// Follows a file from where `start` says, given its size; with a path, those as well that come to be there.
-    pub(super) fn new(
-        file: std::fs::File,
-        path: Option<&Path>,
-        start: impl FnOnce(u64) -> u64,
-    ) -> Result<Growing, Errno> {
-        let of = Arc::new(Followed::new(file)?);
-        let watch = Watch::start(&of, path)?;
-        let offset = start(of.look().0);
-        Ok(Growing {
-            offset,
-            now: Place::new(of, offset),
-            late: Vec::new(),
-            watch,
-        })
-    }
-}
-
-impl Source for Growing {
-    fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    fn next(&mut self, buffer: &mut [u8]) -> Result<Step, Errno> {
-        self.watch.silence();
-        let now = Instant::now();
-        self.late.retain(|(_, until)| now < *until);
-        for (place, _) in &mut self.late {
-            if let count @ 1.. = place.read(buffer)? {
-                return Ok(Step::Bytes(count));
-            }
-        }
-        loop {
-            // Asked before the reading: what was written before the next file had content is read first.
-            let moves_on = self.watch.has_next();
-            match self.now.read(buffer)? {
-                0 if moves_on => {}
-                0 => return Ok(Step::Nothing),
-                count => return Ok(Step::Bytes(count)),
-            }
-            let Some(next) = self.watch.take_next() else {
-                return Ok(Step::Nothing);
-            };
-            let old = std::mem::replace(&mut self.now, Place::new(next, 0));
-            self.late.push((old, Instant::now() + LATE));
-        }
-    }
-
-    fn bell(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.watch.bell())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Step;
     use super::*;
     use std::fs;
     use std::io::Write;
+    use std::time::{Duration, Instant};
 
+    /// A stream that hangs fails after this.
     const LONG: Duration = Duration::from_secs(20);
 
     /// Reads until `wanted` bytes have come.
-    fn read(source: &mut dyn Source, wanted: usize) -> Vec<u8> {
+    fn read(source: &mut dyn StreamSource, wanted: usize) -> Vec<u8> {
         let (mut all, mut buffer) = (Vec::new(), [0; 1000]);
         let start = Instant::now();
         while all.len() < wanted {
@@ -165,8 +67,8 @@ mod tests {
         all
     }
 
-    fn follow(path: &Path, start: FollowStart) -> Box<dyn Source + Send> {
-        file(path.as_os_str().as_encoded_bytes(), start).expect("a source")
+    fn follow(path: &Path, start: FollowStart) -> Box<dyn StreamSource + Send> {
+        open(path.as_os_str().as_encoded_bytes(), start).expect("a source")
     }
 
     #[test]
@@ -194,11 +96,11 @@ mod tests {
     fn what_cannot_be_followed_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing");
-        let error = file(missing.as_os_str().as_encoded_bytes(), FollowStart::End).err();
+        let error = open(missing.as_os_str().as_encoded_bytes(), FollowStart::End).err();
         let error = error.expect("an error");
         assert_eq!(error.errno, Some(Errno::NOENT.raw_os_error()));
         assert!(error.message.contains("missing"), "{}", error.message);
-        let error = file(folder.path().as_os_str().as_encoded_bytes(), FollowStart::End).err();
+        let error = open(folder.path().as_os_str().as_encoded_bytes(), FollowStart::End).err();
         assert_eq!(error.expect("an error").errno, Some(Errno::ISDIR.raw_os_error()));
     }
 

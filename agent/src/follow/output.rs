@@ -1,7 +1,9 @@
 //! The output of a started program.
 //!
-//! Enters: a program, a byte to begin at. Leaves: what is kept of its output from there on, then what it writes, until
-//! its pipe is at its end. What has been taken is kept until the next call, which is made when it has been sent.
+//! Input: a program, a byte to begin at.
+//! Output: what is buffered of its output from there on, then what it writes, until its pipe is at its end.
+//! What has been taken stays in the buffer until the next call, which is made when it has been sent.
+//! Not here: the buffer; see `process::output`.
 
 use std::sync::Arc;
 
@@ -9,53 +11,53 @@ use provium_protocol::OpError;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
-use super::{Source, Step};
-use crate::ops::failed;
-use crate::process::kept::Found;
-use crate::process::program::{Program, Reader, Watch};
+use super::source::{Step, StreamSource};
+use crate::failure::failed;
+use crate::process::output::Fetched;
+use crate::process::program::{OutputReader, Program, ProgramWatch};
 
 /// A stream of a program's standard output or error.
-pub(crate) fn output(
+pub(crate) fn open(
     program: &Arc<Program>,
     stderr: bool,
     from: u64,
-) -> Result<Box<dyn Source + Send>, OpError> {
+) -> Result<Box<dyn StreamSource + Send>, OpError> {
     let watch = program
         .watch()
         .map_err(|errno| failed(format_args!("follow process {}", program.pid), errno))?;
-    Ok(Box::new(Output {
+    Ok(Box::new(ProgramOutput {
         reader: program.read(usize::from(stderr), from),
         watch,
         taken: 0,
     }))
 }
 
-struct Output {
-    reader: Reader,
-    watch: Watch,
-    /// Bytes of the last step.
+struct ProgramOutput {
+    reader: OutputReader,
+    watch: ProgramWatch,
+    /// Number of bytes of the last step.
     taken: usize,
 }
 
-impl Source for Output {
+impl StreamSource for ProgramOutput {
     fn offset(&self) -> u64 {
         self.reader.from
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<Step, Errno> {
-        self.watch.bell.silence();
+        self.watch.wakeup.clear();
         self.reader.delivered(std::mem::take(&mut self.taken));
         Ok(match self.reader.look(buffer) {
-            Found::Bytes(count) => {
+            Fetched::Bytes(count) => {
                 self.taken = count;
                 Step::Bytes(count)
             }
-            Found::Nothing => Step::Nothing,
-            Found::End => Step::Over,
+            Fetched::Nothing => Step::Nothing,
+            Fetched::End => Step::Over,
         })
     }
 
-    fn bell(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.watch.bell.as_fd())
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.watch.wakeup.as_fd())
     }
 }

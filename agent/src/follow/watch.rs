@@ -1,25 +1,32 @@
 //! What happens to a followed file while its reader is busy: truncation, and other files under its name.
 //!
-//! A thread of its own waits for the kernel's word (inotify) or a quarter of a second, whichever is first, and never for the
-//! host: a reader that a slow host holds up still gets every file that had the name meanwhile. Enters: a path and the
-//! file found there. Leaves: the files that take its place, opened, in their order; a bell for the reader. Absent on
-//! purpose: reading. What is truncated before it was read is gone, as it is for everybody else.
+//! A thread of its own waits for the kernel's word (inotify) or a quarter of a second, whichever is first,
+//! and never for the host: a reader that a slow host holds up still gets every file that had the name
+//! meanwhile.
+//!
+//! Input: a path and the file found there.
+//! Output: the files that take its place, opened, in their order; a wake-up for the reader.
+//! Not here: reading. What is truncated before it was read is gone, as it is for everybody else.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, inotify};
 use rustix::io::Errno;
 
-use super::LOOK;
+use super::source::LOOK;
 use crate::fds;
+use crate::lock::Mutex;
+use crate::poll::timespec;
+use crate::sys::errno_of;
+use crate::wakeup::Wakeup;
 
-/// Most files that wait for the reader; more than that are renamed away from under a host that does not read at all.
+/// Most files that wait for the reader. There are more only where the host does not read at all.
 const MAX_WAITING: usize = 64;
 
 /// A file that is read, and what is known of its truncations.
@@ -27,31 +34,31 @@ const MAX_WAITING: usize = 64;
 pub(super) struct Followed {
     pub(super) file: File,
     id: (u64, u64),
-    seen: Mutex<Seen>,
+    seen: Mutex<SizeHistory>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct SizeHistory {
     size: u64,
     truncations: u64,
 }
 
 impl Followed {
     pub(super) fn new(file: File) -> Result<Followed, Errno> {
-        let metadata = file.metadata().map_err(|error| errno(&error))?;
+        let metadata = file.metadata().map_err(|error| errno_of(&error))?;
         Ok(Followed {
             file,
             id: (metadata.dev(), metadata.ino()),
-            seen: Mutex::new(Seen {
+            seen: Mutex::new(SizeHistory {
                 size: metadata.len(),
                 truncations: 0,
             }),
         })
     }
 
-    /// Its size now and how often it was seen to have become shorter.
+    /// Its size now, and the number of times it was seen to have become shorter.
     pub(super) fn look(&self) -> (u64, u64) {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         if let Ok(metadata) = self.file.metadata() {
             if metadata.len() < seen.size {
                 seen.truncations += 1;
@@ -64,31 +71,32 @@ impl Followed {
 
 /// What watcher and reader share.
 #[derive(Debug)]
-struct Shared {
+struct WatchState {
     /// The files that took the name since, oldest first.
     waiting: Mutex<VecDeque<Arc<Followed>>>,
-    bell: OwnedFd,
-    stop: OwnedFd,
+    /// Wakes the reader.
+    changed: Wakeup,
+    /// Ends the watcher.
+    stop: Wakeup,
 }
 
 /// A watched path; the watching ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Watch(Arc<Shared>);
+pub(super) struct Watch(Arc<WatchState>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        ring(&self.0.stop);
+        self.0.stop.wake();
     }
 }
 
 impl Watch {
     /// Watches a file, and the path it was found at for others that come to be there.
     pub(super) fn start(first: &Arc<Followed>, path: Option<&Path>) -> Result<Watch, Errno> {
-        let bell = || fds::own(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WatchState {
             waiting: Mutex::default(),
-            bell: bell()?,
-            stop: bell()?,
+            changed: Wakeup::new()?,
+            stop: Wakeup::new()?,
         });
         // Without inotify (a kernel may lack it) the quarter of a second is all there is.
         let events =
@@ -103,35 +111,35 @@ impl Watch {
         thread
             .stack_size(64 * 1024)
             .spawn(move || watcher.run())
-            .map_err(|error| errno(&error))?;
+            .map_err(|error| errno_of(&error))?;
         Ok(Watch(shared))
     }
 
-    /// Readable when something has changed.
-    pub(super) fn bell(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+    /// Descriptor that is readable when something has changed.
+    pub(super) fn readable(&self) -> BorrowedFd<'_> {
+        self.0.changed.as_fd()
     }
 
-    /// Silences the bell. What changes from now on rings it again.
-    pub(super) fn silence(&self) {
-        let _ = rustix::io::read(&self.0.bell, &mut [0; 8]);
+    /// Makes the descriptor unreadable until the next change.
+    pub(super) fn clear(&self) {
+        self.0.changed.clear();
     }
 
-    /// The next file under the name, once it has content or was replaced itself; the reader is to have read all of
-    /// the one before when it takes it.
+    /// The next file under the name, once it has content or was replaced itself; the reader is to have read
+    /// all of the one before when it takes it.
     pub(super) fn has_next(&self) -> bool {
-        let waiting = lock(&self.0.waiting);
+        let waiting = self.0.waiting.lock();
         waiting.len() > 1 || waiting.front().is_some_and(|next| next.look().0 > 0)
     }
 
     /// Takes the next file.
     pub(super) fn take_next(&self) -> Option<Arc<Followed>> {
-        lock(&self.0.waiting).pop_front()
+        self.0.waiting.lock().pop_front()
     }
 }
 
 struct Watcher {
-    shared: Arc<Shared>,
+    shared: Arc<WatchState>,
     events: Option<OwnedFd>,
     path: Option<PathBuf>,
     newest: Arc<Followed>,
@@ -152,7 +160,7 @@ impl Watcher {
             }
             self.newest.look();
             self.look_for_another();
-            ring(&self.shared.bell);
+            self.shared.changed.wake();
         }
     }
 
@@ -174,11 +182,7 @@ impl Watcher {
         if let Some(events) = &self.events {
             fds.push(PollFd::new(events, PollFlags::IN));
         }
-        let look = Timespec {
-            tv_sec: 0,
-            tv_nsec: LOOK.subsec_nanos().into(),
-        };
-        let _ = poll(&mut fds, Some(&look));
+        let _ = poll(&mut fds, Some(&timespec(LOOK)));
         if let Some(events) = &self.events {
             // What happened does not matter, only that something did: all of it is looked up.
             let mut buffer = [0; 4096];
@@ -197,7 +201,7 @@ impl Watcher {
         if found.id == self.newest.id {
             return;
         }
-        let mut waiting = lock(&self.shared.waiting);
+        let mut waiting = self.shared.waiting.lock();
         if waiting.len() < MAX_WAITING {
             self.newest = Arc::new(found);
             waiting.push_back(Arc::clone(&self.newest));
@@ -211,17 +215,4 @@ impl Watcher {
 pub(super) fn open(path: &Path) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     fds::own(|| rustix::fs::openat(CWD, path, flags, Mode::empty())).map(File::from)
-}
-
-fn ring(bell: &OwnedFd) {
-    // Fails only when it has been rung 2^64 times.
-    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -1,9 +1,10 @@
 //! The first process of the guest: `rdinit=/.provium/agent`.
 //!
-//! Enters: a kernel that has just unpacked its initramfs. Leaves: the agent as a process of its own, and as
-//! PID 1 either the init the user's initrd came with, as if the kernel had started it, or the reaper. A profile's
-//! `rootfs` becomes the root before any of that (`rootfs`). Absent on purpose: any other root disk; whoever has one
-//! brings the init that mounts it.
+//! Input: a kernel that has just unpacked its initramfs.
+//! Output: the agent as a process of its own, and as PID 1 either the init the user's initrd came with, as if
+//! the kernel had started it, or the reaper. A profile's `rootfs` becomes the root before any of that
+//! (`rootfs`).
+//! Not here: any other root disk; whoever has one brings the init that mounts it.
 
 mod cmdline;
 mod mounts;
@@ -18,14 +19,17 @@ use std::process::Command;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use crate::console::say;
+use crate::failure::errno_text;
 use crate::root::{self, InitRoot};
-use crate::{daemon, ops, sys};
+use crate::sys::errno_of;
+use crate::{daemon, sys};
 
-/// The init that an initrd's own is looked for at, as the kernel does.
+/// Path at which an initrd's own init is looked for, as the kernel does.
 const INIT: &str = "/init";
 
 /// The life of PID 1.
@@ -58,7 +62,7 @@ pub fn run() -> ! {
             drop(done);
             daemon::run(followed, proc, wait)
         }
-        Err(error) => panic_kernel("the agent".as_ref(), &ops::errno_text(error)),
+        Err(error) => panic_kernel("the agent".as_ref(), &errno_text(error)),
     };
     drop((wait, followed, proc));
     match init {
@@ -74,53 +78,56 @@ fn hand_over(init: OsString, done: Option<OwnedFd>) -> ! {
     drop(done);
     // Arguments and environment are those the kernel gave.
     let error = Command::new(&init).args(std::env::args_os().skip(1)).exec();
-    panic_kernel(
-        &init,
-        &ops::errno_text(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
-    )
+    panic_kernel(&init, &errno_text(errno_of(&error)))
 }
 
 /// Stays PID 1. The agent may begin when `done` is closed.
 fn stay(agent: Pid, done: Option<OwnedFd>) -> ! {
     // First, because the kernel waits in it, and the agent runs meanwhile.
-    let _ = sys::loopback_up();
+    let _ = raise_loopback();
     mounts::mount(&mounts::SYS);
     mounts::mount(&mounts::DEV);
     mounts::mount(&mounts::WITHOUT_INIT);
     mounts::finish();
     // Before any request is answered: whoever has an answer may press the button.
-    let ears = reaper::listen();
+    let ends = reaper::listen();
     drop(done);
-    reaper::run(agent, ears)
+    reaper::run(agent, ends)
 }
 
-/// A proc file system for the agent to look at. With an init to come it is one of the agent's own, which stays
-/// whatever that init does with `/proc`, and does not keep it from unmounting that.
+/// Brings up the network interface `lo`; the kernel gives it its address.
+fn raise_loopback() -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    sys::set_interface_flags(&socket, c"lo", libc::IFF_UP | libc::IFF_RUNNING)
+}
+
+/// A proc file system for the agent to look at. With an init to come it is one of the agent's own, which
+/// stays whatever that init does with `/proc`, and does not keep it from unmounting that.
 fn open_proc(init_to_come: bool) -> Option<OwnedFd> {
     let own = init_to_come.then(|| root::detached_proc().ok()).flatten();
     own.or_else(|| root::open_proc(c"/proc").ok())
 }
 
-/// What the agent needs to follow a PID 1 that changes its root.
+/// The root of a PID 1 that may change it, for the agent to follow.
 fn follow_init(proc: &OwnedFd) -> Option<InitRoot> {
     match rustix::io::fcntl_dupfd_cloexec(proc, 3).and_then(InitRoot::new) {
         Ok(root) => Some(root),
         Err(error) => {
-            say!("cannot follow PID 1 to another root: {}", ops::errno_text(error));
+            say!("cannot follow PID 1 to another root: {}", errno_text(error));
             None
         }
     }
 }
 
-/// Says why there is no PID 1 and ends it, at which the kernel panics: the monitor sees a boot that failed, with
-/// the reason among the last lines of its console.
+/// Says why there is no PID 1 and ends it, at which the kernel panics: the monitor sees a boot that failed,
+/// with the reason among the last lines of its console.
 fn panic_kernel(what: &OsStr, why: &str) -> ! {
     say!("cannot start `{}`: {why}", what.display());
     std::process::exit(1)
 }
 
-/// The init the initrd or the command line asks for. With a root disk, only the command line is listened to: a disk has
-/// an init in any case, and services nobody asked for.
+/// The init the initrd or the command line asks for. With a root disk, only the command line is listened to:
+/// a disk has an init in any case, and services nobody asked for.
 fn foreign_init(cmdline: &[u8], has_root: bool) -> Option<OsString> {
     match cmdline::init(cmdline) {
         // Looked at before the agent says hello: a boot that cannot succeed must not look like one that does.
@@ -128,7 +135,7 @@ fn foreign_init(cmdline: &[u8], has_root: bool) -> Option<OsString> {
             let path = OsString::from_vec(path);
             match rustix::fs::access(path.as_os_str(), Access::EXEC_OK) {
                 Ok(()) => Some(path),
-                Err(error) => panic_kernel(&path, &ops::errno_text(error)),
+                Err(error) => panic_kernel(&path, &errno_text(error)),
             }
         }
         None => (!has_root && is_program(INIT)).then(|| INIT.into()),
@@ -145,7 +152,8 @@ fn has_console() -> bool {
     rustix::io::fcntl_getfd(rustix::stdio::stderr()) != Err(Errno::BADF)
 }
 
-/// Gives descriptors 0 to 2 to the console where the kernel could not: its own archive may lack the device node.
+/// Gives descriptors 0 to 2 to the console where the kernel could not: its own archive may lack the device
+/// node.
 fn open_console() {
     let open = |path| rustix::fs::openat(CWD, path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
     let Ok(console) = open(c"/dev/console").or_else(|_| open(c"/dev/null")) else {

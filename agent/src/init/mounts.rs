@@ -1,7 +1,8 @@
 //! File systems and folders every program counts on.
 //!
-//! Enters: a root that may be empty. Leaves: the mounts of the tables below, where nothing was mounted before.
-//! Absent on purpose: a tmpfs on `/tmp`, and on `/run` where the root is memory already: what the user's archives put
+//! Input: a root that may be empty.
+//! Output: the mounts of the tables below, where nothing was mounted before.
+//! Not here: a tmpfs on `/tmp`, and on `/run` where the root is memory already: what the user's archives put
 //! there must stay visible.
 
 use std::ffi::CStr;
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::console::say;
-use crate::ops;
+use crate::failure::errno_text;
 
 /// A file system, where it belongs and whether its absence from the kernel is worth a line on the console.
 pub(super) struct Mount {
@@ -21,21 +22,21 @@ pub(super) struct Mount {
     needed: bool,
 }
 
-/// What the agent itself counts on, whoever is PID 1.
+/// The proc file system, which the agent itself needs, whoever is PID 1.
 pub(super) const PROC: [Mount; 1] = [Mount {
     kind: c"proc",
     at: c"/proc",
     options: c"",
     needed: true,
 }];
-/// See [`PROC`].
+/// The sysfs; see [`PROC`].
 pub(super) const SYS: [Mount; 1] = [Mount {
     kind: c"sysfs",
     at: c"/sys",
     options: c"",
     needed: true,
 }];
-/// See [`PROC`].
+/// The devtmpfs; see [`PROC`].
 pub(super) const DEV: [Mount; 1] = [Mount {
     kind: c"devtmpfs",
     at: c"/dev",
@@ -43,7 +44,7 @@ pub(super) const DEV: [Mount; 1] = [Mount {
     needed: true,
 }];
 
-/// On a disk, what is in `/run` is that of another life.
+/// A tmpfs on `/run` for a root on a disk, where files of an earlier boot lie.
 pub(super) const RUN: [Mount; 1] = [Mount {
     kind: c"tmpfs",
     at: c"/run",
@@ -51,7 +52,7 @@ pub(super) const RUN: [Mount; 1] = [Mount {
     needed: false,
 }];
 
-/// What an init mounts; where there is none, this is done for it.
+/// File systems that an init mounts, for guests without one.
 pub(super) const WITHOUT_INIT: [Mount; 3] = [
     Mount {
         kind: c"devpts",
@@ -103,7 +104,7 @@ pub(super) fn mount(mounts: &[Mount]) {
             Ok(()) | Err(Errno::BUSY) => {}
             Err(error) if mount.needed => {
                 let (kind, at) = (mount.kind.to_string_lossy(), mount.at.to_string_lossy());
-                say!("cannot mount {kind} at {at}: {}", ops::errno_text(error));
+                say!("cannot mount {kind} at {at}: {}", errno_text(error));
             }
             Err(_) => {}
         }

@@ -1,8 +1,9 @@
 //! PID 1 where nobody else is: reaps orphans, hears the power button.
 //!
-//! Enters: signals, and events of input devices. Leaves: nothing returns from it. Absent on purpose: starting
-//! the agent again when it has died; the host knows the guest as dead then, and a second agent would have lost
-//! what the test had built up.
+//! Input: signals, and events of input devices.
+//! Output: nothing returns from it.
+//! Not here: starting the agent again when it has died; the host knows the guest as dead then, and a second
+//! agent would have lost what the test had built up.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use rustix::process::{Pid, Signal, WaitOptions, wait};
 use crate::console::say;
 use crate::{power, root, sys};
 
-/// What ends the machine, and whether it starts again: `poweroff`, `halt` and `reboot` of busybox send USR2, USR1
-/// and TERM; PWR comes from whoever watches the supply; INT is the kernel's for Ctrl-Alt-Del.
+/// Signals that end the machine, each with whether it restarts: `poweroff`, `halt` and `reboot` of busybox
+/// send USR2, USR1 and TERM; PWR comes from whoever watches the supply; INT is the kernel's for Ctrl-Alt-Del.
 const ENDS: [(Signal, bool); 5] = [
     (Signal::USR2, false),
     (Signal::USR1, false),
@@ -26,34 +27,35 @@ const ENDS: [(Signal, bool); 5] = [
     (Signal::INT, true),
 ];
 
-/// Bytes of an `input_event` and where its parts are, on x86-64.
+/// Size in bytes of an `input_event` on x86-64.
 const EVENT: usize = 24;
 const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
 const PRESSED: i32 = 1;
 
-/// What PID 1 listens to.
-pub(super) struct Ears {
+/// Descriptors on which PID 1 hears that the machine is to end.
+pub(super) struct EndRequests {
     signals: Option<OwnedFd>,
     buttons: Vec<OwnedFd>,
 }
 
 /// Starts to listen. What comes from now on is heard, whenever [`run`] is called.
-pub(super) fn listen() -> Ears {
+pub(super) fn listen() -> EndRequests {
     let wanted: Vec<_> = ENDS
         .iter()
         .map(|(signal, _)| *signal)
         .chain([Signal::CHILD])
         .collect();
-    Ears {
-        signals: sys::signal_descriptor(&wanted).ok(),
+    let blocked = sys::block_signals(&wanted);
+    EndRequests {
+        signals: blocked.and_then(|()| sys::signalfd(&wanted)).ok(),
         buttons: buttons(),
     }
 }
 
-/// Reaps for ever.
-pub(super) fn run(agent: Pid, ears: Ears) -> ! {
-    let Ears { signals, buttons } = ears;
+/// Reaps until the machine is to end.
+pub(super) fn run(agent: Pid, ends: EndRequests) -> ! {
+    let EndRequests { signals, buttons } = ends;
     let Some(signals) = signals else { only_reap(agent) };
     loop {
         reap(agent, WaitOptions::NOHANG);
@@ -69,7 +71,7 @@ pub(super) fn run(agent: Pid, ears: Ears) -> ! {
     }
 }
 
-/// What is left to do on a kernel without signalfd.
+/// Reaps only, on a kernel without signalfd.
 fn only_reap(agent: Pid) -> ! {
     loop {
         reap(agent, WaitOptions::empty());

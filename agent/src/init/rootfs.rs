@@ -1,9 +1,10 @@
 //! The disk `rootfs` becomes `/`.
 //!
-//! Enters: a kernel with a disk of that serial number and, on its command line, `provium.rootfs`. Leaves: a process
-//! whose root is the file system on the disk, writable, with `/proc`, `/sys`, `/dev` and `/run` in it and what the host
-//! put into `/.provium/files` of the initramfs. A file system that cannot be written gets a layer of memory on top.
-//! Absent on purpose: partitions, RAID, encryption; a disk that needs those needs an initrd that knows them.
+//! Input: a kernel with a disk of that serial number and, on its command line, `provium.rootfs`.
+//! Output: a process whose root is the file system on the disk, writable, with `/proc`, `/sys`, `/dev` and
+//! `/run` in it and what the host put into `/.provium/files` of the initramfs. A file system that cannot be
+//! written gets a layer of memory on top.
+//! Not here: partitions, RAID, encryption; a disk that needs those needs an initrd that knows them.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -19,7 +20,7 @@ use rustix::mount::{MountFlags, mount, mount_move};
 
 use super::mounts;
 use crate::console::say;
-use crate::ops;
+use crate::failure::errno_text;
 
 /// The serial number of the disk.
 const SERIAL: &[u8] = b"rootfs";
@@ -39,7 +40,7 @@ pub(super) fn enter() -> Result<(), String> {
     mounts::mount(&mounts::DEV);
     let name = find()?;
     let root = mount_disk(&name)?;
-    let failed = |what: &str, error: Errno| format!("{what}: {}", ops::errno_text(error));
+    let failed = |what: &str, error: Errno| format!("{what}: {}", errno_text(error));
     for part in ["dev", "proc", "sys"] {
         let (from, to) = (Path::new("/").join(part), Path::new(shown(root)).join(part));
         let _ = fs::create_dir(&to);
@@ -95,7 +96,7 @@ fn find() -> Result<String, String> {
     }
 }
 
-/// Mounts it somewhere; returns where what can be written is.
+/// Mounts the disk; the path of a root that can be written.
 fn mount_disk(name: &str) -> Result<&'static CStr, String> {
     let device = CString::new(format!("/dev/{name}")).map_err(|error| error.to_string())?;
     let readonly = fs::read(format!("/sys/block/{name}/ro")).is_ok_and(|flag| flag.starts_with(b"1"));
@@ -113,7 +114,7 @@ fn mount_disk(name: &str) -> Result<&'static CStr, String> {
                 let why = match error {
                     Errno::NODEV => "not in this kernel".to_owned(),
                     Errno::INVAL => "not on the disk".to_owned(),
-                    error => ops::errno_text(error),
+                    error => errno_text(error),
                 };
                 tried.push(format!("{} ({why})", kind.to_string_lossy()));
             }
@@ -125,7 +126,7 @@ fn mount_disk(name: &str) -> Result<&'static CStr, String> {
     ))
 }
 
-/// Puts memory on top of what cannot be written.
+/// Puts a tmpfs on top of a disk that cannot be written; the path of a root that can.
 fn writable() -> Result<&'static CStr, String> {
     let flags = rustix::fs::statvfs(DISK).map(|found| found.f_flag);
     if !flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY)) {
@@ -133,7 +134,7 @@ fn writable() -> Result<&'static CStr, String> {
     }
     make_folder(MEMORY)?;
     make_folder(WHOLE)?;
-    let failed = |what: &str, error: Errno| format!("mounting {what} on it: {}", ops::errno_text(error));
+    let failed = |what: &str, error: Errno| format!("mounting {what} on it: {}", errno_text(error));
     mount(c"tmpfs", MEMORY, c"tmpfs", MountFlags::empty(), c"mode=0755")
         .map_err(|error| failed("a tmpfs", error))?;
     make_folder(c"/.provium/memory/upper")?;
@@ -152,8 +153,8 @@ fn make_folder(path: &CStr) -> Result<(), String> {
     made.map_err(|error| format!("{}: {error}", shown(path)))
 }
 
-/// Moves what is below `files` to the same places below `/`. It is reached by its descriptor: its path is gone with the
-/// initramfs.
+/// Moves what is below `files` to the same places below `/`. It is reached by its descriptor: its path is
+/// gone with the initramfs.
 fn take_in(files: &OwnedFd) -> io::Result<()> {
     let from = PathBuf::from(format!("/proc/self/fd/{}", files.as_raw_fd()));
     for entry in fs::read_dir(&from)? {

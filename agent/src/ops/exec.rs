@@ -1,8 +1,9 @@
 //! Exec: runs a program to its end.
 //!
-//! Enters: arguments, environment, folder, standard input, a time limit. Leaves: its output as `Data` while it
-//! runs, then how it ended. The input is taken in whole before the program starts, so that a host may send all
-//! of it first and only then read. Absent on purpose: anything that goes on after the reply; that is `Start`.
+//! Input: arguments, environment, folder, standard input, a time limit. Standard input is taken in whole
+//! before the program starts, so that a host may send all of it first and only then read.
+//! Output: the program's output as `Data` while it runs, then how it ended.
+//! Not here: anything that goes on after the reply; that is `Start`.
 
 use std::time::Duration;
 
@@ -12,16 +13,17 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Failure;
-use super::body::Body;
+use crate::connection::{Body, SessionError};
+use crate::failure::Failure;
 use crate::fds;
+use crate::process::child::Child;
 use crate::process::command::Command;
 use crate::process::input::Input;
-use crate::process::pump::{Peer, READ, Run, Taken};
-use crate::process::{input_pipe, launch};
-use crate::session::{Session, SessionError};
+use crate::process::launch::{input_pipe, launch};
+use crate::process::pump::{Peer, READ, Taken};
+use crate::session::Session;
 
-pub(super) fn exec(session: &mut Session, mut exec: Exec) -> Result<Response, Failure> {
+pub(crate) fn exec(session: &mut Session, mut exec: Exec) -> Result<Response, Failure> {
     let body = match exec.has_stdin {
         true => Some(Body::new(&mut session.stream).all()?),
         false => None,
@@ -47,32 +49,32 @@ pub(super) fn exec(session: &mut Session, mut exec: Exec) -> Result<Response, Fa
     }
     session.scratch.resize(session.scratch.len().max(READ), 0);
     let agent = session.agent.clone();
-    let exited = pump.run(&mut Direct { session, input }, &agent.keeper)?;
+    let exited = pump.run(&mut SessionPeer { session, input }, &agent.supervisor)?;
     Ok(Response::Exited(exited))
 }
 
-/// An empty standard input. A guest, or a folder a test has made its root, may lack `/dev/null`; a pipe nobody
-/// writes to is as empty.
+/// An empty standard input. A guest, or a folder a test has made its root, may lack `/dev/null`; a pipe
+/// nobody writes to is as empty.
 fn no_input() -> Result<OwnedFd, Errno> {
     let null = || rustix::fs::openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     fds::own(null).or_else(|_| input_pipe().map(|(reader, _)| reader))
 }
 
-/// The session itself takes the output.
-struct Direct<'s> {
+/// The session as the one a program runs for: output goes to the host as it comes.
+struct SessionPeer<'s> {
     session: &'s mut Session,
     input: Option<Input>,
 }
 
-impl Peer for Direct<'_> {
+impl Peer for SessionPeer<'_> {
     type Lost = SessionError;
 
     /// The host sends nothing before the reply; only its end is of interest.
-    fn bell(&self) -> PollFd<'_> {
+    fn wakeup(&self) -> PollFd<'_> {
         PollFd::new(&self.session.stream, PollFlags::RDHUP)
     }
 
-    fn rung(&mut self, _run: &mut Run) -> Result<(), SessionError> {
+    fn woken(&mut self, _child: &mut Child) -> Result<(), SessionError> {
         Err(FrameError::Closed.into())
     }
 

@@ -1,29 +1,30 @@
 //! Files that stay open: OpenFile, ReadFd, WriteFd, SeekFd, CloseFd.
 //!
-//! Enters: paths and descriptors, the latter plain numbers: those a test's system calls have made are as good as
-//! ours. Leaves: content, positions. Whoever opened a file by `OpenFile` has it closed at the end of its session.
-//! While an op waits for a pipe, a socket or a terminal, it notices that the host has gone. Absent on purpose: any
-//! ownership; a test may close a descriptor behind our back, and finds what a program of its own would find.
+//! Input: paths and descriptors, the latter plain numbers: those a test's system calls have made are as good
+//! as those of `OpenFile`.
+//! Output: content, positions. While an op waits for a pipe, a socket or a terminal, it notices that the host
+//! has gone.
+//! Not here: any ownership; a test may close a descriptor at any time, and finds what a program of its own
+//! would find.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 
 use provium_protocol::{BODY, DATA_CHUNK, OpError, OpenFile, Response, Whence, write_data};
 use rustix::event::PollFlags;
-use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::body::Body;
-use super::{Failure, failed, impossible, shown};
-use crate::session::{Session, wait_for};
+use crate::connection::{Body, wait_for};
+use crate::failure::{Failure, failed, impossible, shown};
+use crate::session::Session;
 
 /// Permission bits of a new file when none are asked for.
 const DEFAULT_PERM: u32 = 0o644;
-/// What a pipe that is ready takes without blocking.
+/// Most bytes that a pipe which is ready takes without blocking.
 const PIPE_BUF: usize = 4096;
 
-pub(super) fn open(session: &mut Session, open: &OpenFile) -> Result<Response, Failure> {
+pub(crate) fn open(session: &mut Session, open: &OpenFile) -> Result<Response, Failure> {
     let what = || format!("open `{}`", shown(&open.path));
     let refused = |why: &str| Err(impossible(format!("{}: {why}", what())).into());
     let access = match (open.read, open.write || open.append) {
@@ -47,12 +48,12 @@ pub(super) fn open(session: &mut Session, open: &OpenFile) -> Result<Response, F
         (true, false) => open_or_make(&open.path, flags, mode),
         (true, true) => make(&open.path, flags | OFlags::EXCL, mode),
     };
-    let fd = opened.map_err(|errno| failed(what(), errno))?.into_raw_fd();
-    session.files.insert(fd);
+    let opened = opened.map_err(|errno| failed(what(), errno))?;
+    let fd = session.files.add(opened);
     Ok(Response::Opened { fd })
 }
 
-/// Permission bits that were asked for.
+/// The permission bits that were asked for, or the default for files.
 pub(super) fn mode(path: &[u8], perm: Option<u32>) -> Result<Mode, OpError> {
     let perm = perm.unwrap_or(DEFAULT_PERM);
     if perm & !0o7777 != 0 {
@@ -86,7 +87,7 @@ fn make(path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
-pub(super) fn read(session: &mut Session, fd: RawFd, max: Option<u64>) -> Result<Response, Failure> {
+pub(crate) fn read(session: &mut Session, fd: RawFd, max: Option<u64>) -> Result<Response, Failure> {
     let fd = borrow(fd)?;
     let failed = |errno| failed(format_args!("read descriptor {}", fd.number), errno);
     let kind = Kind::of(&fd).map_err(failed)?;
@@ -113,7 +114,7 @@ pub(super) fn read(session: &mut Session, fd: RawFd, max: Option<u64>) -> Result
     Ok(Response::Done)
 }
 
-pub(super) fn write(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
+pub(crate) fn write(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
     let mut body = Body::new(&mut session.stream);
     let result = borrow(fd).and_then(|fd| fill(&fd, &mut body));
     if let Err(Failure::Op(_)) = &result {
@@ -128,7 +129,8 @@ fn fill(fd: &Fd, body: &mut Body<'_>) -> Result<u64, Failure> {
         failed(what, errno)
     };
     let kind = Kind::of(fd).map_err(|errno| failed(0, errno))?;
-    // A piece is one write, for those who count writes; but into a pipe no more than it takes when it is ready.
+    // A piece is one write, for those who count writes; but into a pipe no more than it takes when it is
+    // ready.
     let most = match kind.is_pipe && kind.may_block {
         true => PIPE_BUF,
         false => usize::MAX,
@@ -153,7 +155,7 @@ fn fill(fd: &Fd, body: &mut Body<'_>) -> Result<u64, Failure> {
     Ok(written)
 }
 
-pub(super) fn seek(fd: RawFd, offset: i64, whence: Whence) -> Result<Response, Failure> {
+pub(crate) fn seek(fd: RawFd, offset: i64, whence: Whence) -> Result<Response, Failure> {
     let fd = borrow(fd)?;
     let to = match whence {
         // A negative one is the kernel's to refuse.
@@ -166,27 +168,10 @@ pub(super) fn seek(fd: RawFd, offset: i64, whence: Whence) -> Result<Response, F
     Ok(Response::Offset { offset })
 }
 
-pub(super) fn close(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
-    session.files.remove(&fd);
-    close_number(fd).map_err(|errno| failed(format_args!("close descriptor {fd}"), errno))?;
+pub(crate) fn close(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
+    let closed = session.files.close(fd);
+    closed.map_err(|errno| failed(format_args!("close descriptor {fd}"), errno))?;
     Ok(Response::Done)
-}
-
-/// Closes what a session has left open.
-pub(crate) fn close_all(files: &BTreeSet<RawFd>) {
-    for fd in files {
-        // The test may have closed it itself.
-        let _ = close_number(*fd);
-    }
-}
-
-fn close_number(fd: RawFd) -> Result<(), Errno> {
-    // SAFETY: the number is one the test was given; that it may name another file by now, if the test's own system
-    // calls have closed it, is the test's decision as with any other call it makes. Nothing of ours relies on it.
-    match unsafe { libc::close(fd) } {
-        0 => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
-    }
 }
 
 /// A descriptor of the test's.
@@ -200,8 +185,8 @@ pub(super) fn borrow(number: RawFd) -> Result<Fd, Failure> {
     if number < 0 {
         return Err(failed(format_args!("use descriptor {number}"), Errno::BADF).into());
     }
-    // SAFETY: it is not -1. The number is used for system calls and nothing else; if it is not open, or another file
-    // by then, they fail or reach that file, as the test has it.
+    // SAFETY: it is not -1. The number is used for system calls and nothing else; if it is not open, or
+    // another file by then, they fail or reach that file, as the test has it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(Fd { borrowed, number })
 }

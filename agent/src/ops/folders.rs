@@ -1,20 +1,22 @@
 //! Folders and names: ListDir, MakeDir, Unlink, Rename.
 //!
-//! Enters: paths. Leaves: entries sorted by name, or that it is done. Absent on purpose: anything recursive but the
-//! making of parents; a program does that better.
+//! Input: paths.
+//! Output: entries sorted by name, or that it is done.
+//! Not here: anything recursive but the making of parents; a program does that better.
 
 use provium_protocol::{BODY, DirEntry, EntryType, OpError, Response, write_data};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Failure, failed, files, impossible, shown};
+use super::files;
+use crate::failure::{Failure, failed, impossible, shown};
 use crate::session::Session;
 
 /// Permission bits of a new folder when none are asked for, and of its parents.
 const DEFAULT_PERM: u32 = 0o755;
 
-pub(super) fn list(session: &mut Session, path: &[u8]) -> Result<Response, Failure> {
+pub(crate) fn list(session: &mut Session, path: &[u8]) -> Result<Response, Failure> {
     let failed = |errno| failed(format_args!("list `{}`", shown(path)), errno);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
@@ -65,7 +67,7 @@ pub(super) fn entry_type(kind: FileType) -> EntryType {
     }
 }
 
-pub(super) fn make(path: &[u8], parents: bool, perm: Option<u32>) -> Result<Response, OpError> {
+pub(crate) fn make(path: &[u8], parents: bool, perm: Option<u32>) -> Result<Response, OpError> {
     let mode = files::mode(path, Some(perm.unwrap_or(DEFAULT_PERM)))?;
     let failed = |path, errno| failed(format_args!("mkdir `{}`", shown(path)), errno);
     if parents {
@@ -113,13 +115,13 @@ fn make_one(path: &[u8], mode: Mode) -> Result<(), Errno> {
     rustix::fs::chmodat(CWD, path, mode, AtFlags::empty())
 }
 
-pub(super) fn unlink(path: &[u8]) -> Result<Response, OpError> {
+pub(crate) fn unlink(path: &[u8]) -> Result<Response, OpError> {
     rustix::fs::unlinkat(CWD, path, AtFlags::empty())
         .map(|()| Response::Done)
         .map_err(|errno| failed(format_args!("unlink `{}`", shown(path)), errno))
 }
 
-pub(super) fn rename(from: &[u8], to: &[u8]) -> Result<Response, OpError> {
+pub(crate) fn rename(from: &[u8], to: &[u8]) -> Result<Response, OpError> {
     rustix::fs::renameat(CWD, from, CWD, to)
         .map(|()| Response::Done)
         .map_err(|errno| {

@@ -1,15 +1,18 @@
 //! ReadFile: the content of a file, as `cat` would print it.
 //!
-//! Enters: a path. Leaves: `Data` on [`BODY`] until the file says it is at its end, so that files of `/proc`,
-//! which claim to be empty, come whole. Absent on purpose: any look at the size.
+//! Input: a path.
+//! Output: `Data` on [`BODY`] until the file says it is at its end, so that files of `/proc`, which claim to
+//! be empty, come whole.
+//! Not here: any look at the size.
 
 use provium_protocol::{BODY, DATA_CHUNK, Response, write_data};
 use rustix::io::Errno;
 
-use super::{Failure, failed, files, shown};
+use super::files;
+use crate::failure::{Failure, failed, shown};
 use crate::session::Session;
 
-pub(super) fn read_file(session: &mut Session, path: &[u8]) -> Result<Response, Failure> {
+pub(crate) fn read_file(session: &mut Session, path: &[u8]) -> Result<Response, Failure> {
     let file = files::open_to_read(path)?;
     session.scratch.resize(DATA_CHUNK, 0);
     loop {

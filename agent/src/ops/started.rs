@@ -1,7 +1,9 @@
 //! Start and what is asked of a started program: how it does, its end, its input, signals.
 //!
-//! Enters: programs to start, then handles. Leaves: what has become of them, and output from wherever it is wanted.
-//! While an op waits, it notices that the host has gone. Absent on purpose: streams of output; see `follow`.
+//! Input: programs to start, then handles.
+//! Output: how far they have come, and output from wherever it is wanted. While an op waits, it notices that
+//! the host has gone.
+//! Not here: streams of output; see `follow`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,23 +11,23 @@ use std::time::{Duration, Instant};
 use provium_protocol::{
     DATA_CHUNK, Exec, Joined, OpError, Process, Response, STDERR, STDOUT, WaitProcess, write_data,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-use super::body::Body;
-use super::{Failure, failed, impossible};
+use crate::connection::{Body, SessionError, wait_for};
+use crate::failure::{Failure, failed, impossible};
 use crate::process::command::Command;
 use crate::process::input::{Input, NoInput};
-use crate::process::kept::Found;
-use crate::process::program::{Doing, Program, Reader, unknown_end};
-use crate::process::{input_pipe, launch};
-use crate::session::{Agent, Session, SessionError, wait_for};
+use crate::process::launch::{input_pipe, launch};
+use crate::process::output::Fetched;
+use crate::process::program::{OutputReader, Program, ProgramStatus, unknown_end};
+use crate::session::Session;
 
-/// So many bytes may wait for a program to read them when a request to write is answered.
+/// Most bytes that may wait for a program to read them when a request to write is answered.
 const QUEUE: usize = 1 << 20;
 
-pub(super) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failure> {
+pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failure> {
     let pieces = match exec.has_stdin {
         true => Body::new(&mut session.stream).all()?,
         false => Vec::new(),
@@ -37,29 +39,29 @@ pub(super) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failu
     let _ = pieces.into_iter().try_for_each(|piece| input.push(piece));
     let pump = launch(&command, &stdin)?;
     drop(stdin);
-    let program = Program::start(pump, input, session.id, &session.agent)
+    let program = Program::start(pump, input, session.id, &session.agent.supervisor)
         .map_err(|errno| command.failed("cannot make a thread for it", errno))?;
     let pid = program.pid;
     let handle = session.agent.programs.add(program);
     Ok(Response::Started { handle, pid })
 }
 
-pub(super) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response, Failure> {
+pub(crate) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response, Failure> {
     let program = find(session, wait.handle)?;
     let mut until = wait
         .timeout_ms
         .and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
-    let watch = program.watch().map_err(no_bell)?;
+    let watch = program.watch().map_err(no_wakeup)?;
     let readers = [program.read(0, wait.from[0]), program.read(1, wait.from[1])];
     session.scratch.resize(DATA_CHUNK, 0);
     let ended = loop {
-        watch.bell.silence();
+        watch.wakeup.clear();
         // Looked at before the output: what it has written by its end comes before that.
-        let doing = program.doing();
+        let status = program.status();
         while send_some(session, &readers)? {}
-        if doing.finished {
+        if status.finished {
             session.agent.programs.remove(wait.handle);
-            break Some(doing.ended.unwrap_or_else(unknown_end));
+            break Some(status.ended.unwrap_or_else(unknown_end));
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             if !wait.kill {
@@ -68,7 +70,7 @@ pub(super) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response,
             program.time_out();
             until = None;
         }
-        wait_for(&session.stream, watch.bell.as_fd(), PollFlags::IN, until)?;
+        wait_for(&session.stream, watch.wakeup.as_fd(), PollFlags::IN, until)?;
     };
     Ok(Response::Process(Process {
         pid: program.pid,
@@ -78,10 +80,10 @@ pub(super) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response,
 }
 
 /// Sends the next piece of each output; false when there is none for now.
-fn send_some(session: &mut Session, readers: &[Reader; 2]) -> Result<bool, SessionError> {
+fn send_some(session: &mut Session, readers: &[OutputReader; 2]) -> Result<bool, SessionError> {
     let mut some = false;
     for (reader, channel) in readers.iter().zip([STDOUT, STDERR]) {
-        if let Found::Bytes(n) = reader.look(&mut session.scratch) {
+        if let Fetched::Bytes(n) = reader.look(&mut session.scratch) {
             write_data(&mut session.stream, channel, &session.scratch[..n])?;
             reader.delivered(n);
             some = true;
@@ -90,16 +92,16 @@ fn send_some(session: &mut Session, readers: &[Reader; 2]) -> Result<bool, Sessi
     Ok(some)
 }
 
-pub(super) fn state(session: &Session, handle: u64) -> Result<Response, Failure> {
+pub(crate) fn state(session: &Session, handle: u64) -> Result<Response, Failure> {
     let program = find(session, handle)?;
     Ok(Response::Process(Process {
         pid: program.pid,
-        ended: program.doing().ended,
+        ended: program.status().ended,
         from: [0, 0],
     }))
 }
 
-pub(super) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Response, Failure> {
+pub(crate) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Response, Failure> {
     let program = find(session, handle)?;
     match program.signal(signal) {
         // It has ended, and somebody else has waited for it.
@@ -112,7 +114,7 @@ pub(super) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Resp
     }
 }
 
-pub(super) fn write_stdin(session: &mut Session, handle: u64) -> Result<Response, Failure> {
+pub(crate) fn write_stdin(session: &mut Session, handle: u64) -> Result<Response, Failure> {
     let program = find(session, handle);
     let mut body = Body::new(&mut session.stream);
     let result = program.and_then(|program| give(&program, &mut body));
@@ -124,7 +126,7 @@ pub(super) fn write_stdin(session: &mut Session, handle: u64) -> Result<Response
 
 /// Gives a program the body as its input, piece by piece as it takes them.
 fn give(program: &Arc<Program>, body: &mut Body<'_>) -> Result<u64, Failure> {
-    let watch = program.watch().map_err(no_bell)?;
+    let watch = program.watch().map_err(no_wakeup)?;
     let refused = |error| match error {
         NoInput::Closed => impossible("stdin is closed"),
         NoInput::Broken => failed(
@@ -137,41 +139,41 @@ fn give(program: &Arc<Program>, body: &mut Body<'_>) -> Result<u64, Failure> {
         bytes += piece.len() as u64;
         let mut queued = program.give(piece).map_err(refused)?;
         while queued > QUEUE {
-            wait_for(body.stream(), watch.bell.as_fd(), PollFlags::IN, None)?;
-            watch.bell.silence();
+            wait_for(body.stream(), watch.wakeup.as_fd(), PollFlags::IN, None)?;
+            watch.wakeup.clear();
             queued = program.give(Vec::new()).map_err(refused)?;
         }
     }
-    // A body without a byte asks whether it could be written to. Behind other bytes that would be one question too
-    // many: whoever has had what it wanted may be gone.
+    // A body without a byte asks whether it could be written to. Behind other bytes that would be one
+    // question too many: whoever has had what it wanted may be gone.
     if bytes == 0 {
         program.give(Vec::new()).map_err(refused)?;
     }
     Ok(bytes)
 }
 
-pub(super) fn close_stdin(session: &Session, handle: u64) -> Result<Response, Failure> {
+pub(crate) fn close_stdin(session: &Session, handle: u64) -> Result<Response, Failure> {
     find(session, handle)?.close_input();
     Ok(Response::Done)
 }
 
-pub(super) fn begin_end(session: &Session, handle: u64) -> Result<Response, Failure> {
+pub(crate) fn begin_end(session: &Session, handle: u64) -> Result<Response, Failure> {
     if let Some(program) = session.agent.programs.get(handle) {
         program.end();
     }
     Ok(Response::Done)
 }
 
-pub(super) fn end(session: &Session, handle: u64) -> Result<Response, Failure> {
+pub(crate) fn end(session: &Session, handle: u64) -> Result<Response, Failure> {
     if let Some(program) = session.agent.programs.get(handle) {
         program.end();
-        wait_until(session, &program, |doing| doing.finished)?;
+        wait_until(session, &program, |status| status.finished)?;
         session.agent.programs.remove(handle);
     }
     Ok(Response::Done)
 }
 
-pub(super) fn signal_all(session: &Session, signal: i32) -> Result<Response, Failure> {
+pub(crate) fn signal_all(session: &Session, signal: i32) -> Result<Response, Failure> {
     let mut count = 0;
     for (_, program) in session.agent.programs.of(session.id) {
         match program.signal_group(signal) {
@@ -186,55 +188,41 @@ pub(super) fn signal_all(session: &Session, signal: i32) -> Result<Response, Fai
     Ok(Response::Count { count })
 }
 
-pub(super) fn join(session: &Session) -> Result<Response, Failure> {
+pub(crate) fn join(session: &Session) -> Result<Response, Failure> {
     let programs = session.agent.programs.of(session.id);
     let join = |(handle, program): (u64, Arc<Program>)| {
-        let doing = wait_until(session, &program, |doing| doing.ended.is_some() || doing.finished)?;
+        let status = wait_until(session, &program, |status| {
+            status.ended.is_some() || status.finished
+        })?;
         Ok::<Joined, Failure>(Joined {
             handle,
             pid: program.pid,
-            ended: doing.ended.unwrap_or_else(unknown_end),
+            ended: status.ended.unwrap_or_else(unknown_end),
         })
     };
     let ended = programs.into_iter().map(join).collect::<Result<_, _>>()?;
     Ok(Response::Joined { ended })
 }
 
-/// Ends all programs of a session together and waits until they are gone.
-pub(crate) fn end_all(agent: &Agent, owner: u64) {
-    let programs = agent.programs.of(owner);
-    programs.iter().for_each(|(_, program)| program.end());
-    for (handle, program) in &programs {
-        // Without a bell it ends all the same; nobody waits for it then.
-        if let Ok(watch) = program.watch() {
-            while !program.doing().finished {
-                let mut bell = [PollFd::from_borrowed_fd(watch.bell.as_fd(), PollFlags::IN)];
-                let _ = poll(&mut bell, None);
-                watch.bell.silence();
-            }
-        }
-        agent.programs.remove(*handle);
-    }
-}
-
-/// Waits until a program does as is wanted.
+/// Waits until a program's status is as wanted.
 fn wait_until(
     session: &Session,
     program: &Arc<Program>,
-    wanted: impl Fn(&Doing) -> bool,
-) -> Result<Doing, Failure> {
-    let watch = program.watch().map_err(no_bell)?;
+    wanted: impl Fn(&ProgramStatus) -> bool,
+) -> Result<ProgramStatus, Failure> {
+    let watch = program.watch().map_err(no_wakeup)?;
     loop {
-        watch.bell.silence();
-        let doing = program.doing();
-        if wanted(&doing) {
-            return Ok(doing);
+        watch.wakeup.clear();
+        let status = program.status();
+        if wanted(&status) {
+            return Ok(status);
         }
-        wait_for(&session.stream, watch.bell.as_fd(), PollFlags::IN, None)?;
+        wait_for(&session.stream, watch.wakeup.as_fd(), PollFlags::IN, None)?;
     }
 }
 
-pub(super) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failure> {
+/// The program with this handle.
+pub(crate) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failure> {
     let program = session.agent.programs.get(handle);
     program.ok_or_else(|| {
         impossible(format!(
@@ -244,6 +232,6 @@ pub(super) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failu
     })
 }
 
-fn no_bell(errno: Errno) -> OpError {
+fn no_wakeup(errno: Errno) -> OpError {
     failed("wait for a process", errno)
 }

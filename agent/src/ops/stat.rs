@@ -1,12 +1,16 @@
 //! Stat: a file's metadata.
+//!
+//! Input: a path, and whether a link is followed.
+//! Output: size, time, permission bits, type.
+//! Not here: owners and links; a test that wants those makes the system call.
 
 use provium_protocol::{OpError, Response, Stat};
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use super::folders::entry_type;
-use super::{failed, shown};
+use crate::failure::{failed, shown};
 
-pub(super) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
+pub(crate) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
     let flags = if follow {
         AtFlags::empty()
     } else {

@@ -1,19 +1,23 @@
 //! WriteFile: the request's body becomes a file's content.
 //!
-//! Enters: a path, permission bits, the body. Leaves: the bytes written. A file that exists is truncated and
-//! keeps its permissions; a new one gets exactly those asked for, whatever the umask. After an error the rest
-//! of the body is still read, so that the session goes on. Absent on purpose: parents, temporary files, fsync.
+//! A file that exists is truncated and keeps its permissions; a new one gets exactly those asked for,
+//! whatever the umask. After an error the rest of the body is still read, so that the session goes on.
+//!
+//! Input: a path, permission bits, the body.
+//! Output: the number of bytes written.
+//! Not here: parents, temporary files, fsync.
 
 use provium_protocol::Response;
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::body::Body;
-use super::{Failure, failed, files, shown};
+use super::files;
+use crate::connection::Body;
+use crate::failure::{Failure, failed, shown};
 use crate::session::Session;
 
-pub(super) fn write_file(session: &mut Session, path: &[u8], perm: Option<u32>) -> Result<Response, Failure> {
+pub(crate) fn write_file(session: &mut Session, path: &[u8], perm: Option<u32>) -> Result<Response, Failure> {
     let mut body = Body::new(&mut session.stream);
     let result = open(path, perm).and_then(|file| fill(&file, path, &mut body));
     if let Err(Failure::Op(_)) = &result {

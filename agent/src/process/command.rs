@@ -1,18 +1,18 @@
 //! What is run: arguments, environment and places to look, in the form the kernel takes them.
 //!
-//! Enters: an [`Exec`] of the host. Leaves: C strings without NUL bytes inside, and words for what went wrong.
-//! Absent on purpose: looking at the file system; the child does that, in its own folder and with its own
-//! rights.
+//! Input: an [`Exec`] of the host.
+//! Output: C strings without NUL bytes inside, and words for what went wrong.
+//! Not here: looking at the file system; the child does that, in its own folder and with its own rights.
 
-use rustix::fd::{AsFd, OwnedFd};
 use std::ffi::CString;
 
 use provium_protocol::{Exec, OpError};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, CWD};
 use rustix::io::Errno;
 
 use super::spawn::{Plan, SpawnError};
-use crate::ops::{failed, impossible, shown};
+use crate::failure::{failed, impossible, shown};
 
 /// The environment of every program that does not ask for another.
 const ENVIRONMENT: [(&str, &str); 3] = [("PATH", PATH), ("HOME", "/root"), ("TERM", "dumb")];
@@ -60,18 +60,18 @@ impl Command {
         })
     }
 
-    /// The error of something done for it: what it was, then the kernel's words.
+    /// The error of something done for this program: what it was, then the kernel's words.
     pub(crate) fn failed(&self, what: &str, errno: Errno) -> OpError {
         failed(format_args!("{}: {what}", self.name()), errno)
     }
 
-    /// The program for a message.
+    /// The program's name for a message.
     fn name(&self) -> String {
         let program = self.argv.first().map(|program| program.to_bytes());
         format!("exec `{}`", shown(program.unwrap_or_default()))
     }
 
-    /// What to spawn, with these as standard input, output and error.
+    /// The plan for a new process, with these as standard input, output and error.
     pub(super) fn plan<'a>(&'a self, stdio: [&'a OwnedFd; 3]) -> Plan<'a> {
         Plan {
             candidates: &self.candidates,
@@ -82,7 +82,7 @@ impl Command {
         }
     }
 
-    /// The error as the test's author reads it.
+    /// A failed spawn as the test's author reads it.
     pub(super) fn explain(&self, error: SpawnError) -> OpError {
         let what = self.name();
         match error {
@@ -124,7 +124,7 @@ fn search_path(exec: &Exec) -> Vec<u8> {
         .to_vec()
 }
 
-/// `NAME=value` of every variable, each name once.
+/// The child's environment, `NAME=value` of every variable, each name once.
 fn environment(exec: &Exec) -> Result<Vec<CString>, OpError> {
     let base: &[(&str, &str)] = if exec.env_clear { &[] } else { &ENVIRONMENT };
     let base = base

@@ -1,14 +1,17 @@
 //! A program's standard input: what was given for it and how far it has been taken.
 //!
-//! Enters: bytes. Leaves: the same in a pipe that does not block, in order. Absent on purpose: waiting; whoever has
-//! a poll loop calls [`Input::flush`] when the pipe takes more.
+//! Input: bytes.
+//! Output: the same in a pipe that does not block, in order.
+//! Not here: waiting; whoever has a poll loop calls [`Input::flush`] when the pipe takes more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+
+use crate::poll::events_now;
 
 /// Bytes on their way into a pipe.
 #[derive(Debug)]
@@ -16,9 +19,9 @@ pub(crate) struct Input {
     /// `None` when nothing can be written any more.
     pipe: Option<Arc<OwnedFd>>,
     pieces: VecDeque<Vec<u8>>,
-    /// Bytes of the first piece that have been written.
+    /// Number of bytes of the first piece that have been written.
     written: usize,
-    /// Bytes in `pieces` that have not.
+    /// Number of bytes in `pieces` that have not.
     queued: usize,
     /// Close the pipe behind the last piece.
     closing: bool,
@@ -66,12 +69,7 @@ impl Input {
         let Some(pipe) = &self.pipe else {
             return Err(NoInput::Broken);
         };
-        let mut look = [PollFd::new(pipe, PollFlags::OUT)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        if poll(&mut look, Some(&now)).is_ok() && look[0].revents().contains(PollFlags::ERR) {
+        if events_now(pipe, PollFlags::OUT).contains(PollFlags::ERR) {
             self.abandon();
             return Err(NoInput::Broken);
         }
@@ -107,14 +105,14 @@ impl Input {
         self.flush();
     }
 
-    /// Nobody reads it any more: forgets what it has.
+    /// Closes the pipe and drops the bytes that wait: nobody reads them any more.
     pub(crate) fn abandon(&mut self) {
         self.pipe = None;
         self.pieces.clear();
         (self.written, self.queued) = (0, 0);
     }
 
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }

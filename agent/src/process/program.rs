@@ -1,12 +1,14 @@
 //! A started program: what the host can ask of it at any time, and the thread that looks after it.
 //!
-//! Enters: a child that runs; requests of any session. Leaves: its output to whoever reads it, its end. The thread
-//! was made by the session that started the program and keeps that session's credentials of then, so that it may
-//! signal what it has started even when the session has given them up. Absent on purpose: who may do what; handles
-//! are all it takes.
+//! The thread was made by the session that started the program and has that session's credentials of then, so
+//! that it may signal what it has started even when the session has given them up.
+//!
+//! Input: a child that runs; requests of any session.
+//! Output: its output to whoever reads it, its end.
+//! Not here: who may do what; handles are all it takes.
 
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,31 +17,35 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
-use super::bell::Bell;
+use super::child::Child;
 use super::input::{Input, NoInput};
-use super::kept::{Found, Kept};
-use super::pump::{Peer, Pump, READ, Run, Taken};
-use crate::session::Agent;
+use super::output::{Fetched, OutputBuffer};
+use super::pump::{Peer, Pump, READ, Taken};
+use crate::lock::Mutex;
+use crate::supervisor::Supervisor;
+use crate::sys::errno_of;
+use crate::wakeup::Wakeup;
 
 /// How long a program has between SIGTERM and SIGKILL when it is ended.
-pub(crate) const TERM_GRACE: Duration = Duration::from_secs(2);
-/// Enough for the pump, which keeps nothing large on its stack.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+/// Bytes of a program's thread's stack: enough for the pump, which has nothing large on it.
 const STACK: usize = 128 * 1024;
 
-/// A program that was started.
+/// A started program.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) pid: u32,
-    /// The session that started it.
+    /// Number of the session that started it.
     pub(crate) owner: u64,
     /// Wakes its thread.
-    bell: Bell,
-    state: Mutex<State>,
+    wakeup: Wakeup,
+    state: Mutex<ProgramState>,
 }
 
 #[derive(Debug)]
-struct State {
-    outputs: [Kept; 2],
+struct ProgramState {
+    /// Standard output and standard error.
+    outputs: [OutputBuffer; 2],
     input: Input,
     orders: Vec<Order>,
     /// How it ended, as soon as that is known.
@@ -48,11 +54,11 @@ struct State {
     finished: bool,
     /// When it was first asked to end.
     first_term: Option<Instant>,
-    /// Who wants to know of any change.
-    watchers: Vec<Arc<Bell>>,
+    /// Wake-ups of those who want to know of any change.
+    watchers: Vec<Arc<Wakeup>>,
 }
 
-/// What its thread is to do.
+/// An order to the program's thread.
 #[derive(Debug)]
 enum Order {
     Signal {
@@ -67,28 +73,29 @@ enum Order {
     },
 }
 
-/// How a program is doing.
+/// How far a program has come.
 #[derive(Debug, Clone)]
-pub(crate) struct Doing {
+pub(crate) struct ProgramStatus {
+    /// How it ended; absent while it runs.
     pub(crate) ended: Option<Exited>,
     /// All its output has been taken in.
     pub(crate) finished: bool,
 }
 
 impl Program {
-    /// Looks after a child from now on; `input` is our end of its standard input.
+    /// Starts a thread that looks after a child; `input` is the agent's end of its standard input.
     pub(crate) fn start(
         pump: Pump,
         input: Input,
         owner: u64,
-        agent: &Arc<Agent>,
+        supervisor: &Arc<Supervisor>,
     ) -> Result<Arc<Program>, Errno> {
         let program = Arc::new(Program {
             pid: pump.pid().as_raw_pid().cast_unsigned(),
             owner,
-            bell: Bell::new()?,
-            state: Mutex::new(State {
-                outputs: [Kept::default(), Kept::default()],
+            wakeup: Wakeup::new()?,
+            state: Mutex::new(ProgramState {
+                outputs: Default::default(),
                 input,
                 orders: Vec::new(),
                 ended: None,
@@ -97,27 +104,27 @@ impl Program {
                 watchers: Vec::new(),
             }),
         });
-        let mut keeping = Keeping {
+        let mut peer = ProgramThread {
             program: program.clone(),
             buffer: vec![0; READ],
         };
-        let agent = agent.clone();
+        let supervisor = supervisor.clone();
         let look_after = move || {
             // Its peer is never lost.
-            let _ = pump.run(&mut keeping, &agent.keeper);
-            keeping.program.finish();
+            let _ = pump.run(&mut peer, &supervisor);
+            peer.program.finish();
         };
         thread::Builder::new()
             .name("program".to_owned())
             .stack_size(STACK)
             .spawn(look_after)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+            .map_err(|error| errno_of(&error))?;
         Ok(program)
     }
 
-    pub(crate) fn doing(&self) -> Doing {
-        let state = self.state();
-        Doing {
+    pub(crate) fn status(&self) -> ProgramStatus {
+        let state = self.state.lock();
+        ProgramStatus {
             ended: state.ended.clone(),
             finished: state.finished,
         }
@@ -158,36 +165,36 @@ impl Program {
         });
     }
 
-    /// Bytes that wait to be taken from its standard input, this piece included.
+    /// Gives it input: the number of bytes that wait to be taken, this piece included.
     pub(crate) fn give(&self, piece: Vec<u8>) -> Result<usize, NoInput> {
         let mut state = self.state();
         state.input.push(piece)?;
         let queued = state.input.queued();
         if queued > 0 {
-            self.bell.ring();
+            self.wakeup.wake();
         }
         Ok(queued)
     }
 
     pub(crate) fn close_input(&self) {
         self.state().input.close();
-        self.bell.ring();
+        self.wakeup.wake();
     }
 
-    /// A bell that rings at every change.
-    pub(crate) fn watch(self: &Arc<Program>) -> Result<Watch, Errno> {
-        let bell = Arc::new(Bell::new()?);
-        self.state().watchers.push(bell.clone());
-        Ok(Watch {
+    /// A wake-up at every change.
+    pub(crate) fn watch(self: &Arc<Program>) -> Result<ProgramWatch, Errno> {
+        let wakeup = Arc::new(Wakeup::new()?);
+        self.state().watchers.push(wakeup.clone());
+        Ok(ProgramWatch {
             program: self.clone(),
-            bell,
+            wakeup,
         })
     }
 
-    /// Reads standard output (0) or standard error (1) from a byte on.
-    pub(crate) fn read(self: &Arc<Program>, output: usize, from: u64) -> Reader {
+    /// A reader of standard output (0) or standard error (1) from this byte offset on.
+    pub(crate) fn read(self: &Arc<Program>, output: usize, from: u64) -> OutputReader {
         let (number, from) = self.state().outputs[output].add_reader(from);
-        Reader {
+        OutputReader {
             program: self.clone(),
             output,
             number,
@@ -195,14 +202,14 @@ impl Program {
         }
     }
 
-    /// False when there is no thread left to do it.
+    /// Hands an order to the thread; false when there is no thread left to do it.
     fn order(&self, order: Order) -> bool {
         let mut state = self.state();
         if state.finished {
             return false;
         }
         state.orders.push(order);
-        self.bell.ring();
+        self.wakeup.wake();
         true
     }
 
@@ -211,105 +218,107 @@ impl Program {
         state.finished = true;
         state.orders.clear();
         state.input.abandon();
-        state.outputs.iter_mut().for_each(Kept::finish);
+        state.outputs.iter_mut().for_each(OutputBuffer::finish);
         state.tell();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn state(&self) -> MutexGuard<'_, ProgramState> {
+        self.state.lock()
     }
 }
 
-impl State {
-    /// Something has changed.
+impl ProgramState {
+    /// Tells the watchers of a change.
     fn tell(&self) {
-        self.watchers.iter().for_each(|watcher| watcher.ring());
+        self.watchers.iter().for_each(|watcher| watcher.wake());
     }
 }
 
-/// Rings at every change of a program, until dropped.
+/// A wake-up at every change of a program, until dropped.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ProgramWatch {
     program: Arc<Program>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) wakeup: Arc<Wakeup>,
 }
 
-impl Drop for Watch {
+impl Drop for ProgramWatch {
     fn drop(&mut self) {
         let mut state = self.program.state();
-        state.watchers.retain(|watcher| !Arc::ptr_eq(watcher, &self.bell));
+        state
+            .watchers
+            .retain(|watcher| !Arc::ptr_eq(watcher, &self.wakeup));
     }
 }
 
-/// One who reads an output. What it has not had is kept while it lives.
+/// A reader of one output. The buffer drops nothing that it has not had.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct OutputReader {
     program: Arc<Program>,
     output: usize,
     number: u64,
-    /// Where it began.
+    /// Byte offset at which it began.
     pub(crate) from: u64,
 }
 
-impl Reader {
-    /// Copies what comes next; the same again until [`Reader::delivered`].
-    pub(crate) fn look(&self, buffer: &mut [u8]) -> Found {
+impl OutputReader {
+    /// Copies what comes next; the same again until [`OutputReader::delivered`].
+    pub(crate) fn look(&self, buffer: &mut [u8]) -> Fetched {
         self.program.state().outputs[self.output].read(self.number, buffer)
     }
 
-    /// So many more bytes have reached the host.
+    /// Notes that this many more bytes have reached the host.
     pub(crate) fn delivered(&self, count: usize) {
-        self.change(|kept| kept.delivered(self.number, count));
+        self.change(|buffer| buffer.delivered(self.number, count));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Kept)) {
+    fn change(&self, change: impl FnOnce(&mut OutputBuffer)) {
         let mut state = self.program.state();
-        let kept = &mut state.outputs[self.output];
-        let had_room = kept.has_room();
-        change(kept);
-        if !had_room && kept.has_room() {
-            self.program.bell.ring();
+        let buffer = &mut state.outputs[self.output];
+        let had_room = buffer.has_room();
+        change(buffer);
+        if !had_room && buffer.has_room() {
+            self.program.wakeup.wake();
         }
     }
 }
 
-impl Drop for Reader {
+impl Drop for OutputReader {
     fn drop(&mut self) {
-        self.change(|kept| kept.remove_reader(self.number));
+        self.change(|buffer| buffer.remove_reader(self.number));
     }
 }
 
-/// The program's own thread.
-struct Keeping {
+/// The program's own thread, for which its child runs.
+struct ProgramThread {
     program: Arc<Program>,
     buffer: Vec<u8>,
 }
 
-impl Peer for Keeping {
+impl Peer for ProgramThread {
     type Lost = std::convert::Infallible;
 
-    fn bell(&self) -> PollFd<'_> {
-        PollFd::new(&self.program.bell, PollFlags::IN)
+    fn wakeup(&self) -> PollFd<'_> {
+        PollFd::new(&self.program.wakeup, PollFlags::IN)
     }
 
-    fn rung(&mut self, run: &mut Run) -> Result<(), Self::Lost> {
-        self.program.bell.silence();
+    fn woken(&mut self, child: &mut Child) -> Result<(), Self::Lost> {
+        self.program.wakeup.clear();
         let orders = std::mem::take(&mut self.program.state().orders);
         for order in orders {
             match order {
                 Order::Signal { signal, group, done } => {
                     let result = match group {
-                        true => run.signal_group(signal),
-                        false => run.signal(signal).map(|()| true),
+                        true => child.signal_group(signal),
+                        false => child.signal(signal).map(|()| true),
                     };
                     // Who asked waits for it.
                     let _ = done.send(result);
                 }
-                Order::TimeOut => run.time_out(),
+                Order::TimeOut => child.time_out(),
                 Order::End { kill_at } => {
                     // Whether it can be sent does not matter: SIGKILL comes as well.
-                    let _ = run.signal_group(libc::SIGTERM);
-                    run.end_by(kill_at);
+                    let _ = child.signal_group(libc::SIGTERM);
+                    child.end_by(kill_at);
                 }
             }
         }
@@ -351,7 +360,7 @@ impl Peer for Keeping {
     }
 }
 
-/// How a program ended of which nothing else is known.
+/// The end of a program of which nothing else is known.
 pub(crate) fn unknown_end() -> Exited {
     Exited {
         status: ExitStatus::Exited(-1),

@@ -1,27 +1,28 @@
 //! Between a child and whoever it runs for: input in, output out, and when it is over.
 //!
-//! Enters: a child that runs, its pipes, a [`Peer`]. Leaves: its output at the peer while it runs, then how it ended.
-//! One thread, one poll loop: a peer that takes nothing slows the child, and nothing else. Absent on purpose: waiting
-//! for processes that outlive the child. Their output up to the child's end is passed on, and [`LINGER`] longer; then
-//! their pipes go to the keeper.
+//! One thread, one poll loop: a peer that takes nothing slows the child, and nothing else.
+//!
+//! Input: a child that runs, its pipes, a [`Peer`].
+//! Output: its output at the peer while it runs, then how it ended.
+//! Not here: waiting for processes that outlive the child. Their output up to the child's end is passed on,
+//! and [`LINGER`] longer; then their pipes go to the supervisor.
 
 use std::time::{Duration, Instant};
 
-use provium_protocol::{ExitStatus, Exited};
+use provium_protocol::Exited;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::Pid;
 
-use super::spawn::Child;
-use crate::keeper::Keeper;
-use crate::sys;
+use super::child::Child;
+use super::spawn::Spawned;
+use crate::poll::timespec;
+use crate::supervisor::Supervisor;
 
 /// How long after the child's end its pipes may stay open before what holds them counts as background. Long
 /// enough for the last process of a pipeline that the shell did not wait for.
 const LINGER: Duration = Duration::from_millis(50);
-/// How long a killed child may take to be gone; one stuck in the kernel does not keep the host waiting.
-const KILL_GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the rest of a group has gone.
 const GROUP_LOOK: Duration = Duration::from_millis(10);
 /// Most bytes taken from a pipe at once: all that it holds by default.
@@ -32,23 +33,23 @@ pub(crate) trait Peer {
     /// Why the child has nobody left to run for.
     type Lost;
 
-    /// What is looked at beside the child.
-    fn bell(&self) -> PollFd<'_>;
-    /// The bell has rung.
-    fn rung(&mut self, run: &mut Run) -> Result<(), Self::Lost>;
+    /// Descriptor that is looked at beside the child.
+    fn wakeup(&self) -> PollFd<'_>;
+    /// Handles what that descriptor has become ready for.
+    fn woken(&mut self, child: &mut Child) -> Result<(), Self::Lost>;
     /// The pipe that input waits for; it is asked for each round.
     fn input(&self) -> Option<impl AsFd>;
-    /// The pipe takes input, or nobody has it open for reading.
+    /// Writes to that pipe, which takes input or has nobody who reads it.
     fn feed(&mut self);
     /// Whether it takes anything from standard output (0) or standard error (1) now.
     fn takes(&self, output: usize) -> bool;
     /// Takes what the pipe holds, at most [`READ`] bytes in one read; how many there were.
     fn take(&mut self, output: usize, pipe: &OwnedFd) -> Result<Taken, Self::Lost>;
-    /// The child has ended; its output may not have been taken yet.
+    /// Hears that the child has ended; its output may not have been taken yet.
     fn ended(&mut self, exited: &Exited);
 }
 
-/// What came of reading a pipe.
+/// Result of reading a pipe.
 pub(crate) enum Taken {
     Bytes(usize),
     Nothing,
@@ -56,7 +57,7 @@ pub(crate) enum Taken {
 }
 
 impl Taken {
-    /// For the result of a read.
+    /// What a read's result means.
     pub(crate) fn of(read: &Result<usize, Errno>) -> Taken {
         match read {
             Ok(0) => Taken::End,
@@ -69,98 +70,63 @@ impl Taken {
 
 /// One of the child's outputs.
 #[derive(Debug)]
-struct Output {
-    /// `None` after its end.
+struct OutputPipe {
+    /// Reading end; `None` after the output's end.
     pipe: Option<OwnedFd>,
     /// Bytes written before the child's end and not yet read, once it has ended.
     owed: u64,
 }
 
-/// Where the child is in its life.
-#[derive(Debug)]
-enum Life {
-    Running { kill_at: Option<Kill> },
-    Killed { give_up_at: Instant },
-    Ended { exited: Exited, leave_at: Instant },
-}
-
-/// When the group is to be killed, and whether that counts as a timeout.
-#[derive(Debug, Clone, Copy)]
-struct Kill {
-    at: Instant,
-    timed_out: bool,
-}
-
-/// A child and how it is doing.
-#[derive(Debug)]
-pub(crate) struct Run {
-    child: Child,
-    started: Instant,
-    life: Life,
-    timed_out: bool,
-    /// The group is to be gone too, and is killed at this time.
-    end_group_at: Option<Instant>,
-}
-
 /// A child and its outputs.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    run: Run,
-    outputs: [Output; 2],
+    child: Child,
+    outputs: [OutputPipe; 2],
 }
 
 /// What became ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Source {
-    Bell,
+enum Ready {
+    Wakeup,
     Child,
     Input,
     Output(usize),
 }
 
 impl Pump {
-    /// For a child started at `started`, with the reading ends of its outputs, which do not block.
-    pub(super) fn new(child: Child, outputs: [OwnedFd; 2], started: Instant) -> Pump {
+    /// A pump for a process started at `started`, with the reading ends of its outputs, which do not block.
+    pub(super) fn new(process: Spawned, outputs: [OwnedFd; 2], started: Instant) -> Pump {
         Pump {
-            run: Run {
-                child,
-                started,
-                life: Life::Running { kill_at: None },
-                timed_out: false,
-                end_group_at: None,
-            },
-            outputs: outputs.map(|pipe| Output {
+            child: Child::new(process, started),
+            outputs: outputs.map(|pipe| OutputPipe {
                 pipe: Some(pipe),
                 owed: 0,
             }),
         }
     }
 
-    /// The child's process group gets SIGKILL at this time after its start; one past the end of time never comes.
+    /// Kills the child's process group this long after its start.
     pub(crate) fn time_out_after(&mut self, timeout: Duration) {
-        if let Some(at) = self.run.started.checked_add(timeout) {
-            self.run.kill_by(at, true);
-        }
+        self.child.time_out_after(timeout);
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        self.run.child.pid
+        self.child.pid()
     }
 
     /// Runs until the child has ended and its output is taken, or its peer is lost, which ends the child.
-    pub(crate) fn run<P: Peer>(mut self, peer: &mut P, keeper: &Keeper) -> Result<Exited, P::Lost> {
+    pub(crate) fn run<P: Peer>(mut self, peer: &mut P, supervisor: &Supervisor) -> Result<Exited, P::Lost> {
         let result = self.pump(peer);
         if result.is_err() {
-            self.run.end_child();
+            self.child.end_now();
         }
         for output in &mut self.outputs {
             if let Some(pipe) = output.pipe.take() {
-                keeper.empty(pipe);
+                supervisor.drain(pipe);
             }
         }
-        if !matches!(self.run.life, Life::Ended { .. }) {
-            // It is stuck in the kernel; its status will be there some day.
-            keeper.reap(self.run.child.pidfd);
+        if let Some(pidfd) = self.child.into_unreaped() {
+            supervisor.reap(pidfd);
         }
         result
     }
@@ -171,13 +137,13 @@ impl Pump {
             if let Some(exited) = self.done(peer, now) {
                 return Ok(exited);
             }
-            self.run.kill_in_time(now);
-            for source in self.wait(peer, now) {
-                match source {
-                    Source::Bell => peer.rung(&mut self.run)?,
-                    Source::Child => self.fetch_status(peer),
-                    Source::Input => peer.feed(),
-                    Source::Output(at) => self.outputs[at].forward(at, peer)?,
+            self.child.kill_in_time(now);
+            for ready in self.wait(peer, now) {
+                match ready {
+                    Ready::Wakeup => peer.woken(&mut self.child)?,
+                    Ready::Child => self.fetch_status(peer),
+                    Ready::Input => peer.feed(),
+                    Ready::Output(at) => self.outputs[at].forward(at, peer)?,
                 }
             }
         }
@@ -185,55 +151,45 @@ impl Pump {
 
     /// How it ended, if all is done.
     fn done<P: Peer>(&self, peer: &mut P, now: Instant) -> Option<Exited> {
-        match &self.run.life {
-            Life::Ended { exited, leave_at } => {
-                let ending = self.run.end_group_at.is_some();
-                // Who ends a program does not wait for room for its output.
-                let owed = |(at, output): (usize, &Output)| output.owed > 0 && (!ending || peer.takes(at));
-                let over = self.outputs.iter().all(|output| output.pipe.is_none())
-                    || (now >= *leave_at && !self.outputs.iter().enumerate().any(owed));
-                (over && !self.run.group_is_left(now)).then(|| exited.clone())
-            }
-            Life::Killed { give_up_at } if now >= *give_up_at => {
-                let exited = self
-                    .run
-                    .exited(ExitStatus::Signalled(libc::SIGKILL), now - self.run.started);
-                peer.ended(&exited);
-                Some(exited)
-            }
-            _ => None,
-        }
+        let Some((exited, since)) = self.child.ended() else {
+            let exited = self.child.given_up(now)?;
+            peer.ended(&exited);
+            return Some(exited);
+        };
+        let ending = self.child.ends_its_group();
+        // Who ends a program does not wait for room for its output.
+        let owed = |(at, output): (usize, &OutputPipe)| output.owed > 0 && (!ending || peer.takes(at));
+        let over = self.outputs.iter().all(|output| output.pipe.is_none())
+            || (now >= since + LINGER && !self.outputs.iter().enumerate().any(owed));
+        (over && !self.child.group_is_left(now)).then(|| exited.clone())
     }
 
     /// Waits for something to happen, at most until the next point in time that matters.
-    fn wait<P: Peer>(&self, peer: &P, now: Instant) -> Vec<Source> {
-        let mut sources = vec![Source::Bell];
-        let mut fds = vec![peer.bell()];
-        if !matches!(self.run.life, Life::Ended { .. }) {
-            sources.push(Source::Child);
-            fds.push(PollFd::new(&self.run.child.pidfd, PollFlags::IN));
+    fn wait<P: Peer>(&self, peer: &P, now: Instant) -> Vec<Ready> {
+        let mut parts = vec![Ready::Wakeup];
+        let mut fds = vec![peer.wakeup()];
+        if let Some(pidfd) = self.child.pidfd() {
+            parts.push(Ready::Child);
+            fds.push(PollFd::new(pidfd, PollFlags::IN));
         }
         let input = peer.input();
         if let Some(pipe) = &input {
-            sources.push(Source::Input);
+            parts.push(Ready::Input);
             fds.push(PollFd::new(pipe, PollFlags::OUT));
         }
         for (at, output) in self.outputs.iter().enumerate() {
             if let Some(pipe) = &output.pipe
                 && peer.takes(at)
             {
-                sources.push(Source::Output(at));
+                parts.push(Ready::Output(at));
                 fds.push(PollFd::new(pipe, PollFlags::IN));
             }
         }
-        let timeout = self.until(now).map(|until| sys::timespec(until - now));
+        let timeout = self.until(now).map(|until| timespec(until - now));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {
-                let ready = sources
-                    .iter()
-                    .zip(&fds)
-                    .filter(|(_, fd)| !fd.revents().is_empty());
-                ready.map(|(source, _)| *source).collect()
+                let ready = parts.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+                ready.map(|(part, _)| *part).collect()
             }
             // Interrupted, or out of memory, which may pass; either way it is looked at again.
             Err(_) => Vec::new(),
@@ -242,41 +198,29 @@ impl Pump {
 
     /// The next point in time that matters, not before `now`.
     fn until(&self, now: Instant) -> Option<Instant> {
-        let until = match &self.run.life {
-            Life::Running { kill_at } => kill_at.map(|kill| kill.at),
-            Life::Killed { give_up_at } => Some(*give_up_at),
-            Life::Ended { leave_at, .. } if *leave_at > now => Some(*leave_at),
+        let until = match self.child.ended() {
+            None => self.child.deadline(),
+            Some((_, since)) if since + LINGER > now => Some(since + LINGER),
             // Only output is waited for, or a group.
-            Life::Ended { .. } => self.run.end_group_at.map(|_| now + GROUP_LOOK),
+            Some(_) => self.child.ends_its_group().then(|| now + GROUP_LOOK),
         };
         until.map(|until| until.max(now))
     }
 
-    /// The child has ended: takes its status, and stock of what it left in its pipes.
+    /// The child has ended: takes its status, and counts what it left in its pipes.
     fn fetch_status<P: Peer>(&mut self, peer: &mut P) {
-        let duration = self.run.started.elapsed();
-        let status = match self.run.try_wait() {
-            Ok(Some(status)) => exit_status(&status),
-            Ok(None) => return,
-            // A test's own system call has waited for it and taken the status.
-            Err(_) => ExitStatus::Exited(-1),
+        let Some(exited) = self.child.fetch_status() else {
+            return;
         };
-        let exited = self.run.exited(status, duration);
         for output in &mut self.outputs {
-            output.owed = output
-                .pipe
-                .as_ref()
-                .map_or(0, |pipe| rustix::io::ioctl_fionread(pipe).unwrap_or(0));
+            let unread = |pipe| rustix::io::ioctl_fionread(pipe).unwrap_or(0);
+            output.owed = output.pipe.as_ref().map_or(0, unread);
         }
         peer.ended(&exited);
-        self.run.life = Life::Ended {
-            exited,
-            leave_at: Instant::now() + LINGER,
-        };
     }
 }
 
-impl Output {
+impl OutputPipe {
     /// Passes on what the pipe holds.
     fn forward<P: Peer>(&mut self, at: usize, peer: &mut P) -> Result<(), P::Lost> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
@@ -289,126 +233,5 @@ impl Output {
             }
         }
         Ok(())
-    }
-}
-
-impl Run {
-    /// Sends a signal to the child, SIGKILL to its whole group. One that has ended is no failure.
-    pub(crate) fn signal(&self, signal: i32) -> Result<(), Errno> {
-        match self.number() {
-            Some(pid) if signal == libc::SIGKILL => sys::kill(-pid, signal),
-            Some(pid) => sys::kill(pid, signal),
-            None => Ok(()),
-        }
-    }
-
-    /// Sends a signal to the child's process group; false when it has ended.
-    pub(crate) fn signal_group(&self, signal: i32) -> Result<bool, Errno> {
-        match self.number() {
-            Some(pid) => sys::kill(-pid, signal).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Kills the group at once; it counts as a timeout unless the child has ended.
-    pub(crate) fn time_out(&mut self) {
-        self.kill_by(Instant::now(), true);
-    }
-
-    /// Kills the group at this time if it is not gone by then; the child's end is over only with that of its group.
-    pub(crate) fn end_by(&mut self, at: Instant) {
-        self.end_group_at = Some(self.end_group_at.map_or(at, |earlier| earlier.min(at)));
-        self.kill_by(at, false);
-    }
-
-    fn kill_by(&mut self, at: Instant, timed_out: bool) {
-        if let Life::Running { kill_at } = &mut self.life
-            && kill_at.is_none_or(|kill| at < kill.at)
-        {
-            *kill_at = Some(Kill { at, timed_out });
-        }
-    }
-
-    fn kill_in_time(&mut self, now: Instant) {
-        if let Life::Running {
-            kill_at: Some(Kill { at, timed_out }),
-        } = self.life
-            && now >= at
-        {
-            self.timed_out = timed_out;
-            self.kill();
-            self.life = Life::Killed {
-                give_up_at: now + KILL_GRACE,
-            };
-        }
-    }
-
-    /// Whether the group is waited for and still has somebody in it. Whoever ignores its last second is killed.
-    fn group_is_left(&self, now: Instant) -> bool {
-        let Some(at) = self.end_group_at else { return false };
-        // The leader has been waited for, but its number belongs to the group while that has a member, and no new
-        // process gets it in the few milliseconds between two looks.
-        let group = self.child.pid.as_raw_pid();
-        if !sys::group_runs(group) {
-            return false;
-        }
-        if now < at {
-            return true;
-        }
-        let _ = sys::kill(-group, libc::SIGKILL);
-        false
-    }
-
-    /// The child's number while it is still its own: until it has been waited for.
-    fn number(&self) -> Option<i32> {
-        (!matches!(self.life, Life::Ended { .. })).then(|| self.child.pid.as_raw_pid())
-    }
-
-    fn exited(&self, status: ExitStatus, duration: Duration) -> Exited {
-        Exited {
-            status: match self.timed_out {
-                true => ExitStatus::TimedOut,
-                false => status,
-            },
-            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn try_wait(&self) -> Result<Option<WaitIdStatus>, Errno> {
-        waitid(
-            WaitId::PidFd(self.child.pidfd.as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        )
-    }
-
-    /// Kills the child's process group.
-    fn kill(&self) {
-        // That all of the group has ended by itself is no failure.
-        let _ = self.signal_group(libc::SIGKILL);
-    }
-
-    /// Kills a child nobody waits for any more and takes its status.
-    fn end_child(&mut self) {
-        if matches!(self.life, Life::Ended { .. }) {
-            return;
-        }
-        self.kill();
-        let mut fds = [PollFd::new(&self.child.pidfd, PollFlags::IN)];
-        let _ = poll(&mut fds, Some(&sys::timespec(KILL_GRACE)));
-        if !matches!(self.try_wait(), Ok(None)) {
-            self.life = Life::Ended {
-                exited: self.exited(ExitStatus::Signalled(libc::SIGKILL), self.started.elapsed()),
-                leave_at: Instant::now(),
-            };
-        }
-    }
-}
-
-fn exit_status(status: &WaitIdStatus) -> ExitStatus {
-    match (status.exit_status(), status.terminating_signal()) {
-        (_, Some(signal)) => ExitStatus::Signalled(signal),
-        (Some(code), None) => ExitStatus::Exited(code),
-        // Waited for with EXITED, it is one of the two.
-        (None, None) => ExitStatus::Exited(-1),
     }
 }

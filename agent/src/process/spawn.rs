@@ -3,8 +3,11 @@
 //! `clone(CLONE_VM | CLONE_VFORK)` gives the child the agent's memory and holds the calling thread until the
 //! child has a program of its own or has ended. In a guest without hardware help, copying page tables for a
 //! fork costs more than all the rest. What the child may do meanwhile is little: system calls, and writing
-//! its failure where the caller will look. Enters: a [`Plan`]. Leaves: a [`Child`] that runs, or the step that
-//! failed. Absent on purpose: allocation, locks and panics between clone and exec.
+//! its failure where the caller will look.
+//!
+//! Input: a [`Plan`].
+//! Output: a process that runs, or the step that failed.
+//! Not here: allocation, locks and panics between clone and exec.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,25 +16,25 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
 
-use crate::fds;
+use crate::{fds, sys};
 
 /// Bytes of the child's stack until it has a program of its own; it uses some hundred.
 const STACK: usize = 64 * 1024;
 
-/// All the child needs.
+/// Everything the child needs, as the kernel takes it.
 pub(super) struct Plan<'a> {
     /// Programs to try, in this order.
     pub(super) candidates: &'a [CString],
     pub(super) argv: &'a [CString],
     pub(super) env: &'a [CString],
     pub(super) cwd: Option<&'a CStr>,
-    /// What becomes descriptors 0, 1 and 2. All are above 2, since the agent's own are open.
+    /// Descriptors that become 0, 1 and 2. All are above 2, since the agent's own are open.
     pub(super) stdio: [BorrowedFd<'a>; 3],
 }
 
 /// A process that runs, the leader of its own process group.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(super) struct Spawned {
     pub(super) pid: Pid,
     /// Readable when the process has ended.
     pub(super) pidfd: OwnedFd,
@@ -48,7 +51,7 @@ pub(super) enum SpawnError {
 }
 
 /// What caller and child share while the child borrows the caller's memory.
-struct Shared<'a> {
+struct SpawnContext<'a> {
     plan: &'a Plan<'a>,
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
@@ -58,8 +61,8 @@ struct Shared<'a> {
 }
 
 /// Starts a program.
-pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
-    let mut shared = Shared {
+pub(super) fn spawn(plan: &Plan<'_>) -> Result<Spawned, SpawnError> {
+    let mut shared = SpawnContext {
         plan,
         argv: pointers(plan.argv),
         env: pointers(plan.env),
@@ -70,9 +73,10 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
     let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: CLONE_VFORK keeps this thread here until the child has executed a program or ended, so the stack,
-    // `shared` and all it points at outlive the child's use of them, and nothing here touches them meanwhile.
-    // The stack pointer is the aligned end of memory that only the child uses. `child` never returns into it.
+    // SAFETY: CLONE_VFORK keeps this thread here until the child has executed a program or ended, so the
+    // stack, `shared` and all it points at outlive the child's use of them, and nothing here touches them
+    // meanwhile. The stack pointer is the aligned end of memory that only the child uses. `child` never
+    // returns into it.
     let pid = unsafe {
         libc::clone(
             child,
@@ -83,16 +87,13 @@ pub(super) fn spawn(plan: &Plan<'_>) -> Result<Child, SpawnError> {
         )
     };
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
-        let error = std::io::Error::last_os_error();
-        return Err(SpawnError::Fork(
-            Errno::from_io_error(&error).unwrap_or(Errno::AGAIN),
-        ));
+        return Err(SpawnError::Fork(sys::errno_of(&std::io::Error::last_os_error())));
     };
     // SAFETY: the kernel has just made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pidfd = fds::own(|| Ok(pidfd)).map_err(SpawnError::SetUp)?;
     match shared.error {
-        None => Ok(Child { pid, pidfd }),
+        None => Ok(Spawned { pid, pidfd }),
         Some(error) => {
             // It has ended already; only its exit status is left to be fetched.
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
@@ -112,14 +113,13 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 
 /// The child's life before its program.
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: `spawn` passed a `Shared` that it does not touch while the child runs here.
-    let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
+    // SAFETY: `spawn` passed a `SpawnContext` that it does not touch while the child runs here.
+    let shared = unsafe { &mut *shared.cast::<SpawnContext<'_>>() };
     shared.error = Some(match set_up(shared.plan, shared.files.take()) {
         Ok(()) => execute(shared),
         Err(error) => error,
     });
-    // SAFETY: ends this process only, without running what the agent registered for its own exit.
-    unsafe { libc::_exit(127) }
+    sys::exit_at_once(127)
 }
 
 fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
@@ -132,8 +132,8 @@ fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
     if let Some(files) = files {
         rustix::process::setrlimit(Resource::Nofile, files).map_err(SpawnError::SetUp)?;
     }
-    // SAFETY: dispositions are the child's own (no CLONE_SIGHAND), and so is the mask; `set` is initialised by
-    // sigemptyset. The agent ignores SIGPIPE and blocks nothing, which a program must not inherit.
+    // SAFETY: dispositions are the child's own (no CLONE_SIGHAND), and so is the mask; `set` is initialised
+    // by sigemptyset. The agent ignores SIGPIPE and blocks nothing, which a program must not inherit.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -144,9 +144,9 @@ fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
         .map_or(Ok(()), |cwd| rustix::process::chdir(cwd).map_err(SpawnError::Cwd))
 }
 
-/// Tries the candidates as `execvp` does: one that is not there leads to the next, so does one that may not be
-/// executed, which is then what is told; anything else ends the search.
-fn execute(shared: &Shared<'_>) -> SpawnError {
+/// Tries the candidates as `execvp` does: one that is not there leads to the next, so does one that may not
+/// be executed, which is then what is told; anything else ends the search.
+fn execute(shared: &SpawnContext<'_>) -> SpawnError {
     let mut worst = Errno::NOENT;
     for candidate in shared.plan.candidates {
         // SAFETY: all three are null-terminated and outlive the call.

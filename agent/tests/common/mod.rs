@@ -3,12 +3,12 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use provium_agent::keeper::Duties;
+use provium_agent::supervisor::Duties;
 use provium_agent::{Agent, Session, SessionError};
 use provium_protocol::*;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ pub(crate) struct Host {
     pub(crate) hello: Hello,
     pub(crate) shared: Arc<Agent>,
     agent: Option<JoinHandle<Result<(), SessionError>>>,
-    /// What the agent asked its keeper to do to the machine: `reboot` of each shutdown.
+    /// `reboot` of each shutdown that the agent has asked its supervisor for.
     pub(crate) shutdowns: Receiver<bool>,
 }
 
@@ -34,9 +34,10 @@ pub(crate) struct Output {
     pub(crate) stderr: Vec<u8>,
 }
 
-struct Machine(Mutex<std::sync::mpsc::Sender<bool>>);
+/// Duties of a supervisor that has no machine to end: it tells the test.
+struct NoMachine(Sender<bool>);
 
-impl Duties for Machine {
+impl Duties for NoMachine {
     fn listener(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -45,7 +46,7 @@ impl Duties for Machine {
 
     fn shut_down(&self, reboot: bool) {
         // A test that is not interested has dropped the other end.
-        let _ = self.0.lock().expect("the sender").send(reboot);
+        let _ = self.0.send(reboot);
     }
 }
 
@@ -54,8 +55,8 @@ impl Host {
     pub(crate) fn connect() -> Host {
         let agent = Arc::new(Agent::new(None).expect("an agent"));
         let (ended, shutdowns) = channel();
-        let keeping = agent.clone();
-        thread::spawn(move || keeping.keeper.run(&Machine(Mutex::new(ended))));
+        let supervisor = agent.supervisor.clone();
+        thread::spawn(move || supervisor.run(&NoMachine(ended)));
         Host::another(agent, shutdowns)
     }
 
@@ -68,7 +69,8 @@ impl Host {
 
     fn another(shared: Arc<Agent>, shutdowns: Receiver<bool>) -> Host {
         let (stream, theirs) = UnixStream::pair().expect("a socket pair");
-        // A real host is another machine: a worker made by `fork` must not have its end. It closes what lies here.
+        // A real host is another machine: a worker made by `fork` must not have its end. It closes what lies
+        // here.
         let stream = rustix::io::fcntl_dupfd_cloexec(&stream, 2048).expect("a copy");
         let stream = UnixStream::from(stream);
         stream.set_read_timeout(Some(LONG)).expect("a timeout");

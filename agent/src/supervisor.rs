@@ -1,13 +1,15 @@
-//! What must go on when no session does: a thread that accepts sessions, empties the pipes of processes left
-//! in the background, waits for processes that nobody else waits for, and ends the machine.
+//! The agent's supervisor: a thread that accepts sessions, drains the pipes of processes left in the
+//! background, reaps processes that nobody else waits for, and ends the machine.
 //!
-//! It is started before any session runs a request, so it keeps the privileges the agent began with whatever a
-//! test's system calls do to their own thread. Enters: errands from any thread, connections. Leaves: sessions,
-//! each handed to the caller's function. Absent on purpose: output of background processes; nobody asked for
-//! it, and it is read only so that a process that writes is not killed by SIGPIPE or stopped by a full pipe.
+//! It is started before any session runs a request, so it has the privileges the agent began with whatever a
+//! test's system calls do to their own thread.
+//!
+//! Input: tasks from any thread, connections.
+//! Output: sessions, each handed to the caller's [`Duties`].
+//! Not here: output of background processes. Nobody asked for it; it is read only so that a process that
+//! writes is not killed by SIGPIPE or stopped by a full pipe.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,70 +19,73 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::fds;
+use crate::lock::Mutex;
 
-/// Most pipes kept open; beyond it the oldest is closed.
+/// Most pipes held open; when there are more, the oldest is closed.
 const MAX_PIPES: usize = 256;
 
-/// The keeper's inbox; shared by all threads.
+/// Inbox of the supervisor's thread, shared by all threads.
 #[derive(Debug)]
-pub struct Keeper {
-    errands: Mutex<Vec<Errand>>,
-    /// A pipe with something in it while there are errands: reading end, writing end.
+pub struct Supervisor {
+    tasks: Mutex<Vec<Task>>,
+    /// A pipe with something in it while there are tasks: reading end, writing end.
     wake: (OwnedFd, OwnedFd),
 }
 
+/// Work for the supervisor's thread.
 #[derive(Debug)]
-enum Errand {
-    Empty(OwnedFd),
+enum Task {
+    /// Read a pipe to its end.
+    Drain(OwnedFd),
+    /// Take the status of the process with this pidfd.
     Reap(OwnedFd),
-    ShutDown { reboot: bool },
+    ShutDown {
+        reboot: bool,
+    },
 }
 
-/// Where the keeper's connections come from and what it calls.
+/// Where the supervisor's connections come from, and what it calls.
 pub trait Duties {
-    /// The socket that sessions come in by, if there is one.
+    /// The listening socket for sessions, if there is one.
     fn listener(&self) -> Option<BorrowedFd<'_>>;
-    /// A connection waits on the listener.
+    /// Accepts a connection that waits on the listener.
     fn accept(&self);
     /// Ends the machine; returns only where that is impossible or pretended.
     fn shut_down(&self, reboot: bool);
 }
 
-impl Keeper {
+impl Supervisor {
     /// An empty inbox.
-    pub fn new() -> Result<Keeper, Errno> {
+    pub fn new() -> Result<Supervisor, Errno> {
         let wake = fds::pipe(PipeFlags::NONBLOCK)?;
-        Ok(Keeper {
-            errands: Mutex::new(Vec::new()),
+        Ok(Supervisor {
+            tasks: Mutex::default(),
             wake,
         })
     }
 
-    /// Reads the pipe to its end and throws away what comes. The descriptor does not block.
-    pub(crate) fn empty(&self, pipe: OwnedFd) {
-        self.send(Errand::Empty(pipe));
+    /// Reads a pipe to its end and throws away what comes. The descriptor does not block.
+    pub(crate) fn drain(&self, pipe: OwnedFd) {
+        self.send(Task::Drain(pipe));
     }
 
     /// Takes the status of a process, given by its pidfd, when it has ended.
     pub(crate) fn reap(&self, pidfd: OwnedFd) {
-        self.send(Errand::Reap(pidfd));
+        self.send(Task::Reap(pidfd));
     }
 
     /// Ends the machine.
     pub(crate) fn shut_down(&self, reboot: bool) {
-        self.send(Errand::ShutDown { reboot });
+        self.send(Task::ShutDown { reboot });
     }
 
-    fn send(&self, errand: Errand) {
-        self.errands
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(errand);
-        // Fails only when the pipe is full, and then the keeper is awake anyway.
+    fn send(&self, task: Task) {
+        self.tasks.lock().push(task);
+        // Fails only when the pipe is full, and then the thread is awake anyway.
         let _ = rustix::io::write(&self.wake.1, &[1]);
     }
 
-    /// Does what comes in, for ever.
+    /// Does what comes in, until the process ends.
     pub fn run(&self, duties: &impl Duties) -> ! {
         let mut pipes = VecDeque::new();
         let mut processes = Vec::new();
@@ -96,7 +101,7 @@ impl Keeper {
             // Those that have ended are the few; the others say so at once.
             processes.retain(is_running);
             if woken {
-                self.do_errands(&mut pipes, &mut processes, duties);
+                self.do_tasks(&mut pipes, &mut processes, duties);
             }
             if connection {
                 duties.accept();
@@ -104,7 +109,7 @@ impl Keeper {
         }
     }
 
-    /// Waits for something to do: an errand, a connection, pipes with content or at their end, the end of a process.
+    /// Waits for something to do: `(woken for tasks, a connection waits, what of each pipe)`.
     fn wait(
         &self,
         listener: Option<BorrowedFd<'_>>,
@@ -131,24 +136,19 @@ impl Keeper {
         (woken, connection, ready.collect())
     }
 
-    fn do_errands(&self, pipes: &mut VecDeque<OwnedFd>, processes: &mut Vec<OwnedFd>, duties: &impl Duties) {
+    fn do_tasks(&self, pipes: &mut VecDeque<OwnedFd>, processes: &mut Vec<OwnedFd>, duties: &impl Duties) {
         let _ = rustix::io::read(&self.wake.0, &mut [0; 64]);
-        let errands = std::mem::take(
-            &mut *self
-                .errands
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
-        );
-        for errand in errands {
-            match errand {
-                Errand::Empty(pipe) => {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            match task {
+                Task::Drain(pipe) => {
                     if pipes.len() == MAX_PIPES {
                         pipes.pop_front();
                     }
                     pipes.push_back(pipe);
                 }
-                Errand::Reap(pidfd) => processes.push(pidfd),
-                Errand::ShutDown { reboot } => duties.shut_down(reboot),
+                Task::Reap(pidfd) => processes.push(pidfd),
+                Task::ShutDown { reboot } => duties.shut_down(reboot),
             }
         }
     }
