@@ -1,27 +1,21 @@
-//! Every row there is: its id, its name in the table, its unit and, where there is one, its target.
+//! Every row there is.
+//!
+//! Input: nothing.
+//! Output: for each row its id, its name in the table, its unit and, where there is one, its target.
+//! Not here: samples; see `recorder`.
 //!
 //! Targets are for one vCPU and 128 MiB, as multiples of the floor in the same run on the emulated host.
 
 use std::fmt;
 
-use serde::Serialize;
+use provium_bench_results::Unit;
 
-/// What numbers of a row are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Unit {
-    Microseconds,
-    BytesPerSecond,
-    #[serde(rename = "kib")]
-    KiB,
-}
-
-/// What a row should come to.
+/// Target of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
-    /// At most so many times the floor.
+    /// At most this multiple of the floor.
     TimesFloor(f64),
-    /// At most the pages the guest has written, and one MiB.
+    /// At most the pages that the guest has written, plus one MiB.
     DirtyPagesAndMiB,
 }
 
@@ -59,7 +53,7 @@ impl RowSpec {
     }
 }
 
-/// The row that others are multiples of.
+/// Id of the row that others are multiples of.
 pub(crate) const FLOOR: &str = "floor";
 
 const fn time(id: &'static str, name: &'static str) -> RowSpec {
@@ -82,7 +76,7 @@ const fn rate(id: &'static str, name: &'static str) -> RowSpec {
     RowSpec::new(id, name, Unit::BytesPerSecond, None)
 }
 
-/// The steps of the floor, in their order.
+/// Rows for the steps of the floor, in their order.
 pub(crate) const FLOOR_ROWS: [RowSpec; 11] = [
     time("floor/open", "  open /dev/kvm"),
     time("floor/map", "  map the memory file"),
@@ -97,7 +91,7 @@ pub(crate) const FLOOR_ROWS: [RowSpec; 11] = [
     time("floor/close", "  (closing it, not counted)"),
 ];
 
-/// With Linux as the guest.
+/// Rows with Linux as the guest.
 pub(crate) const LINUX_ROWS: [RowSpec; 18] = [
     at_most("cold-resume", "cold resume: fixture on disk to first reply", 2.0),
     at_most("warm-resume", "warm resume: ready shell to first reply", 0.6),
@@ -127,7 +121,7 @@ pub(crate) const LINUX_ROWS: [RowSpec; 18] = [
     kib("layer-size", "layer size on disk"),
 ];
 
-/// Other monitors with the same guest.
+/// Rows of other monitors with the same guest.
 pub(crate) const PEER_ROWS: [RowSpec; 4] = [
     time(
         "qemu/start",
@@ -141,7 +135,7 @@ pub(crate) const PEER_ROWS: [RowSpec; 4] = [
     time("qemu/boot", "QEMU: cold boot, process start to first reply"),
 ];
 
-/// With a payload of a few instructions as the guest.
+/// Rows with a payload of a few instructions as the guest.
 pub(crate) const PAYLOAD_ROWS: [RowSpec; 13] = [
     time(
         "payload/cold-resume",

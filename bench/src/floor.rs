@@ -1,7 +1,8 @@
 //! The floor: the least that any monitor has to do to resume one guest from a file.
 //!
-//! Enters: the size of a guest. Leaves: how long each step took, from opening `/dev/kvm` to the guest's first exit.
-//! Absent on purpose: anything of Provium's own; this is what Provium is compared with.
+//! Input: the size of a guest.
+//! Output: how long each step took, from opening `/dev/kvm` to the guest's first exit.
+//! Not here: anything of Provium's own; this is what Provium is compared with.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +19,7 @@ use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::catalogue::{FLOOR, FLOOR_ROWS};
-use crate::part::Recorder;
+use crate::recorder::Recorder;
 
 const PML4: u64 = 0x1000;
 const PDPT: u64 = 0x2000;
@@ -26,14 +27,14 @@ const PD: u64 = 0x3000;
 const GDT: u64 = 0x4000;
 const CODE: u64 = 0x1_0000;
 const STACK: u64 = 0x2_0000;
-/// Where KVM keeps its task state segment: outside of memory.
+/// Guest address of KVM's task state segment: outside of memory.
 const TSS: usize = 0xfffb_d000;
 /// `out 0x10, al; hlt`
 const PROGRAM: [u8; 3] = [0xe6, 0x10, 0xf4];
 /// System call and SYSENTER registers, as a monitor would put back at the least.
 const MSRS: [u32; 6] = [0x174, 0x175, 0x176, 0xc000_0081, 0xc000_0082, 0xc000_0084];
 
-/// A guest's memory file, and what KVM offers.
+/// A guest's memory file, and the CPUID that KVM offers.
 pub(crate) struct Floor {
     memory: File,
     size: usize,

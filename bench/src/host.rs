@@ -1,4 +1,8 @@
 //! Where this runs: what is to be known about it, and what is set for the time of a run.
+//!
+//! Input: the machine's kernel.
+//! Output: sentences for the head of the table.
+//! Not here: numbers.
 
 use std::path::Path;
 

@@ -1,7 +1,11 @@
 //! The rows with Linux and the agent as the guest: what a user of Provium waits for.
 //!
-//! Enters: the guest that `cargo xtask guest` makes. Leaves: samples. One guest is alive at a time, but for the rows of
-//! private memory; its end is waited for outside of what is measured.
+//! One guest is alive at a time, but for the rows of private memory; its end is waited for outside of what is
+//! measured.
+//!
+//! Input: the guest that `cargo xtask guest` makes.
+//! Output: samples.
+//! Not here: which rows there are; see `catalogue`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +21,7 @@ use provium_protocol::Syscall;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Discovery, Machine, MachineConfig};
 
-use crate::part::Recorder;
+use crate::recorder::Recorder;
 use crate::{MEMORY, RAMP, memory};
 
 /// Reset rows, and how many pages are to be dirty.
@@ -46,7 +50,7 @@ pub(crate) struct LinuxRows {
     artifacts: PathBuf,
     folder: tempfile::TempDir,
     snapshot: Arc<Snapshot>,
-    /// Pages that one request makes dirty, with those of the resume.
+    /// Number of pages that one request makes dirty, with those of the resume.
     least: u64,
 }
 
@@ -74,26 +78,13 @@ impl LinuxRows {
 
     /// Measures every row once.
     pub(crate) fn round(&self, recorder: &mut Recorder) {
-        self.attempt(recorder, &["cold-resume"], Self::cold);
-        self.attempt(recorder, &["warm-resume"], Self::warm);
-        self.attempt(recorder, &RESETS.map(|(id, _)| id), Self::resets);
-        self.attempt(recorder, &["ping", "getpid"], Self::trips);
-        self.attempt(recorder, &["write", "read"], Self::transfers);
-        self.attempt(recorder, &SAVES, Self::boot_and_save);
-        self.attempt(recorder, &RAMP_ROWS, Self::ramp);
-    }
-
-    fn attempt(
-        &self,
-        recorder: &mut Recorder,
-        ids: &[&'static str],
-        measure: impl FnOnce(&Self, &mut Recorder) -> Result<()>,
-    ) {
-        if recorder.wants_any(ids)
-            && let Err(error) = measure(self, recorder)
-        {
-            ids.iter().for_each(|id| recorder.fail(id, &error));
-        }
+        recorder.attempt(&["cold-resume"], |recorder| self.cold(recorder));
+        recorder.attempt(&["warm-resume"], |recorder| self.warm(recorder));
+        recorder.attempt(&RESETS.map(|(id, _)| id), |recorder| self.resets(recorder));
+        recorder.attempt(&["ping", "getpid"], |recorder| self.trips(recorder));
+        recorder.attempt(&["write", "read"], |recorder| self.transfers(recorder));
+        recorder.attempt(&SAVES, |recorder| self.boot_and_save(recorder));
+        recorder.attempt(&RAMP_ROWS, |recorder| self.ramp(recorder));
     }
 
     fn resumed(&self) -> Result<Guest> {

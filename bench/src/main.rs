@@ -1,7 +1,7 @@
 //! `provium-bench`: measures Provium beside the least that any monitor has to do, and writes a JSON file.
 //!
-//! `cargo xtask bench` builds and runs it, natively and in the emulated host, and prints what it wrote. Every round
-//! measures the floor and then each row once, so that a noisy stretch of time falls on all alike.
+//! `cargo xtask bench` builds and runs it, natively and in the emulated host, and prints what it wrote. Every
+//! round measures the floor and then each row once, so that a noisy stretch of time falls on all alike.
 //!
 //! ```text
 //! catalogue                  every row: name, unit, target
@@ -10,19 +10,22 @@
 //! linux_rows                 the machine, Linux and the agent
 //! peers, vsock               other monitors
 //! memory, host               what /proc says
-//! stats, part                samples → rows → JSON
+//! recorder                   samples → rows; results/ has the rows, with xtask, as JSON
 //! ```
+//!
+//! Input: options, a KVM, guests.
+//! Output: one part of the results as a JSON file.
+//! Not here: tables; a comparison of two runs.
 
 mod catalogue;
 mod floor;
 mod host;
 mod linux_rows;
 mod memory;
-mod part;
 mod payload;
 mod payload_rows;
 mod peers;
-mod stats;
+mod recorder;
 mod vsock;
 
 use std::path::PathBuf;
@@ -35,9 +38,10 @@ use clap::{Parser, ValueEnum};
 use catalogue::{FLOOR_ROWS, LINUX_ROWS, PAYLOAD_ROWS, PEER_ROWS};
 use floor::Floor;
 use linux_rows::LinuxRows;
-use part::{Part, Recorder};
 use payload_rows::PayloadRows;
 use peers::Qemu;
+use provium_bench_results::Part;
+use recorder::Recorder;
 
 /// Memory of every guest here.
 const MEMORY: u64 = 128 << 20;

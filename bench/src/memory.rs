@@ -1,4 +1,8 @@
 //! Memory of this process that is nobody else's, and bytes that files take on disk.
+//!
+//! Input: `/proc/self`, a folder.
+//! Output: KiB.
+//! Not here: what is made of them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,23 +1,26 @@
 //! A guest of a few instructions, for the rows that measure the machine alone.
 //!
-//! Enters: a byte typed into its serial port. Leaves: a byte printed there. `p` is answered by `p`; a digit d makes it
-//! write to 10 to the power of d pages first, and print `d`. Then it halts for good: it answers once, and is put back to
-//! the snapshot, where it waits for its byte. It runs on any KVM, also on one that cannot carry a kernel.
+//! `p` is answered by `p`; a digit d makes it write to 10 to the power of d pages first, and print `d`. Then
+//! it halts for good: it answers once, and is put back to the snapshot, where it waits for its byte. It runs
+//! on any KVM, also on one that cannot carry a kernel.
+//!
+//! Input: a byte typed into its serial port.
+//! Output: a byte printed there.
+//! Not here: the ELF kernel around the instructions; the tests have it, too.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use provium_vmm::{Discovery, Machine, MachineConfig};
+use anyhow::{Result, bail};
+use provium_tests::payload;
+use provium_vmm::Machine;
 
-/// Where it is loaded and entered.
-const LOAD: u64 = 0x100_0000;
-/// What it prints when it begins to wait.
+/// Byte that it prints when it begins to wait.
 const READY: u8 = b'r';
 /// A payload answers in less, or not at all.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// In 64-bit mode, with memory mapped as it is. No stack, so no page is written but those asked for.
+/// The instructions, in 64-bit mode with memory mapped as it is. No stack, so no page is written but those
+/// asked for.
 #[rustfmt::skip]
 const CODE: [u8; 71] = [
     0xb0, READY,                        //        mov al, 'r'
@@ -49,27 +52,15 @@ const CODE: [u8; 71] = [
     0xee,                               //        out dx, al
 ];
 
+/// A halt that nothing ends.
+const HALT: [u8; 3] = [0xf4, 0xeb, 0xfd];
+
 /// Boots it until it waits for its byte.
 ///
 /// # Errors
 /// When the machine cannot be made, or says nothing.
 pub(crate) fn boot(memory: u64) -> Result<Machine> {
-    let image = image();
-    let mut file = tempfile::NamedTempFile::new().context("a file for the payload")?;
-    file.write_all(&image).context("write the payload")?;
-    let machine = Machine::create(MachineConfig {
-        kernel: file.path().to_owned(),
-        initrd: None,
-        early_initrd: Vec::new(),
-        extra_initrd: Vec::new(),
-        cmdline: String::new(),
-        memory,
-        cpus: 1,
-        rng_seed: None,
-        discovery: Discovery::Acpi,
-        disks: Vec::new(),
-    })?;
-    machine.start()?;
+    let machine = payload::start(&[&CODE[..], &HALT].concat(), memory)?;
     wait_for(&machine, READY)?;
     Ok(machine)
 }
@@ -84,8 +75,8 @@ pub(crate) fn ask(machine: &Machine, byte: u8) -> Result<()> {
     wait_for(machine, if byte == b'p' { b'p' } else { b'd' })
 }
 
-/// Looks until the machine has printed `byte` last. Between looks, others run: where there is one processor, the
-/// payload has it, until it has answered and halts.
+/// Looks until the machine has printed `byte` last. Between looks, others run: where there is one processor,
+/// the payload has it, until it has answered and halts.
 fn wait_for(machine: &Machine, byte: u8) -> Result<()> {
     let begin = Instant::now();
     while machine.console_log().last() != Some(&byte) {
@@ -101,25 +92,4 @@ fn wait_for(machine: &Machine, byte: u8) -> Result<()> {
         std::thread::yield_now();
     }
     Ok(())
-}
-
-/// An ELF kernel of these instructions, and a halt that nothing ends.
-fn image() -> Vec<u8> {
-    const HALT: [u8; 3] = [0xf4, 0xeb, 0xfd];
-    let code = [&CODE[..], &HALT].concat();
-    let mut image = vec![0u8; 0x1000];
-    image[..6].copy_from_slice(b"\x7fELF\x02\x01");
-    image[16..18].copy_from_slice(&2u16.to_le_bytes()); // executable
-    image[18..20].copy_from_slice(&62u16.to_le_bytes()); // x86-64
-    image[24..32].copy_from_slice(&LOAD.to_le_bytes()); // entry
-    image[32..40].copy_from_slice(&64u64.to_le_bytes()); // program headers
-    image[54..58].copy_from_slice(&[56, 0, 1, 0]); // of 56 bytes, one of them
-    let segment = &mut image[64..120];
-    segment[0] = 1; // to be loaded
-    segment[8..16].copy_from_slice(&0x1000u64.to_le_bytes());
-    segment[24..32].copy_from_slice(&LOAD.to_le_bytes());
-    segment[32..40].copy_from_slice(&(code.len() as u64).to_le_bytes());
-    segment[40..48].copy_from_slice(&(code.len() as u64).to_le_bytes());
-    image.extend_from_slice(&code);
-    image
 }

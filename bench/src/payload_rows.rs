@@ -1,6 +1,10 @@
 //! The machine's own rows: restore, reset, pages and save, with a payload as the guest.
 //!
 //! It is the very code that Linux guests are saved and resumed by; what is left out is Linux.
+//!
+//! Input: a payload.
+//! Output: samples.
+//! Not here: the guest channel; a payload talks over its serial port.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use anyhow::Result;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Machine, SaveOptions};
 
-use crate::part::Recorder;
+use crate::recorder::Recorder;
 use crate::{MEMORY, RAMP, memory, payload};
 
 /// Reset rows, and the digit that makes the payload write so many pages.
@@ -44,33 +48,19 @@ impl PayloadRows {
 
     /// Measures every row once.
     pub(crate) fn round(&self, recorder: &mut Recorder) {
-        self.attempt(recorder, &["payload/cold-resume"], Self::cold);
-        self.attempt(recorder, &["payload/warm-resume"], Self::warm);
-        self.attempt(recorder, &RESETS.map(|(id, _)| id), Self::resets);
-        self.attempt(
-            recorder,
+        recorder.attempt(&["payload/cold-resume"], |recorder| self.cold(recorder));
+        recorder.attempt(&["payload/warm-resume"], |recorder| self.warm(recorder));
+        recorder.attempt(&RESETS.map(|(id, _)| id), |recorder| self.resets(recorder));
+        recorder.attempt(
             &[
                 "payload/save",
                 "payload/save-size",
                 "payload/save-layer",
                 "payload/layer-size",
             ],
-            Self::saves,
+            |recorder| self.saves(recorder),
         );
-        self.attempt(recorder, &RAMP_ROWS, Self::ramp);
-    }
-
-    fn attempt(
-        &self,
-        recorder: &mut Recorder,
-        ids: &[&'static str],
-        measure: impl FnOnce(&Self, &mut Recorder) -> Result<()>,
-    ) {
-        if recorder.wants_any(ids)
-            && let Err(error) = measure(self, recorder)
-        {
-            ids.iter().for_each(|id| recorder.fail(id, &error));
-        }
+        recorder.attempt(&RAMP_ROWS, |recorder| self.ramp(recorder));
     }
 
     fn cold(&self, recorder: &mut Recorder) -> Result<()> {

@@ -1,7 +1,10 @@
 //! Other monitors with the same kernel, initrd and agent, measured in the same rounds.
 //!
-//! Enters: programs on PATH. Leaves: samples of their rows, or why there are none. QEMU's machine is `microvm`, the
-//! smallest it has; its guest calls over the kernel's vhost-vsock.
+//! QEMU's machine is `microvm`, the smallest it has; its guest calls over the kernel's vhost-vsock.
+//!
+//! Input: programs on PATH.
+//! Output: samples of their rows, or why there are none.
+//! Not here: vhost-vsock itself; see `vsock`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,14 +19,14 @@ use provium_protocol::HOST_PORT;
 use serde_json::{Value, json};
 
 use crate::MEMORY;
-use crate::part::Recorder;
+use crate::recorder::Recorder;
 use crate::vsock::Listener;
 
 const QEMU: &str = "qemu-system-x86_64";
 const RESUME_ROWS: [&str; 3] = ["qemu/start", "qemu/load", "qemu/resume"];
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What QEMU is given, and a guest it has saved.
+/// A guest that QEMU has saved, and what it needs to run one.
 pub(crate) struct Qemu {
     folder: tempfile::TempDir,
     kernel: PathBuf,
@@ -70,16 +73,8 @@ impl Qemu {
 
     /// Measures its rows once.
     pub(crate) fn round(&self, recorder: &mut Recorder) {
-        if recorder.wants_any(&RESUME_ROWS)
-            && let Err(error) = self.resume(recorder)
-        {
-            RESUME_ROWS.iter().for_each(|id| recorder.fail(id, &error));
-        }
-        if recorder.wants("qemu/boot")
-            && let Err(error) = self.boot(recorder)
-        {
-            recorder.fail("qemu/boot", &error);
-        }
+        recorder.attempt(&RESUME_ROWS, |recorder| self.resume(recorder));
+        recorder.attempt(&["qemu/boot"], |recorder| self.boot(recorder));
     }
 
     fn resume(&self, recorder: &mut Recorder) -> Result<()> {

@@ -1,4 +1,9 @@
-//! The host's end of a kernel's own vsock (vhost), which peers' guests call on; Provium's guests do not need it.
+//! The host's end of a kernel's own vsock (vhost), which peers' guests call on; Provium's guests do not need
+//! it.
+//!
+//! Input: a port.
+//! Output: connections.
+//! Not here: what is said on them.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -46,7 +51,8 @@ impl Listener {
         Ok(Listener(socket))
     }
 
-    /// The next connection. (The type says Unix; reading, writing and limits are the same for any stream socket.)
+    /// The next connection. (The type says Unix; reading, writing and limits are the same for any stream
+    /// socket.)
     ///
     /// # Errors
     /// When none comes in time.

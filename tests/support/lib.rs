@@ -1,13 +1,16 @@
-//! What the whole-program tests share: the guests `cargo xtask guest` has made, booting them, tiny guests
-//! of a few instructions, and counting what a process holds.
+//! What the whole-program tests share. The benchmark uses the payloads.
 //!
 //! Everything here needs a KVM that can run a guest. `cargo xtask test` runs these tests where there is
 //! one, on this host or on the emulated one; nothing is skipped, a missing guest is a failure.
+//!
+//! Input: the guests `cargo xtask guest` has made, tiny guests of a few instructions.
+//! Output: booted guests, and what a process holds before and after.
+//! Not here: tests; those are in `tests/tests`.
 
+pub mod payload;
 mod snapshots;
 mod watch;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +39,7 @@ pub fn artifact(name: &str) -> PathBuf {
     path
 }
 
-/// Our kernel, our initrd, the agent, 128 MiB, one vCPU.
+/// A machine of the project's own kernel and initrd, with the agent, 128 MiB and one vCPU.
 pub fn config() -> MachineConfig {
     MachineConfig {
         kernel: artifact("vmlinux"),
@@ -52,7 +55,7 @@ pub fn config() -> MachineConfig {
     }
 }
 
-/// [`config`] with other words on the command line.
+/// [`config`] with another command line.
 pub fn config_with(cmdline: &str) -> MachineConfig {
     MachineConfig {
         cmdline: with_agent(cmdline),
@@ -83,46 +86,9 @@ pub fn stdout(guest: &mut Guest, line: &str) -> String {
     String::from_utf8(sh(guest, line).stdout).expect("text")
 }
 
-/// An ELF kernel of these instructions, loaded at 16 MiB and entered there in 64-bit mode.
-pub fn payload(code: &[u8]) -> tempfile::NamedTempFile {
-    const LOAD: u64 = 0x100_0000;
-    let mut image = vec![0u8; 0x1000];
-    image[..6].copy_from_slice(b"\x7fELF\x02\x01");
-    image[16..18].copy_from_slice(&2u16.to_le_bytes()); // executable
-    image[18..20].copy_from_slice(&62u16.to_le_bytes()); // x86-64
-    image[24..32].copy_from_slice(&LOAD.to_le_bytes()); // entry
-    image[32..40].copy_from_slice(&64u64.to_le_bytes()); // program headers
-    image[54..58].copy_from_slice(&[56, 0, 1, 0]); // of 56 bytes, one of them
-    let segment = &mut image[64..120];
-    segment[0] = 1; // to be loaded
-    segment[8..16].copy_from_slice(&0x1000u64.to_le_bytes());
-    segment[24..32].copy_from_slice(&LOAD.to_le_bytes());
-    segment[32..40].copy_from_slice(&(code.len() as u64).to_le_bytes());
-    segment[40..48].copy_from_slice(&(code.len() as u64).to_le_bytes());
-    image.extend_from_slice(code);
-    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    file.write_all(&image).expect("written");
-    file
-}
-
-/// A started machine that runs nothing but `code`.
+/// A started machine of 64 MiB that runs nothing but `code`.
 pub fn start_payload(code: &[u8]) -> Machine {
-    let file = payload(code);
-    let machine = Machine::create(MachineConfig {
-        kernel: file.path().to_owned(),
-        initrd: None,
-        early_initrd: Vec::new(),
-        extra_initrd: Vec::new(),
-        cmdline: String::new(),
-        memory: 64 << 20,
-        cpus: 1,
-        rng_seed: None,
-        discovery: Discovery::Acpi,
-        disks: Vec::new(),
-    });
-    let machine = machine.expect("the payload's machine");
-    machine.start().expect("started");
-    machine
+    payload::start(code, 64 << 20).unwrap_or_else(|error| panic!("the payload's machine: {error:#}"))
 }
 
 /// A number from the environment, or the one that the ordinary suite has time for.
@@ -135,7 +101,7 @@ pub fn times(variable: &str, ordinary: usize) -> usize {
     }
 }
 
-/// What this process holds.
+/// Resources that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
     /// Open descriptors, by what they are.

@@ -61,12 +61,12 @@ fn state_file(folder: &Path) -> PathBuf {
     folder.join(STATE_FILE)
 }
 
-/// Where SYSENTER goes. Of KVM on AMD, where that instruction is for 32-bit code alone, a write takes the lower half and
-/// a read gives what the guest wrote.
+/// Where SYSENTER goes. Of KVM on AMD, where that instruction is for 32-bit code alone, a write takes the
+/// lower half and a read gives what the guest wrote.
 const SYSENTER: [u32; 2] = [0x175, 0x176];
 
-/// The state without what no two saves have in common, as text: the name, the time of the save, the clocks, which
-/// go on while a machine is paused.
+/// The state without what no two saves have in common, as text: the name, the time of the save, the clocks,
+/// which go on while a machine is paused.
 pub fn essence(mut state: MachineState) -> String {
     state.id = SnapshotId(0, 0);
     state.saved_at_ns = 0;

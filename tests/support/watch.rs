@@ -12,8 +12,8 @@ use crate::snapshots::state_of;
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Kills the machine when it is not [`fed`](Self::feed) in time, and shows what its vCPUs were at. Every call that
-/// waits for the guest fails then.
+/// Kills the machine when it is not [`fed`](Self::feed) in time, and shows what its vCPUs were at. Every call
+/// that waits for the guest fails then.
 pub struct Watch {
     feed: Option<Sender<(String, Weak<Machine>)>>,
     thread: Option<JoinHandle<()>>,

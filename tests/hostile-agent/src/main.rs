@@ -1,8 +1,8 @@
-//! PID 1 of a guest whose agent greets well, answers pings, and does to any other request what a word says: the last
-//! component of the path to read, or the last word of the command to run.
+//! PID 1 of a guest whose agent greets well, answers pings, and does to any other request what a word says:
+//! the last component of the path to read, or the last word of the command to run.
 //!
-//! Enters: the kernel's environment; `hostile=version` on its command line makes the greeting the lie. Leaves: what no
-//! agent should send. Absent on purpose: anything of a guest that could be used.
+//! Enters: the kernel's environment; `hostile=version` on its command line makes the greeting the lie.
+//! Leaves: what no agent should send. Absent on purpose: anything of a guest that could be used.
 #![no_main]
 
 use std::ffi::{c_char, c_int};
@@ -15,7 +15,8 @@ use provium_protocol::{
     BODY, Frame, HOST_PORT, Hello, MAGIC, Request, Response, VERSION, read_frame, write_frame,
 };
 
-/// The C library's entry point, taken directly, as the agent does and for its reasons: there is no `/dev` here.
+/// The C library's entry point, taken directly, as the agent does and for its reasons: there is no `/dev`
+/// here.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     let mut host = loop {

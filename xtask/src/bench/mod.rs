@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: one command, one run, one table and `target/bench.json`.
 //!
-//! Enters: options. Leaves: the table on stdout, the file. The measuring is package `provium-bench`, run once in each
-//! place: here with a payload for a guest, which any KVM can run, and with Linux where KVM is sound, on this machine or
-//! in an emulated host. Each run leaves a part; here they are put together.
+//! The measuring is package `provium-bench`, run once in each place: here with a payload for a guest, which
+//! any KVM can run, and with Linux where KVM is sound, on this machine or in an emulated host. Each run
+//! leaves a part; here they are put together.
+//!
+//! Input: options.
+//! Output: the table on stdout, the file.
+//! Not here: measuring.
 
 mod part;
 mod table;
@@ -13,12 +17,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use provium_bench_results::Part;
 
 use crate::command::run;
 use crate::kvm::place::Place;
 use crate::phases::Phases;
 use crate::{demo, guest, packages, workspace};
-use part::Part;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {

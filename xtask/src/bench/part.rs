@@ -1,47 +1,14 @@
 //! What `provium-bench` writes, read and put together.
+//!
+//! Input: a JSON file for each place it ran in.
+//! Output: parts, and one file of all of them.
+//! Not here: what is in a part; see `bench/results`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-/// One run's numbers: what the table needs of them, and all of them.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) shown: Shown,
-    whole: Value,
-}
-
-/// See `bench/src/part.rs`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Shown {
-    pub(super) place: String,
-    pub(super) host: String,
-    pub(super) guest: String,
-    pub(super) rounds: usize,
-    pub(super) notes: Vec<String>,
-    pub(super) rows: Vec<Row>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) unit: String,
-    pub(super) spread: Option<Spread>,
-    pub(super) times_floor: Option<f64>,
-    pub(super) pages: Option<f64>,
-    pub(super) target: Option<String>,
-    pub(super) met: Option<bool>,
-    pub(super) failed: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) p10: f64,
-    pub(super) p90: f64,
-}
+use provium_bench_results::Part;
+use serde_json::json;
 
 /// Reads a part.
 ///
@@ -49,23 +16,15 @@ pub(super) struct Spread {
 /// When the file is not what `provium-bench` writes.
 pub(super) fn read(path: &Path) -> Result<Part> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    parse(&text).with_context(|| format!("{} is not what provium-bench writes", path.display()))
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not what provium-bench writes", path.display()))
 }
 
-pub(super) fn parse(text: &str) -> Result<Part> {
-    let whole: Value = serde_json::from_str(text)?;
-    Ok(Part {
-        shown: Shown::deserialize(&whole)?,
-        whole,
-    })
-}
-
-/// All parts as one file.
+/// All parts as the text of one file.
 ///
 /// # Errors
 /// None that can happen with parts that were read.
 pub(super) fn merged(parts: &[Part], command: &str) -> Result<String> {
-    let parts: Vec<&Value> = parts.iter().map(|part| &part.whole).collect();
     let mut text = serde_json::to_string_pretty(&json!({ "command": command, "parts": parts }))?;
     text.push('\n');
     Ok(text)
@@ -73,32 +32,40 @@ pub(super) fn merged(parts: &[Part], command: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
     fn parts_are_merged_whole() {
         let part = |place: &str| {
-            let text = json!({
-                "place": place, "host": "h", "guest": "g", "rounds": 3, "notes": [], "more": [1, 2],
-                "rows": [{"name": "n", "unit": "kib", "samples": [1.0], "spread": null, "failed": "why"}],
-            });
-            parse(&text.to_string()).unwrap()
+            json!({
+                "place": place, "host": "h", "guest": "g", "rounds": 3, "notes": [],
+                "rows": [{
+                    "id": "i", "name": "n", "unit": "kib", "samples": [1.0, 1234.567], "spread": null,
+                    "times_floor": null, "pages": 7.0, "target": null, "met": null, "failed": "why",
+                }],
+            })
         };
-        let text = merged(&[part("a"), part("b")], "cargo xtask bench").unwrap();
-        let merged: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(merged["command"], "cargo xtask bench");
-        assert_eq!(
-            (&merged["parts"][0]["place"], &merged["parts"][1]["place"]),
-            (&json!("a"), &json!("b"))
-        );
-        assert_eq!(merged["parts"][1]["more"], json!([1, 2]));
-        assert_eq!(merged["parts"][0]["rows"][0]["samples"], json!([1.0]));
+        let folder = tempfile::tempdir().unwrap();
+        let parts = ["a", "b"].map(|place| {
+            let path = folder.path().join(place);
+            std::fs::write(&path, part(place).to_string()).unwrap();
+            read(&path).unwrap()
+        });
+        let merged: Value = serde_json::from_str(&merged(&parts, "cargo xtask bench").unwrap()).unwrap();
+        let expected = json!({ "command": "cargo xtask bench", "parts": [part("a"), part("b")] });
+        assert_eq!(merged, expected);
     }
 
     #[test]
     fn what_is_no_part_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part");
         for text in ["", "{}", "[]", r#"{"place": 1}"#] {
-            assert!(parse(text).is_err(), "{text}");
+            std::fs::write(&path, text).unwrap();
+            let error = read(&path).expect_err(text).to_string();
+            assert!(error.contains("not what provium-bench writes"), "{error}");
         }
     }
 }

@@ -1,12 +1,15 @@
 //! A part as a table for people.
+//!
+//! Input: a part.
+//! Output: lines of text.
+//! Not here: any judgement; what is met or missed stands in the rows.
 
-use super::part::{Part, Row};
+use provium_bench_results::{Part, Row, Unit};
 
 const HEAD: [&str; 6] = ["", "median", "10 % to 90 %", "× floor", "pages", "target"];
 
 /// A head that says where and how, and a line for each row.
 pub(super) fn of(part: &Part) -> String {
-    let part = &part.shown;
     let mut text = format!(
         "On {}: {}.\nGuest: {}. {} rounds; a time is the median, between what a tenth is below and above.\n",
         part.place, part.host, part.guest, part.rounds
@@ -53,7 +56,7 @@ fn line(row: &[String; 6], widths: &[usize]) -> String {
 fn cells(row: &Row) -> [String; 6] {
     let (median, spread) = match row.spread {
         Some(spread) => {
-            let value = |value| amount(value, &row.unit);
+            let value = |value| amount(value, row.unit);
             (
                 value(spread.median),
                 format!("{} to {}", value(spread.p10), value(spread.p90)),
@@ -82,38 +85,36 @@ fn cells(row: &Row) -> [String; 6] {
 }
 
 /// Three or four digits and a unit.
-fn amount(value: f64, unit: &str) -> String {
+fn amount(value: f64, unit: Unit) -> String {
     match unit {
-        "microseconds" if value < 1_000.0 => format!("{value:.0} µs"),
-        "microseconds" if value < 100_000.0 => format!("{:.2} ms", value / 1e3),
-        "microseconds" => format!("{:.0} ms", value / 1e3),
-        "bytes-per-second" => format!("{:.1} MB/s", value / 1e6),
-        "kib" if value < 10_240.0 => format!("{value:.0} KiB"),
-        "kib" => format!("{:.1} MiB", value / 1024.0),
-        other => format!("{value} {other}"),
+        Unit::Microseconds if value < 1_000.0 => format!("{value:.0} µs"),
+        Unit::Microseconds if value < 100_000.0 => format!("{:.2} ms", value / 1e3),
+        Unit::Microseconds => format!("{:.0} ms", value / 1e3),
+        Unit::BytesPerSecond => format!("{:.1} MB/s", value / 1e6),
+        Unit::KiB if value < 10_240.0 => format!("{value:.0} KiB"),
+        Unit::KiB => format!("{:.1} MiB", value / 1024.0),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::part::parse;
     use super::*;
 
     const PART: &str = r#"{
         "place": "an emulated host", "host": "Linux 6.1", "guest": "Linux", "rounds": 20, "notes": ["one vCPU"],
         "rows": [
-            {"name": "the floor", "unit": "microseconds", "times_floor": 1.0,
+            {"id": "floor", "name": "the floor", "unit": "microseconds", "times_floor": 1.0, "samples": [],
              "spread": {"median": 18500.0, "p10": 17000.0, "p90": 21000.0}},
-            {"name": "a ping", "unit": "microseconds", "times_floor": 0.08, "target": "≤ 0.05 × floor", "met": false,
+            {"id": "ping", "name": "a ping", "unit": "microseconds", "samples": [], "times_floor": 0.08, "target": "≤ 0.05 × floor", "met": false,
              "spread": {"median": 900.0, "p10": 800.0, "p90": 1500.0}},
-            {"name": "memory", "unit": "kib", "pages": 114.0, "target": "≤ 1", "met": true,
+            {"id": "memory", "name": "memory", "unit": "kib", "pages": 114.0, "samples": [], "target": "≤ 1", "met": true,
              "spread": {"median": 456.0, "p10": 456.0, "p90": 11264.0}},
-            {"name": "peer", "unit": "microseconds", "failed": "it is not on PATH"}
+            {"id": "peer", "name": "peer", "unit": "microseconds", "samples": [], "failed": "it is not on PATH"}
         ]}"#;
 
     #[test]
     fn the_table_reads_well() {
-        let text = of(&parse(PART).unwrap());
+        let text = of(&serde_json::from_str(PART).unwrap());
         let expected = "\
 On an emulated host: Linux 6.1.
 Guest: Linux. 20 rounds; a time is the median, between what a tenth is below and above.
@@ -131,8 +132,8 @@ failed: peer: it is not on PATH
 
     #[test]
     fn amounts_have_units_one_can_read() {
-        assert_eq!(amount(12.3, "microseconds"), "12 µs");
-        assert_eq!(amount(853_562.0, "microseconds"), "854 ms");
-        assert_eq!(amount(52_000_000.0, "bytes-per-second"), "52.0 MB/s");
+        assert_eq!(amount(12.3, Unit::Microseconds), "12 µs");
+        assert_eq!(amount(853_562.0, Unit::Microseconds), "854 ms");
+        assert_eq!(amount(52_000_000.0, Unit::BytesPerSecond), "52.0 MB/s");
     }
 }

@@ -1,11 +1,16 @@
 //! The guests' user space: busybox and the few files a shell expects.
 //!
-//! Input: the host's static busybox. Output: an archive that boots under Provium as it is. Not here: `/init`.
-//! Provium adds its agent at boot, and without an `/init` to hand over to, the agent stays PID 1.
+//! Input: the host's static busybox.
+//! Output: an archive that boots under Provium as it is.
+//! Not here: `/init`. Provium adds its agent at boot, and without an `/init` to hand over to, the agent stays
+//! PID 1.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::archive::Archive;
 use crate::command::output;
@@ -74,26 +79,13 @@ fn is_static(path: &Path) -> Result<bool> {
     has_no_interpreter(&bytes).with_context(|| format!("{} is not a 64-bit ELF program", path.display()))
 }
 
-fn has_no_interpreter(elf: &[u8]) -> Option<bool> {
-    const PT_INTERP: u32 = 3;
-    let u16_at = |at: usize| {
-        Some(u16::from_le_bytes(
-            elf.get(at..at.checked_add(2)?)?.try_into().ok()?,
-        ))
-    };
-    if elf.get(..5)? != b"\x7fELF\x02" {
-        return None;
-    }
-    let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
-    let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
-    for index in 0..count {
-        let at = table.checked_add(index * size)?;
-        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
-        if kind == PT_INTERP {
-            return Some(false);
-        }
-    }
-    Some(true)
+/// `None` for what is no 64-bit little-endian ELF file with a whole table of program headers.
+fn has_no_interpreter(bytes: &[u8]) -> Option<bool> {
+    let header = elf::FileHeader64::<LittleEndian>::parse(bytes).ok()?;
+    let segments = header.program_headers(LittleEndian, bytes).ok()?;
+    let is_interpreter =
+        |segment: &elf::ProgramHeader64<LittleEndian>| segment.p_type(LittleEndian) == elf::PT_INTERP;
+    Some(!segments.iter().any(is_interpreter))
 }
 
 #[cfg(test)]
@@ -103,7 +95,7 @@ mod tests {
     /// An ELF header followed by program headers of the given kinds.
     fn elf(kinds: &[u32]) -> Vec<u8> {
         let mut bytes = vec![0; 64];
-        bytes[..5].copy_from_slice(b"\x7fELF\x02");
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
         bytes[54..56].copy_from_slice(&56u16.to_le_bytes());
         bytes[56..58].copy_from_slice(&u16::try_from(kinds.len()).unwrap().to_le_bytes());

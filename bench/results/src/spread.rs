@@ -1,18 +1,25 @@
 //! Median and spread of samples.
+//!
+//! Input: samples of one row.
+//! Output: three numbers.
+//! Not here: units; see `Unit`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The middle of some samples, and the values that a tenth of them lie below and above.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) p10: f64,
-    pub(crate) p90: f64,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Half of the samples are below it.
+    pub median: f64,
+    /// A tenth of the samples are below it.
+    pub p10: f64,
+    /// A tenth of the samples are above it.
+    pub p90: f64,
 }
 
 impl Spread {
-    /// `None` for no samples.
-    pub(crate) fn of(samples: &[f64]) -> Option<Spread> {
+    /// The spread of these samples, in any order; `None` for no samples.
+    pub fn of(samples: &[f64]) -> Option<Spread> {
         if samples.is_empty() {
             return None;
         }
@@ -26,7 +33,8 @@ impl Spread {
     }
 }
 
-/// Between two samples, the straight line from one to the other.
+/// The value that this share of the sorted samples is below; between two samples, on the straight line from
+/// one to the other.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let below = sorted[at.floor() as usize];

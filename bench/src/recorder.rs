@@ -1,17 +1,18 @@
-//! What one run of this program leaves: a JSON file with a row for each thing measured.
+//! Samples as they come in, and the rows they make.
 //!
-//! Enters: samples, by row. Leaves: a [`Part`]. `cargo xtask bench` puts parts together and prints them; the numbers it
-//! prints (median, spread, multiples of the floor, met or missed) are all worked out here.
+//! Input: samples by row, or why there are none.
+//! Output: rows with all that is printed of them: median, spread, multiple of the floor, met or missed.
+//! Not here: the table; `cargo xtask bench` puts parts together and prints them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use anyhow::Result;
+use provium_bench_results::{Row, Spread, Unit};
 
-use crate::catalogue::{FLOOR, RowSpec, Target, Unit};
-use crate::stats::Spread;
+use crate::catalogue::{FLOOR, RowSpec, Target};
 
-/// Samples as they come in.
+/// The samples of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     only: Vec<String>,
@@ -39,31 +40,39 @@ impl Recorder {
         self.only.is_empty() || id == FLOOR || self.only.iter().any(|only| id.contains(only.as_str()))
     }
 
-    /// Whether any row whose id begins like this is to be measured.
-    pub(crate) fn wants_any(&self, ids: &[&str]) -> bool {
-        ids.iter().any(|id| self.wants(id))
+    /// Measures some rows at once if any of them is wanted; an error is theirs.
+    pub(crate) fn attempt(
+        &mut self,
+        ids: &[&'static str],
+        measure: impl FnOnce(&mut Recorder) -> Result<()>,
+    ) {
+        if ids.iter().any(|id| self.wants(id))
+            && let Err(error) = measure(self)
+        {
+            ids.iter().for_each(|id| self.fail(id, &error));
+        }
     }
 
-    /// A sample of a row in microseconds.
+    /// Adds a sample of a row in microseconds.
     pub(crate) fn time(&mut self, id: &'static str, took: Duration) {
         self.value(id, took.as_secs_f64() * 1e6);
     }
 
-    /// A sample in the row's own unit.
+    /// Adds a sample in the row's own unit.
     pub(crate) fn value(&mut self, id: &'static str, value: f64) {
         if self.wants(id) {
             self.samples.entry(id).or_default().values.push(value);
         }
     }
 
-    /// How many pages of the guest had been written in a round.
+    /// Adds the number of pages of the guest that had been written in a round.
     pub(crate) fn pages(&mut self, id: &'static str, pages: f64) {
         if self.wants(id) {
             self.samples.entry(id).or_default().pages.push(pages);
         }
     }
 
-    /// Why a row has no (more) samples; the first reason stays.
+    /// Notes why a row has no (more) samples; the first reason stays.
     pub(crate) fn fail(&mut self, id: &'static str, why: &anyhow::Error) {
         if self.wants(id) {
             let samples = self.samples.entry(id).or_default();
@@ -71,7 +80,7 @@ impl Recorder {
         }
     }
 
-    /// The rows in the catalogue's order.
+    /// The measured rows in the catalogue's order.
     pub(crate) fn rows(&self, catalogue: &[RowSpec]) -> Vec<Row> {
         let floor = self
             .samples
@@ -81,71 +90,37 @@ impl Recorder {
         let rows = catalogue
             .iter()
             .filter_map(|spec| Some((spec, self.samples.get(spec.id)?)));
-        rows.map(|(spec, samples)| Row::new(spec, samples, floor))
-            .collect()
+        rows.map(|(spec, samples)| row(spec, samples, floor)).collect()
     }
 }
 
-/// One line of the table.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    id: &'static str,
-    name: &'static str,
-    unit: Unit,
-    spread: Option<Spread>,
-    /// The median's multiple of the floor's, for times.
-    times_floor: Option<f64>,
-    /// Median of the pages written, for rows that know.
-    pages: Option<f64>,
-    target: Option<String>,
-    met: Option<bool>,
-    failed: Option<String>,
-    samples: Vec<f64>,
-}
-
-impl Row {
-    fn new(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
-        let spread = Spread::of(&samples.values);
-        let pages = Spread::of(&samples.pages).map(|spread| spread.median);
-        let times_floor = match (spec.unit, spread, floor) {
-            (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
-            _ => None,
-        };
-        let met = match spec.target {
-            None => None,
-            Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
-            Some(Target::DirtyPagesAndMiB) => spread
-                .zip(pages)
-                .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
-        };
-        Row {
-            id: spec.id,
-            name: spec.name,
-            unit: spec.unit,
-            spread,
-            times_floor,
-            pages,
-            target: spec.target.as_ref().map(ToString::to_string),
-            met,
-            failed: samples.failed.clone(),
-            samples: samples.values.clone(),
-        }
+/// The row of some samples, judged by its target; `floor` is the median of the floor.
+fn row(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
+    let spread = Spread::of(&samples.values);
+    let pages = Spread::of(&samples.pages).map(|spread| spread.median);
+    let times_floor = match (spec.unit, spread, floor) {
+        (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
+        _ => None,
+    };
+    let met = match spec.target {
+        None => None,
+        Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
+        Some(Target::DirtyPagesAndMiB) => spread
+            .zip(pages)
+            .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
+    };
+    Row {
+        id: spec.id.to_owned(),
+        name: spec.name.to_owned(),
+        unit: spec.unit,
+        spread,
+        times_floor,
+        pages,
+        target: spec.target.as_ref().map(ToString::to_string),
+        met,
+        failed: samples.failed.clone(),
+        samples: samples.values.clone(),
     }
-}
-
-/// Everything one run measured in one place.
-#[derive(Debug, Serialize)]
-pub(crate) struct Part {
-    /// `this machine's KVM` or `an emulated host`.
-    pub(crate) place: String,
-    /// Kernel and processor there.
-    pub(crate) host: String,
-    /// `Linux` or `a payload of a few instructions`.
-    pub(crate) guest: String,
-    pub(crate) rounds: usize,
-    /// What else one has to know to compare the numbers.
-    pub(crate) notes: Vec<String>,
-    pub(crate) rows: Vec<Row>,
 }
 
 #[cfg(test)]
@@ -165,7 +140,7 @@ mod tests {
         RowSpec::new("memory", "memory", Unit::KiB, Some(Target::DirtyPagesAndMiB)),
     ];
 
-    fn row(recorder: &Recorder, id: &str) -> Row {
+    fn row_of(recorder: &Recorder, id: &str) -> Row {
         recorder
             .rows(&CATALOGUE)
             .into_iter()
@@ -180,10 +155,10 @@ mod tests {
             recorder.time(FLOOR, Duration::from_micros(micros));
         }
         recorder.time("ping", Duration::from_micros(40));
-        let ping = row(&recorder, "ping");
+        let ping = row_of(&recorder, "ping");
         assert_eq!((ping.times_floor, ping.met), (Some(0.04), Some(true)));
         recorder.time("ping", Duration::from_micros(100));
-        assert_eq!(row(&recorder, "ping").met, Some(false));
+        assert_eq!(row_of(&recorder, "ping").met, Some(false));
     }
 
     #[test]
@@ -191,10 +166,10 @@ mod tests {
         let mut recorder = Recorder::new(Vec::new());
         recorder.pages("memory", 100.0);
         recorder.value("memory", 1424.0);
-        let memory = row(&recorder, "memory");
+        let memory = row_of(&recorder, "memory");
         assert_eq!((memory.times_floor, memory.met), (None, Some(true)));
         recorder.value("memory", 1426.0);
-        assert_eq!(row(&recorder, "memory").met, Some(false));
+        assert_eq!(row_of(&recorder, "memory").met, Some(false));
     }
 
     #[test]
@@ -202,9 +177,25 @@ mod tests {
         let mut recorder = Recorder::new(Vec::new());
         recorder.fail("ping", &anyhow!("nobody answered"));
         recorder.fail("ping", &anyhow!("nor later"));
-        let ping = row(&recorder, "ping");
+        let ping = row_of(&recorder, "ping");
         assert_eq!(ping.failed.as_deref(), Some("nobody answered"));
         assert_eq!((ping.met, ping.times_floor), (None, None));
+    }
+
+    #[test]
+    fn an_attempt_that_fails_is_the_failure_of_its_rows() {
+        let mut recorder = Recorder::new(vec!["pin".to_owned()]);
+        recorder.attempt(&["memory"], |_| panic!("none of them is wanted"));
+        recorder.attempt(&["ping", "memory"], |recorder| {
+            recorder.value("ping", 1.0);
+            Err(anyhow!("it broke"))
+        });
+        let rows = recorder.rows(&CATALOGUE);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].samples.as_slice(), rows[0].failed.as_deref()),
+            (&[1.0][..], Some("it broke"))
+        );
     }
 
     #[test]
@@ -213,7 +204,7 @@ mod tests {
         for id in [FLOOR, "ping", "memory"] {
             recorder.value(id, 1.0);
         }
-        let ids: Vec<_> = recorder.rows(&CATALOGUE).iter().map(|row| row.id).collect();
+        let ids: Vec<_> = recorder.rows(&CATALOGUE).into_iter().map(|row| row.id).collect();
         assert_eq!(ids, [FLOOR, "ping"]);
     }
 }
