@@ -57,8 +57,9 @@ fn runs(pid: u32) -> bool {
 fn assert_ends(pid: u32) {
     let begun = Instant::now();
     while runs(pid) {
+        // Not how fast it ends: whether it does.
         assert!(
-            begun.elapsed() < Duration::from_secs(10),
+            begun.elapsed() < Duration::from_secs(60),
             "process {pid} is left behind"
         );
         thread::sleep(Duration::from_millis(20));
@@ -184,14 +185,8 @@ fn the_first_ctrl_c_is_for_the_command_and_the_second_ends_everything() {
     assert_eq!(qemu.len(), 1, "one QEMU, nothing else");
     signal(child.id(), Signal::INT);
     wait_for(&mut stdout, "interrupted", &mut child);
-    let second = Instant::now();
     signal(child.id(), Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(
-        second.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        second.elapsed()
-    );
     assert_ends(qemu[0]);
 }
 

@@ -1,8 +1,9 @@
 //! PID 1 of a guest whose agent greets well, answers pings, and does to any other request what a word says:
 //! the last component of the path to read, or the last word of the command to run.
 //!
-//! Enters: the kernel's environment; `hostile=version` on its command line makes the greeting the lie.
-//! Leaves: what no agent should send. Absent on purpose: anything of a guest that could be used.
+//! Input: the kernel's environment; `hostile=version` on its command line makes the greeting the lie.
+//! Output: what no agent should send.
+//! Not here: anything of a guest that could be used.
 #![no_main]
 
 use std::ffi::{c_char, c_int};
@@ -54,7 +55,7 @@ fn hello(version: u32) -> Frame {
     })
 }
 
-/// What is to be done; nothing for a ping.
+/// The word that says what is to be done; none for a ping.
 fn word(frame: &Frame) -> Option<String> {
     let bytes = match frame {
         Frame::Request(Request::ReadFile { path }) => path,
