@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! main, init, daemon                       who runs
-//! serve ⇄ worker, listener                 requests; a worker answers as a session does, so the three know each other
+//! serve ⇄ worker, listener                 requests; a worker answers as a session does
 //! ops/                                     one request each
 //! session, agent                           state of one connection, of all of them
 //! process/, follow/, syscalls/             programs, streams, system calls on threads

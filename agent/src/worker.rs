@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! host ── connects ──► session ── Park ──► its connection gets a ticket and waits; its thread ends
-//! host ── SpawnWorker{ticket} on any session ──► a thread, or a process by fork ──► answers on that connection
+//! host ── SpawnWorker{ticket} on any session ──► a thread, or a process by fork ──► answers on it
 //! ```
 //!
 //! A thread shares everything with the agent but what the kernel keeps per thread. A process keeps the memory

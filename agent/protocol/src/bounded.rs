@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::MAX_FRAME;
+use crate::limits::MAX_FRAME;
 
 /// Decodes a list whose elements take at most [`MAX_FRAME`] bytes of memory.
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {

@@ -24,7 +24,10 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Hello, Refused, Reply, Request, Welcome};
+use crate::greeting::{Hello, Refused, Welcome};
+use crate::limits::{DATA_CHUNK, MAX_FRAME};
+use crate::request::Request;
+use crate::response::Reply;
 
 /// Channel of a request's body, and of the content that a request asks for.
 pub const BODY: u8 = 0;
@@ -32,11 +35,6 @@ pub const BODY: u8 = 0;
 pub const STDOUT: u8 = 1;
 /// Channel of a child's standard error.
 pub const STDERR: u8 = 2;
-/// Most bytes a sender puts in one `Data` frame.
-pub const DATA_CHUNK: usize = 256 * 1024;
-/// Most bytes of a frame, header included: two buffers of a system call at their greatest, and what goes with
-/// them.
-pub const MAX_FRAME: usize = 33 << 20;
 /// Bytes of the length field.
 const LENGTH: usize = 4;
 /// Bytes that every frame has: length, kind and one more. They come in one read and say whether the rest is

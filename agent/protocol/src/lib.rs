@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! greeting   ports, version, the first three messages        frame     bytes on the wire
-//! request    the list of all requests                        bounded   lists of limited size
+//! request    the list of all requests                        limits, bounded   sizes; lists
 //! response   the list of all responses, and the error
 //! program, file, syscall, follow, resumed                    what requests and responses are made of
 //! ```
@@ -30,6 +30,7 @@ mod file;
 mod follow;
 mod frame;
 mod greeting;
+mod limits;
 mod program;
 mod request;
 mod response;
@@ -38,10 +39,9 @@ mod syscall;
 
 pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
 pub use follow::{Follow, FollowStart};
-pub use frame::{
-    BODY, DATA_CHUNK, Frame, FrameError, MAX_FRAME, STDERR, STDOUT, read_frame, write_data, write_frame,
-};
+pub use frame::{BODY, Frame, FrameError, STDERR, STDOUT, read_frame, write_data, write_frame};
 pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, Refused, VERSION, Welcome};
+pub use limits::{DATA_CHUNK, MAX_FRAME};
 pub use program::{Exec, ExitStatus, Exited, Joined, Process, WaitProcess};
 pub use request::Request;
 pub use response::{OpError, Reply, Response};

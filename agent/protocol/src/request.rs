@@ -8,8 +8,6 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-#[cfg(doc)]
-use crate::{BODY, DirEntry, STDERR, STDOUT};
 use crate::{Exec, Follow, OpenFile, Resumed, Syscall, WaitProcess, Whence};
 
 /// A request of the host.
@@ -17,9 +15,10 @@ use crate::{Exec, Follow, OpenFile, Resumed, Syscall, WaitProcess, Whence};
 pub enum Request {
     /// Does nothing; measures a round trip. Replies `Done`.
     Ping,
-    /// Runs a program to its end. Replies `Exited`; output comes before on [`STDOUT`] and [`STDERR`].
+    /// Runs a program to its end. Replies `Exited`; output comes before on [`STDOUT`](crate::STDOUT) and
+    /// [`STDERR`](crate::STDERR).
     Exec(Exec),
-    /// Reads a file. Its content comes on [`BODY`], then `Done`.
+    /// Reads a file. Its content comes on [`BODY`](crate::BODY), then `Done`.
     ReadFile {
         /// Path in the guest.
         path: ByteBuf,
@@ -43,8 +42,9 @@ pub enum Request {
     /// Starts a program and leaves it running; its `timeout_ms` is absent. The request's body, if it has one,
     /// goes to its standard input, which stays open. The agent buffers its output. Replies `Started`.
     Start(Exec),
-    /// Waits for a started program. Its output comes before on [`STDOUT`] and [`STDERR`]. Replies `Process`;
-    /// when the program has ended, its handle is invalid after the reply.
+    /// Waits for a started program. Its output comes before on [`STDOUT`](crate::STDOUT) and
+    /// [`STDERR`](crate::STDERR). Replies `Process`; when the program has ended, its handle is invalid after
+    /// the reply.
     WaitProcess(WaitProcess),
     /// Reads the state of a started program. Replies `Process`.
     ProcessState {
@@ -92,8 +92,9 @@ pub enum Request {
     JoinProcesses,
     /// Opens a file; at least one of `read`, `write` and `append` is set. Replies `Opened`.
     OpenFile(OpenFile),
-    /// Reads from a descriptor's position on. The content comes on [`BODY`], then `Done`: of a regular file,
-    /// as much as is asked for or there is; of anything else what one read gives, or everything to its end.
+    /// Reads from a descriptor's position on. The content comes on [`BODY`](crate::BODY), then `Done`: of a
+    /// regular file, as much as is asked for or there is; of anything else what one read gives, or everything
+    /// to its end.
     ReadFd {
         /// The descriptor.
         fd: i32,
@@ -119,8 +120,8 @@ pub enum Request {
         /// The descriptor.
         fd: i32,
     },
-    /// Lists a directory. Its entries but `.` and `..`, sorted by name, come on [`BODY`] as one MessagePack
-    /// list of [`DirEntry`]s, then `Done`.
+    /// Lists a directory. Its entries but `.` and `..`, sorted by name, come on [`BODY`](crate::BODY) as one
+    /// MessagePack list of [`DirEntry`](crate::DirEntry)s, then `Done`.
     ListDir {
         /// Path in the guest.
         path: ByteBuf,
@@ -166,7 +167,8 @@ pub enum Request {
         /// Make the worker a thread of this process instead of a new process.
         thread: bool,
     },
-    /// Turns the connection into a stream. Replies `Following`, then the stream's bytes come on [`BODY`].
+    /// Turns the connection into a stream. Replies `Following`, then the stream's bytes come on
+    /// [`BODY`](crate::BODY).
     Follow(Follow),
     /// Shuts the guest down: processes get SIGTERM, file systems are synced, then the power goes off.
     /// Replies `Done` before anything is killed.

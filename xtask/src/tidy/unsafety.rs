@@ -14,8 +14,9 @@ pub(crate) const UNSAFE_CODE: Rule = Rule {
 };
 
 /// Files that have it, and what for.
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 25] = [
     ("agent/protocol/tests/allocations.rs", "an allocator that counts"),
+    ("agent/src/fds.rs", "closes what a forked worker must not have"),
     (
         "agent/src/follow/fd.rs",
         "duplicates a descriptor that is the test's",
@@ -23,16 +24,17 @@ const FILES: [(&str, &str); 23] = [
     ("agent/src/init/mod.rs", "forks while there is one thread"),
     ("agent/src/main.rs", "is the C library's entry point"),
     (
-        "agent/src/ops/files.rs",
-        "closes and uses descriptors that are the test's",
+        "agent/src/open_files.rs",
+        "closes descriptors that are the test's",
     ),
-    (
-        "agent/src/ops/syscall.rs",
-        "makes the system calls that a test asks for",
-    ),
+    ("agent/src/ops/files.rs", "uses descriptors that are the test's"),
     (
         "agent/src/process/spawn.rs",
         "clone with a stack of its own, and what the child does before it executes",
+    ),
+    (
+        "agent/src/syscalls/raw.rs",
+        "makes the system calls that a test asks for",
     ),
     ("agent/src/sys.rs", "system calls that rustix does not have"),
     ("agent/src/vsock.rs", "socket addresses that rustix does not have"),
