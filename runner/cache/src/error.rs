@@ -1,27 +1,28 @@
-//! What can go wrong with the cache, in words for whoever ran the command.
+//! Errors of the cache, in words for the user of the command.
 //!
-//! Absent on purpose: a damaged entry. That is no error: it is evicted, named and built again.
+//! Input: what was tried, and what the system said. Output: [`FixtureError`]. Not here: a damaged entry,
+//! which is no error; it is evicted, reported and built again.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use provium_base::cancel::CancelReason;
 
-/// A fixture that cannot be had, or a cache that cannot be used. What the system said is in the message, so it is no
-/// `source`, which would be printed a second time.
+/// Why a fixture cannot be obtained, or the cache cannot be used. The system's error is in the message and
+/// not a `source`, which would be printed a second time.
 #[derive(Debug, thiserror::Error)]
 pub enum FixtureError {
-    /// The system refused something in the cache's folder or with an input.
+    /// The system refused an operation in the cache's folder or on an input.
     #[error("{what} {}: {because}{}", path.display(), hint(because))]
     Io {
-        /// What was tried.
+        /// What was tried, such as `writing`.
         what: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         because: io::Error,
     },
-    /// The folder holds something else.
+    /// The folder holds something other than a cache.
     #[error(
         "{} is no fixture cache: it has a folder `entries` but no CACHEDIR.TAG; let `cache_dir` name another folder",
         .0.display()
@@ -34,46 +35,46 @@ pub enum FixtureError {
         name: String,
         /// Its source.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         because: io::Error,
     },
-    /// A fixture starts from itself.
+    /// A fixture starts from itself, directly or not; the names on the way.
     #[error("fixture cycle: {0}")]
     Cycle(String),
-    /// No fixture of that name, or more than one.
+    /// There is no fixture of that name, or more than one; the whole message.
     #[error("{0}")]
     Name(String),
-    /// The run was told to stop.
+    /// The run was cancelled while it waited for the fixture or built it.
     #[error("fixture `{name}`: {reason}")]
     Cancelled {
         /// The fixture that was wanted.
         name: String,
-        /// Why.
+        /// Why the run was cancelled.
         reason: CancelReason,
     },
-    /// Something changed whenever the fixture was built.
+    /// An input changed during each of several builds.
     #[error("fixture `{name}`: {input} changed while the fixture was built, {times} times in a row")]
     Changing {
         /// The fixture.
         name: String,
-        /// What changed.
+        /// The input that changed last, in words.
         input: String,
-        /// Builds that were thrown away.
+        /// Number of builds that were discarded.
         times: u32,
     },
-    /// The build left something that the cache does not keep.
+    /// The build wrote or recorded something that the cache does not accept.
     #[error("fixture `{name}`: {what}")]
     Builder {
         /// The fixture.
         name: String,
-        /// What it left.
+        /// What that is, in words.
         what: String,
     },
 }
 
 impl FixtureError {
-    /// For `map_err`: what was tried on which path.
-    pub(super) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FixtureError + 'a {
+    /// Function for `map_err`: adds what was tried on which path.
+    pub(crate) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FixtureError + 'a {
         move |because| FixtureError::Io {
             what,
             path: path.to_owned(),
@@ -82,7 +83,7 @@ impl FixtureError {
     }
 }
 
-/// What to do where the system's own words do not say it.
+/// What to do about a system error, where its own words do not say it; empty for all others.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -95,13 +96,13 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Why [`Store::obtain`](super::Store::obtain) did not give an entry.
+/// Why [`Store::obtain`](crate::Store::obtain) did not give an entry.
 #[derive(Debug, thiserror::Error)]
 pub enum ObtainError<E> {
     /// The caller's own build failed.
     #[error("{0}")]
     Build(E),
-    /// Everything else.
+    /// The cache could not give or keep the entry.
     #[error(transparent)]
     Store(#[from] FixtureError),
 }

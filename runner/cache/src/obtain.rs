@@ -1,91 +1,36 @@
-//! A fixture from the cache, or built.
+//! Gives a fixture's entry, from the cache or by a build.
 //!
-//! Enters: a fixture and the caller's way to build it. Leaves: an [`Entry`], sound and in use. The order is one of
-//! growing cost: a look at the cache, the wait for whoever builds it already, a second look, the build.
+//! Input: a [`Request`] and the caller's build function. Output: an [`Entry`], verified and in use. The steps
+//! are in the order of their cost: look up the cache, wait for another builder, look up again, build. Not
+//! here: how a built folder becomes an entry (`install`).
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Verify;
-use super::digest::Digest;
-use super::entry::Entry;
-use super::error::{FixtureError, ObtainError};
-use super::event::Event;
-use super::holder::{self, BuilderLock, Chain};
-use super::input::{self, Digests, Input, InputLog, Key};
-use super::install::{Done, install};
-use super::manifest::Manifest;
-use super::source::FixtureSource;
-use super::staging::Stage;
-use super::store::{Found, Store, allocated};
-use super::world::World;
-use provium_base::cancel::Cancel;
+use crate::builder_lock::{self, BuilderLock};
+use crate::disk::allocated;
+use crate::entry::Entry;
+use crate::error::{FixtureError, ObtainError};
+use crate::event::Event;
+use crate::input::Input;
+use crate::input_log::InputLog;
+use crate::install::{InstallOutcome, install};
+use crate::request::{Building, Request};
+use crate::source::FixtureSource;
+use crate::staging::Stage;
+use crate::stamp::Verify;
+use crate::store::{Lookup, Store};
 
-/// How often a fixture is built because something changed meanwhile.
+/// Builds in a row before giving up on a fixture whose inputs change during each.
 const ATTEMPTS: u32 = 3;
 
-/// What is wanted, and for whom.
-#[derive(Clone)]
-pub struct Request<'a> {
-    /// The fixture.
-    pub source: &'a FixtureSource,
-    /// What inputs are.
-    pub world: &'a Arc<dyn World>,
-    /// The builds that led here: [`Building::chain`] in a build, else empty.
-    pub chain: &'a Chain,
-    /// Whom others wait for while this builds: a test file, say.
-    pub by: &'a str,
-    /// Ends the waits.
-    pub cancel: &'a Cancel,
-}
-
-/// A build under way.
-#[derive(Debug, Clone)]
-pub struct Building {
-    dir: PathBuf,
-    inputs: Arc<InputLog>,
-    chain: Chain,
-}
-
-impl Building {
-    /// Where the build leaves its files: files and folders, and neither `entry.json` nor `stamp`.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Where the build notes what it takes in, before it does. Its own source, the processor and the snapshots'
-    /// format are noted already.
-    pub fn inputs(&self) -> &Arc<InputLog> {
-        &self.inputs
-    }
-
-    /// For requests that this build makes.
-    pub fn chain(&self) -> &Chain {
-        &self.chain
-    }
-}
-
-/// What a fixture's inputs are now.
-#[derive(Debug)]
-pub(super) struct Current {
-    /// The manifest for the source as it is, if there is a readable one.
-    pub(super) manifest: Option<Manifest>,
-    /// Why there is none that can be read.
-    pub(super) damaged: Option<String>,
-    /// The inputs of that manifest as they are now, or the source alone.
-    pub(super) digests: Digests,
-    /// The key that follows; `None` before the first build of this source, and of those it starts from.
-    pub(super) key: Option<Key>,
-}
-
 impl Store {
-    /// Gives the fixture's entry. On a miss `build` is called, once, to fill a folder; whatever it wrote is
-    /// installed in one step after it returned, or is gone. `verify` is asked about an entry's folder when a file
-    /// of more than 1 MiB in it may have changed; it says what is wrong with that.
+    /// Gives the fixture's entry. On a miss `build` fills a folder, again when an input changed meanwhile;
+    /// what it wrote is installed in one step after it returned, or removed. `verify` checks an entry's
+    /// folder when a file of more than 1 MiB in it may have changed; its error says what is wrong.
     ///
     /// # Errors
-    /// What `build` returned, and [`FixtureError`] for the rest. The cache stays sound in any case.
+    /// What `build` returned, and [`FixtureError`] for the rest. The cache stays usable in any case.
     pub fn obtain<E: std::fmt::Display>(
         &self,
         request: &Request<'_>,
@@ -116,21 +61,21 @@ impl Store {
         request.chain.check(source)?;
         self.prepare()?;
         if let Some(key) = self.current(source, request.world.as_ref())?.key
-            && let Found::Sound(entry) = self.find(key, verify, cancel)?
+            && let Lookup::Valid(entry) = self.find(key, verify, cancel)?
         {
             return Ok(hit(source, entry, on_event));
         }
         let locks = self.locks();
-        let lock = holder::lock(&locks, source, request.chain, request.by, cancel, on_event)?;
-        if let Some(entry) = self.look_again(request, verify, on_event)? {
+        let lock = builder_lock::lock(&locks, source, request.chain, request.by, cancel, on_event)?;
+        if let Some(entry) = self.look_up_again(request, verify, on_event)? {
             return Ok(hit(source, entry, on_event));
         }
         lock.announce();
         self.build(request, &lock, build, verify, on_event)
     }
 
-    /// What others may have built meanwhile; removes what nobody can use.
-    fn look_again(
+    /// Looks the entry up once more, with the builder's lock held, and removes an entry that cannot be used.
+    fn look_up_again(
         &self,
         request: &Request<'_>,
         verify: Verify<'_>,
@@ -146,10 +91,10 @@ impl Store {
         }
         let Some(key) = current.key else { return Ok(None) };
         match self.find(key, verify, request.cancel)? {
-            Found::Sound(entry) => Ok(Some(entry)),
-            Found::Missing => Ok(None),
-            Found::Bad { why, place } => {
-                self.discard(key, place, request.cancel)?;
+            Lookup::Valid(entry) => Ok(Some(entry)),
+            Lookup::Missing => Ok(None),
+            Lookup::Invalid { why, folder } => {
+                self.discard(key, folder, request.cancel)?;
                 on_event(Event::Evicted {
                     fixture: Some(fixture.clone()),
                     entry: key.to_string(),
@@ -161,6 +106,7 @@ impl Store {
         }
     }
 
+    /// Builds until the inputs stay the same during a build, at most [`ATTEMPTS`] times.
     fn build<E: std::fmt::Display>(
         &self,
         request: &Request<'_>,
@@ -182,12 +128,12 @@ impl Store {
             });
             let built = self.build_once(request, lock, build, verify);
             let failure = match &built {
-                Ok(Done::Installed(_)) => None,
-                Ok(Done::Changed(input)) => Some(format!("{input} changed meanwhile")),
+                Ok(InstallOutcome::Installed(_)) => None,
+                Ok(InstallOutcome::Changed(input)) => Some(format!("{input} changed meanwhile")),
                 Err(error) => Some(error.to_string()),
             };
             let bytes = match &built {
-                Ok(Done::Installed(entry)) => allocated(entry.dir()),
+                Ok(InstallOutcome::Installed(entry)) => allocated(entry.dir()),
                 _ => 0,
             };
             on_event(Event::BuildDone {
@@ -197,8 +143,8 @@ impl Store {
                 failure,
             });
             match built? {
-                Done::Installed(entry) => return Ok(entry),
-                Done::Changed(input) => changed = Some(input),
+                InstallOutcome::Installed(entry) => return Ok(entry),
+                InstallOutcome::Changed(input) => changed = Some(input),
             }
         }
         Err(FixtureError::Changing {
@@ -209,18 +155,19 @@ impl Store {
         .into())
     }
 
+    /// Builds once into a staging folder, and installs what was written.
     fn build_once<E>(
         &self,
         request: &Request<'_>,
         lock: &Arc<BuilderLock>,
         build: &mut dyn FnMut(&Building) -> Result<(), E>,
         verify: Verify<'_>,
-    ) -> Result<Done, ObtainError<E>> {
+    ) -> Result<InstallOutcome, ObtainError<E>> {
         let source = request.source;
         let started = Instant::now();
         let stage = Stage::new(&self.staging())?;
         let inputs = Arc::new(InputLog::new(Arc::clone(request.world)));
-        for input in [source_input(source), Input::CpuModel, Input::SnapshotFormat] {
+        for input in [source.as_input(), Input::CpuModel, Input::SnapshotFormat] {
             inputs.add(input)?;
         }
         let building = Building {
@@ -231,78 +178,9 @@ impl Store {
         build(&building).map_err(ObtainError::Build)?;
         Ok(install(self, request, stage, &building.inputs, started, verify)?)
     }
-
-    /// What the fixture's inputs are now, as far as they are known without building it.
-    pub(super) fn current(&self, source: &FixtureSource, world: &dyn World) -> Result<Current, FixtureError> {
-        self.current_in(source, world, &mut Vec::new())
-    }
-
-    fn current_in(
-        &self,
-        source: &FixtureSource,
-        world: &dyn World,
-        seen: &mut Vec<String>,
-    ) -> Result<Current, FixtureError> {
-        let own = source_input(source);
-        let digest = world.digest(&own)?;
-        let (manifest, damaged) = match Manifest::read(&self.manifests(), source, &digest) {
-            Ok(manifest) => (manifest, None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let mut current = Current {
-            damaged,
-            digests: Digests::from([(own, digest)]),
-            key: None,
-            manifest: None,
-        };
-        let Some(manifest) = manifest else {
-            return Ok(current);
-        };
-        seen.push(source.id());
-        let inputs = manifest.inputs.iter().map(|recorded| &recorded.input);
-        let mut known = true;
-        for input in inputs {
-            let digest = match input {
-                Input::Fixture { name } => self.key_of_parent(name, world, seen)?,
-                Input::Source { .. } => continue,
-                input => Some(world.digest(input)?),
-            };
-            known &= digest.is_some();
-            current
-                .digests
-                .insert(input.clone(), digest.unwrap_or(Digest::MISSING));
-        }
-        seen.pop();
-        current.key = known.then(|| input::key(&current.digests));
-        current.manifest = Some(manifest);
-        Ok(current)
-    }
-
-    fn key_of_parent(
-        &self,
-        name: &str,
-        world: &dyn World,
-        seen: &mut Vec<String>,
-    ) -> Result<Option<Digest>, FixtureError> {
-        let Some(source) = world.fixture(name).filter(|source| !seen.contains(&source.id())) else {
-            return Ok(None); // gone, or a cycle, of which the build will tell
-        };
-        match self.current_in(&source, world, seen) {
-            Ok(current) => Ok(current.key.map(|key| key.digest())),
-            // Its source is gone: the build will tell.
-            Err(FixtureError::Source { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-pub(super) fn source_input(source: &FixtureSource) -> Input {
-    Input::Source {
-        name: source.name.clone(),
-        path: source.path.clone(),
-    }
-}
-
+/// Reports a cache hit and passes the entry on.
 fn hit(source: &FixtureSource, entry: Entry, on_event: &mut dyn FnMut(Event)) -> Entry {
     on_event(Event::CacheHit {
         fixture: source.name.clone(),

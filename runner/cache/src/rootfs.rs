@@ -1,9 +1,9 @@
 //! The disk image of a profile's `rootfs`: the file itself, or one made of a folder.
 //!
-//! Input: a path, the cache's folder. Output: a raw image, in use as long as its [`RootfsImage`] lives. Of a folder,
-//! `mke2fs` makes an ext4 file system with some room in it, kept in the cache under a digest of all names, kinds, modes,
-//! owners and content; so it is made once. Like entries, images go in the order of their last use when the cache is full.
-//! Not here: other file systems; changing the folder or the image.
+//! Input: a path, the cache's folder. Output: a raw image, in use as long as its [`RootfsImage`] lives. From
+//! a folder, `mke2fs` makes an ext4 file system with free space in it. It is stored in the cache under a
+//! digest of all names, kinds, modes, owners and content, so that it is made once; like entries, images are
+//! evicted in the order of their last use. Not here: other file systems; changing the folder or the image.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,28 +13,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use provium_base::cancel::Cancel;
 use walkdir::WalkDir;
 
-use provium_base::cancel::Cancel;
-
+use crate::digest::Digest;
+use crate::digest_cache::DigestCache;
+use crate::disk::allocated;
 use crate::lock::{Lock, Mode};
-use crate::store::allocated;
-use crate::{Digest, DigestCache};
 
-/// Part of the key; goes up with every change of how an image is made.
+/// Part of the key; raised with every change of how an image is made.
 const RECIPE: u32 = 1;
-/// The folder of the cache with the images.
+/// Name of the cache's folder with the images.
 const FOLDER: &str = "rootfs";
-/// What an image's name ends with.
+/// File extension of an image.
 const IMAGE: &str = "ext4";
-/// Room for what the guest writes, besides a quarter of what is there. It takes no space before.
+/// Free bytes for what the guest writes, besides a quarter of the content's size. They take no space before.
 const ROOM: u64 = 256 << 20;
 
-/// An image, in use for as long as this lives.
+/// A disk image, in use as long as this lives.
 #[derive(Debug)]
 pub struct RootfsImage {
     path: PathBuf,
-    /// What keeps an image of the cache from being evicted; `None` where the image is the user's own file.
+    /// Protects an image of the cache from eviction; `None` when the image is the user's own file.
     _in_use: Option<Lock>,
 }
 
@@ -45,20 +45,21 @@ impl RootfsImage {
     }
 }
 
-/// An image that is in the cache.
+/// An image made of a folder, in the cache.
 #[derive(Debug)]
 pub(crate) struct CachedImage {
-    /// Its key, in hexadecimal.
+    /// Key, in hexadecimal.
     pub(crate) key: String,
-    /// What it takes on the disk.
+    /// Bytes that it takes on the disk.
     pub(crate) bytes: u64,
     pub(crate) last_used: SystemTime,
 }
 
-/// The image that `path` stands for.
+/// Gives the image for `path`: the file itself, or the image of the folder, which is made if it is not in
+/// `cache`.
 ///
 /// # Errors
-/// When there is neither file nor folder, it cannot be read, or no image can be made of it; says which.
+/// In words: that there is neither file nor folder, or it cannot be read, or no image can be made of it.
 pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsImage, String> {
     let failed = |error: io::Error| format!("rootfs {}: {error}", path.display());
     if !fs::metadata(path).map_err(failed)?.is_dir() {
@@ -98,7 +99,7 @@ pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsI
     })
 }
 
-/// The images in a cache; none where it has no folder for them.
+/// All images in a cache; none when it has no folder for them.
 pub(crate) fn cached_images(cache: &Path) -> Vec<CachedImage> {
     let folder = cache.join(FOLDER);
     let Ok(listing) = fs::read_dir(&folder) else {
@@ -121,7 +122,7 @@ pub(crate) fn cached_images(cache: &Path) -> Vec<CachedImage> {
         .collect()
 }
 
-/// Removes an image, unless it is in use; says whether it is gone.
+/// Removes an image unless it is in use; true when it is gone.
 ///
 /// # Errors
 /// When it can be neither locked nor removed.
@@ -137,24 +138,30 @@ pub(crate) fn evict(cache: &Path, key: &str) -> io::Result<bool> {
     Ok(true)
 }
 
+/// File of the image with this key.
 fn image_file(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{key}.{IMAGE}"))
 }
 
-/// Locked while the image is in use; its time is when that last began.
+/// Lock file of an image: locked while the image is in use; its time is when that last began.
 fn used_file(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{key}.used"))
 }
 
-/// What is known of a folder besides its content.
+/// Owners and size of what is in a folder.
 struct Tree {
-    /// Digest of who owns what.
+    /// Digest of the owners and groups of all files, in the order of their names.
     owners: Digest,
-    /// Bytes that its files need, in blocks.
+    /// Bytes that the files need, in whole blocks.
     bytes: u64,
+    /// Number of files and folders.
     files: u64,
 }
 
+/// Owners and size of a folder.
+///
+/// # Errors
+/// When something in it cannot be looked at.
 fn measure(path: &Path) -> io::Result<Tree> {
     let mut owners = Vec::new();
     let (mut bytes, mut files) = (0, 0);
@@ -172,6 +179,10 @@ fn measure(path: &Path) -> io::Result<Tree> {
     })
 }
 
+/// Makes the file `image` from a folder by `mke2fs`; the file system's UUID is the start of `key`.
+///
+/// # Errors
+/// In words: that `mke2fs` is not there, or what it said.
 fn make(folder: &Path, tree: &Tree, key: &Digest, image: &Path) -> Result<(), String> {
     let mib = (tree.bytes + tree.bytes / 4 + ROOM).div_ceil(1 << 20);
     let name = key.to_string();

@@ -1,42 +1,51 @@
-//! Where fixtures are written down, and which one a name means.
+//! The source files of fixtures, and which one a name means.
 //!
-//! Enters: the configuration, or a name as a test wrote it. Leaves: [`FixtureSource`]s. `NAME` is
-//! `fixtures/NAME.lua` in the project's folder or a root, else `NAME.fixture.lua` under a root; where two files
-//! have one name, the first in that order counts. Absent on purpose: reading them.
+//! Input: the project's folders, or a name as a test wrote it. Output: [`FixtureSource`]s. `NAME` is
+//! `fixtures/NAME.lua` in the project's folder or a root, else `NAME.fixture.lua` under a root; where two
+//! files have one name, the first in that order counts. Not here: reading the files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
-use super::digest::Digest;
-use super::error::FixtureError;
 use provium_base::nearest::nearest;
 use provium_base::walk::is_searched;
+use walkdir::WalkDir;
 
-/// What the name of a fixture's source ends with.
+use crate::digest::Digest;
+use crate::error::FixtureError;
+use crate::input::Input;
+
+/// Suffix of a fixture's source file.
 pub const SUFFIX: &str = ".fixture.lua";
-/// The folder in which every Lua file is one.
+/// Name of the folder in which every Lua file is a fixture, except tests.
 const FOLDER: &str = "fixtures";
 
 /// A fixture's name and the file that makes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FixtureSource {
-    /// Its name: the path below its root, without what every fixture's name ends with.
+    /// Name: the path below its root, without the suffix.
     pub name: String,
-    /// Its source, absolute.
+    /// Source file, absolute.
     pub path: PathBuf,
 }
 
 impl FixtureSource {
-    /// What tells it from all fixtures of all projects.
-    pub(super) fn id(&self) -> String {
+    /// Name of its lock and of its folder of manifests, different for every fixture of every project.
+    pub(crate) fn id(&self) -> String {
         let path = self.path.as_os_str().as_encoded_bytes();
         Digest::of_parts([self.name.as_bytes(), path]).to_string()[..32].to_owned()
     }
+
+    /// The source as an input of its own fixture.
+    pub(crate) fn as_input(&self) -> Input {
+        Input::Source {
+            name: self.name.clone(),
+            path: self.path.clone(),
+        }
+    }
 }
 
-/// The fixtures of a project, by name.
+/// All fixtures of a project, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The project's folder, then its roots.
@@ -45,7 +54,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Looks through the project's folder and roots.
+    /// Searches the project's folder and roots.
     ///
     /// # Errors
     /// When a folder cannot be searched.
@@ -67,21 +76,21 @@ impl Sources {
         Ok(sources)
     }
 
-    /// All of them, sorted by name.
+    /// All fixtures, sorted by name.
     pub fn all(&self) -> impl Iterator<Item = &FixtureSource> {
         self.by_name.values()
     }
 
-    /// The one that has exactly this name.
+    /// The fixture that has exactly this name.
     pub fn named(&self, name: &str) -> Option<&FixtureSource> {
         self.by_name.get(name)
     }
 
-    /// The one that a test or a user means: by its name, with or without ending, by the last part of its name
-    /// where no other ends alike, or by its file's path, absolute or relative to the project or to `cwd`.
+    /// The fixture that a test or a user means: by its name, with or without suffix, by the last part of its
+    /// name if only one ends so, or by its file's path, absolute or relative to the project or to `cwd`.
     ///
     /// # Errors
-    /// When there is none, with the nearest, or more than one, with all of them.
+    /// When there is none, naming the most similar; when there are several, naming all of them.
     pub fn lookup(&self, given: &str, cwd: Option<&Path>) -> Result<&FixtureSource, FixtureError> {
         let name = given.strip_prefix("./").unwrap_or(given);
         let name = name
@@ -119,11 +128,12 @@ impl Sources {
         }
     }
 
-    /// The one whose source is this very file.
+    /// The fixture whose source is exactly this file.
     pub fn at(&self, path: &Path) -> Option<&FixtureSource> {
         self.all().find(|source| source.path == path)
     }
 
+    /// Message for a name that no fixture has.
     fn unknown(&self, given: &str, name: &str) -> String {
         let names = || self.by_name.keys().map(String::as_str);
         let lasts = names().map(|name| name.rsplit('/').next().unwrap_or(name));
@@ -142,6 +152,7 @@ impl Sources {
         format!("there is no fixture `{given}`; there are {}", names.join(", "))
     }
 
+    /// Adds the fixtures below `folder`: the files whose names end with `suffix`.
     fn search(&mut self, folder: &Path, suffix: &str) -> Result<(), FixtureError> {
         if !folder.is_dir() {
             return Ok(());

@@ -1,86 +1,63 @@
-//! The cache's folder: where things are, and which entries are sound.
+//! The cache's folder: where things are, and which entries can be used.
 //!
 //! ```text
 //! CACHEDIR.TAG      says that the folder is a cache and may be deleted
 //! entries/KEY/      an entry: the build's files, `entry.json`, `stamp`
-//! manifests/ID/     what the builds of a fixture took in
-//! locks/ID          held while the fixture is built; locks/store while entries come or go
-//! used/KEY          held while the entry is in use; its time is when that last began
+//! manifests/ID/     the inputs of a fixture's builds
+//! locks/ID          locked while the fixture is built; locks/store while entries come or go
+//! used/KEY          locked while the entry is in use; its time is when that last began
 //! staging/          what is being made
 //! digests.json      digests of files that have not changed since
 //! ```
 //!
-//! Enters: a key. Leaves: an [`Entry`] that is sound and in use, or why there is none. Absent on purpose: building
+//! Input: a key. Output: an [`Entry`] that is verified and in use, or why there is none. Not here: building
 //! (`obtain`), making room (`tidy`), and telling about it (`status`).
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Verify;
-use super::digest_cache::DigestCache;
-use super::entry::{Entry, RECORD, Record, STAMP};
-use super::error::FixtureError;
-use super::event::Event;
-use super::input::{self, ENTRY_FORMAT, Key};
-use super::lock::{Lock, Mode};
-use super::staging;
-use super::stamp::{Check, Stamp};
-use super::{sealed, tidy};
 use provium_base::cancel::{Cancel, CancelReason};
 
-/// Entries that may be built one on the other.
-const DEEPEST: usize = 64;
+use crate::digest_cache::DigestCache;
+use crate::entry::{Entry, RECORD, Record, STAMP};
+use crate::error::FixtureError;
+use crate::file_id::FolderId;
+use crate::input::{self, ENTRY_FORMAT, Key};
+use crate::lock::{Lock, Mode};
+use crate::sealed;
+use crate::staging;
+use crate::stamp::{Stamp, StampCheck, Verify};
+
+/// Entries that may be built one on the other, in a row.
+const MAX_DEPTH: usize = 64;
+/// File that marks the folder as a cache, for backup programs as well (<https://bford.info/cachedir/>).
 const TAG: &str = "CACHEDIR.TAG";
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                         # Provium's fixtures; all of it can be built again. See https://bford.info/cachedir/\n";
 
-/// The fixture cache.
+/// The fixture cache in one folder.
 #[derive(Debug)]
 pub struct Store {
-    pub(super) dir: PathBuf,
-    pub(super) max_size: u64,
+    pub(crate) dir: PathBuf,
+    /// Bytes that the cache may take on the disk.
+    pub(crate) max_size: u64,
     digests: Arc<DigestCache>,
 }
 
-/// What is in an entry's place.
+/// Result of looking for an entry.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// The entry, sound and in use.
-    Sound(Entry),
-    /// Nothing.
+pub(crate) enum Lookup {
+    /// The entry, verified and in use.
+    Valid(Entry),
+    /// There is none.
     Missing,
-    /// Something that must not be used.
-    Bad { why: String, place: Place },
+    /// There is one that must not be used: why, and which folder it is.
+    Invalid { why: String, folder: FolderId },
 }
 
-/// A folder that was looked at, so that no other is removed in its stead.
-pub(super) type Place = (u64, u64);
-
 impl Store {
-    /// Opens or makes the cache in `dir`: removes what dead builders left and what cannot be used, and makes room
-    /// when it holds more than `max_size` bytes.
-    ///
-    /// # Errors
-    /// When the folder cannot be made or written, or holds something else.
-    pub fn open(dir: &Path, max_size: u64, on_event: &mut dyn FnMut(Event)) -> Result<Store, FixtureError> {
-        let store = Store::look(dir, max_size);
-        store.tidy(on_event)?;
-        Ok(store)
-    }
-
-    /// Does what [`Store::open`] does, to a store that was only looked at.
-    ///
-    /// # Errors
-    /// Those of [`Store::open`].
-    pub fn tidy(&self, on_event: &mut dyn FnMut(Event)) -> Result<(), FixtureError> {
-        self.prepare()?;
-        tidy::tidy(self, on_event)
-    }
-
-    /// The cache in `dir` as it is; nothing is made or removed until it is used.
+    /// The cache in `dir` without any change to it: nothing is made or removed before it is used.
     pub fn look(dir: &Path, max_size: u64) -> Store {
         let digests = DigestCache::open(dir.join("digests.json"), dir.join("staging"));
         Store {
@@ -90,37 +67,46 @@ impl Store {
         }
     }
 
-    /// The digests of files that this cache remembers, for a [`World`](super::World).
+    /// Digests of files that this cache remembers, for a [`ProjectWorld`](crate::ProjectWorld).
     pub fn digests(&self) -> &Arc<DigestCache> {
         &self.digests
     }
 
-    pub(super) fn entries(&self) -> PathBuf {
+    /// Folder of the entries.
+    pub(crate) fn entries(&self) -> PathBuf {
         self.dir.join("entries")
     }
 
-    pub(super) fn manifests(&self) -> PathBuf {
+    /// Folder of the manifests.
+    pub(crate) fn manifests(&self) -> PathBuf {
         self.dir.join("manifests")
     }
 
-    pub(super) fn staging(&self) -> PathBuf {
+    /// Folder in which things are made.
+    pub(crate) fn staging(&self) -> PathBuf {
         self.dir.join("staging")
     }
 
-    pub(super) fn locks(&self) -> PathBuf {
+    /// Folder of the locks.
+    pub(crate) fn locks(&self) -> PathBuf {
         self.dir.join("locks")
     }
 
-    pub(super) fn entry_dir(&self, key: Key) -> PathBuf {
+    /// Folder of the entry with this key.
+    pub(crate) fn entry_dir(&self, key: Key) -> PathBuf {
         self.entries().join(key.to_string())
     }
 
-    pub(super) fn used(&self, name: &str) -> PathBuf {
+    /// Lock file of the entry with this name.
+    pub(crate) fn used(&self, name: &str) -> PathBuf {
         self.dir.join("used").join(name)
     }
 
     /// Makes the folders that are not there.
-    pub(super) fn prepare(&self) -> Result<(), FixtureError> {
+    ///
+    /// # Errors
+    /// When they cannot be made, or the cache's folder holds something else.
+    pub(crate) fn prepare(&self) -> Result<(), FixtureError> {
         let tag = self.dir.join(TAG);
         // In this order, for another process may be making both, the tag first.
         let filled = self.entries().exists();
@@ -138,15 +124,21 @@ impl Store {
         Ok(())
     }
 
-    /// Held while entries come or go.
-    pub(super) fn mutate(&self, cancel: &Cancel) -> Result<Lock, FixtureError> {
+    /// Takes the lock that is held while an entry is installed or removed.
+    ///
+    /// # Errors
+    /// When it cannot be taken, or the run is cancelled.
+    pub(crate) fn mutate(&self, cancel: &Cancel) -> Result<Lock, FixtureError> {
         let path = self.locks().join("store");
         let lock = Lock::wait(&path, Mode::Exclusive, cancel).map_err(FixtureError::io("locking", &path))?;
         lock.map_err(|reason| cancelled("store", reason))
     }
 
-    /// The entry of that key, checked with all that it was built on.
-    pub(super) fn find(&self, key: Key, verify: Verify<'_>, cancel: &Cancel) -> Result<Found, FixtureError> {
+    /// Looks up the entry of a key and checks it, with all entries that it was built on.
+    ///
+    /// # Errors
+    /// When a lock cannot be taken, or the run is cancelled.
+    pub(crate) fn find(&self, key: Key, verify: Verify<'_>, cancel: &Cancel) -> Result<Lookup, FixtureError> {
         self.find_at(key, verify, cancel, 0)
     }
 
@@ -156,36 +148,38 @@ impl Store {
         verify: Verify<'_>,
         cancel: &Cancel,
         depth: usize,
-    ) -> Result<Found, FixtureError> {
+    ) -> Result<Lookup, FixtureError> {
         let dir = self.entry_dir(key);
-        if place(&dir).is_none() {
-            return Ok(Found::Missing);
+        if FolderId::at(&dir).is_none() {
+            return Ok(Lookup::Missing);
         }
         let path = self.used(&key.to_string());
         let in_use = Lock::wait(&path, Mode::Shared, cancel).map_err(FixtureError::io("locking", &path))?;
         let in_use = in_use.map_err(|reason| cancelled(&key.0.short(), reason))?;
-        let Some(place) = place(&dir) else {
-            return Ok(Found::Missing); // evicted while we waited
+        let Some(folder) = FolderId::at(&dir) else {
+            return Ok(Lookup::Missing); // evicted while we waited
         };
-        let bad = |why: String| Ok(Found::Bad { why, place });
+        let invalid = |why: String| Ok(Lookup::Invalid { why, folder });
         let record = match self.check(&dir, key, verify) {
             Ok(record) => record,
-            Err(why) => return bad(why),
+            Err(why) => return invalid(why),
         };
-        if depth == DEEPEST {
-            return bad(format!("it is built on more than {DEEPEST} others"));
+        if depth == MAX_DEPTH {
+            return invalid(format!("it is built on more than {MAX_DEPTH} others"));
         }
         let mut parents = Vec::new();
         for parent in &record.parents {
             let name = &parent.name;
             match self.find_at(parent.key, verify, cancel, depth + 1)? {
-                Found::Sound(entry) if entry.build_id() == parent.build_id => parents.push(entry),
-                Found::Sound(_) => {
-                    return bad(format!("fixture `{name}`, which it starts from, was built again"));
+                Lookup::Valid(entry) if entry.build_id() == parent.build_id => parents.push(entry),
+                Lookup::Valid(_) => {
+                    return invalid(format!("fixture `{name}`, which it starts from, was built again"));
                 }
-                Found::Missing => return bad(format!("fixture `{name}`, which it starts from, is gone")),
-                Found::Bad { why, .. } => {
-                    return bad(format!(
+                Lookup::Missing => {
+                    return invalid(format!("fixture `{name}`, which it starts from, is gone"));
+                }
+                Lookup::Invalid { why, .. } => {
+                    return invalid(format!(
                         "fixture `{name}`, which it starts from, cannot be used: {why}"
                     ));
                 }
@@ -193,16 +187,19 @@ impl Store {
         }
         // When it was last used; a cache that cannot be written still serves.
         let _ = in_use.file().set_modified(std::time::SystemTime::now());
-        Ok(Found::Sound(Entry::new(dir, record, parents, in_use)))
+        Ok(Lookup::Valid(Entry::new(dir, record, parents, in_use)))
     }
 
-    /// The entry's record once its files were found to be the ones that were installed, or what is wrong.
+    /// Checks that the entry's files are the installed ones, and gives its record.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
     fn check(&self, dir: &Path, key: Key, verify: Verify<'_>) -> Result<Record, String> {
         match Stamp::check(dir, verify) {
-            Check::Bad(why) => return Err(why),
-            Check::Sound => {}
-            Check::Moved(stamp) => {
-                // Next time the short look is enough; where it cannot be written, the long one works too.
+            StampCheck::Invalid(why) => return Err(why),
+            StampCheck::Intact => {}
+            StampCheck::Outdated(stamp) => {
+                // Saves the closer look next time; a cache that cannot be written works without.
                 if let Err(error) = sealed::write(&self.staging(), &dir.join(STAMP), &stamp) {
                     tracing::debug!("{} gets no new stamp: {error}", dir.display());
                 }
@@ -219,19 +216,25 @@ impl Store {
         Ok(record)
     }
 
-    /// Removes an entry that must not be used, unless another has taken its place.
-    pub(super) fn discard(&self, key: Key, bad: Place, cancel: &Cancel) -> Result<(), FixtureError> {
+    /// Removes an entry that must not be used, unless another is in its place by now.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or the run is cancelled.
+    pub(crate) fn discard(&self, key: Key, invalid: FolderId, cancel: &Cancel) -> Result<(), FixtureError> {
         let dir = self.entry_dir(key);
         let _mutate = self.mutate(cancel)?;
-        if place(&dir) == Some(bad) {
+        if FolderId::at(&dir) == Some(invalid) {
             staging::discard(&self.staging(), &dir).map_err(FixtureError::io("removing", &dir))?;
         }
         Ok(())
     }
 }
 
-/// Reads what an entry says of itself.
-pub(super) fn read_record(dir: &Path) -> Result<Record, String> {
+/// Reads the record of the entry in `dir`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn read_record(dir: &Path) -> Result<Record, String> {
     let record: Record = match sealed::read(&dir.join(RECORD)) {
         Ok(Some(record)) => record,
         Ok(None) => return Err(format!("{RECORD} is missing")),
@@ -245,26 +248,8 @@ pub(super) fn read_record(dir: &Path) -> Result<Record, String> {
     }
 }
 
-/// What is at a path right now.
-pub(super) fn place(path: &Path) -> Option<Place> {
-    let metadata = fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-/// What the files below a path take on the disk.
-pub(super) fn allocated(path: &Path) -> u64 {
-    let files = walkdir::WalkDir::new(path).into_iter().flatten();
-    files
-        .filter_map(|file| file.metadata().ok())
-        .map(|metadata| metadata.blocks() * 512)
-        .sum()
-}
-
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-pub(super) fn cancelled(name: &str, reason: CancelReason) -> FixtureError {
+/// Error for a run that was cancelled while it waited for `name`.
+fn cancelled(name: &str, reason: CancelReason) -> FixtureError {
     FixtureError::Cancelled {
         name: name.to_owned(),
         reason,

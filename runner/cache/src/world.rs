@@ -1,7 +1,7 @@
-//! What inputs are at this moment.
+//! The digests of inputs as they are now.
 //!
-//! Enters: the project's configuration, the agent, the machine. Leaves: a digest for each [`Input`] but other
-//! fixtures, whose keys the store computes. Absent on purpose: anything that no input names; a profile that no
+//! Input: the project's configuration, the agent, the host. Output: a digest for each [`Input`], except for
+//! other fixtures, whose keys the store computes. Not here: anything that no input names; a profile that no
 //! fixture boots is never read.
 
 use std::collections::BTreeMap;
@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::digest::{Digest, Hasher};
-use super::digest_cache::DigestCache;
-use super::error::FixtureError;
-use super::input::Input;
-use super::source::{FixtureSource, Sources};
+use crate::digest::{Digest, Hasher};
+use crate::digest_cache::DigestCache;
+use crate::error::FixtureError;
+use crate::input::Input;
 use crate::rootfs::{self, RootfsImage};
+use crate::source::{FixtureSource, Sources};
 
-/// Says what inputs are.
+/// Source of the digests of inputs.
 pub trait World: Send + Sync {
-    /// The input's digest now; [`Digest::MISSING`] for what is not there. Not asked for fixtures.
+    /// Digest of the input now; [`Digest::MISSING`] for what is not there. Not called for other fixtures.
     ///
     /// # Errors
     /// When it is there but cannot be read, and when a fixture's own source is not there.
@@ -29,16 +29,16 @@ pub trait World: Send + Sync {
     fn fixture(&self, name: &str) -> Option<FixtureSource>;
 }
 
-/// What the machine adds to every key.
+/// What of the host is part of every key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// The processor, as far as a snapshot depends on it.
+pub struct HostIdentity {
+    /// Processor model, as far as a snapshot depends on it.
     pub cpu_model: String,
-    /// The version of the snapshots' format.
+    /// Version of the snapshots' format.
     pub snapshot_format: String,
 }
 
-/// What of a project can be an input of its fixtures.
+/// The files and profiles of a project that can be inputs of its fixtures.
 #[derive(Debug, Clone, Default)]
 pub struct ProjectFiles {
     /// The project's folder, absolute.
@@ -51,7 +51,7 @@ pub struct ProjectFiles {
     pub profiles: BTreeMap<String, ProfileInputs>,
 }
 
-/// What of a profile a guest can see.
+/// The parts of a profile that a guest can see.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileInputs {
     /// The kernel, absolute.
@@ -62,38 +62,39 @@ pub struct ProfileInputs {
     pub rootfs: Option<PathBuf>,
     /// Whether the agent is added at boot.
     pub agent: bool,
-    /// All else that a guest can see, each setting as bytes, in an order that stays.
+    /// All other settings that a guest can see, as bytes, always in the same order.
     pub settings: Vec<Vec<u8>>,
 }
 
-/// A project as it lies on the disk.
+/// The inputs of a project on this host's disk.
 #[derive(Debug)]
 pub struct ProjectWorld {
     files: ProjectFiles,
     agent: Digest,
-    machine: Machine,
+    host: HostIdentity,
     sources: Sources,
     digests: Arc<DigestCache>,
-    /// The images that were asked for, so that none is evicted between its digest and its use.
+    /// Images that were asked for; held, so that none is evicted between its digest and its use.
     images: Mutex<BTreeMap<PathBuf, RootfsImage>>,
 }
 
 impl ProjectWorld {
-    /// The world of a project. `agent` is the digest of the agent that boots get, `digests` the store's.
+    /// The world of a project. `agent` is the digest of the agent that guests boot with, `digests` the
+    /// store's.
     ///
     /// # Errors
     /// When the project's folders cannot be searched for fixtures.
     pub fn new(
         files: ProjectFiles,
         agent: Digest,
-        machine: Machine,
+        host: HostIdentity,
         digests: Arc<DigestCache>,
     ) -> Result<ProjectWorld, FixtureError> {
         Ok(ProjectWorld {
             sources: Sources::find(&files.project, &files.roots)?,
             files,
             agent,
-            machine,
+            host,
             digests,
             images: Mutex::default(),
         })
@@ -104,10 +105,10 @@ impl ProjectWorld {
         &self.sources
     }
 
-    /// The disk image that a profile's `rootfs` stands for, in use for as long as this lives.
+    /// Path of the disk image for a profile's `rootfs`. The image stays in use as long as this lives.
     ///
     /// # Errors
-    /// When there is none and none can be made; says why.
+    /// Why there is none and none can be made, in words.
     pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
         let image = rootfs::image(path, &self.files.cache_dir, &self.digests)?;
         let path = image.path().to_owned();
@@ -115,9 +116,10 @@ impl ProjectWorld {
         Ok(path)
     }
 
+    /// Digest of everything in a profile that a guest can see.
     fn profile(&self, profile: &ProfileInputs) -> Result<Digest, FixtureError> {
         let mut hasher = Hasher::default();
-        // Of a folder, the image that is made of it: a snapshot lies on that very file.
+        // For a folder, the image that is made of it: a snapshot refers to exactly that file.
         let rootfs = profile.rootfs.as_ref().map(|path| match path.is_dir() {
             true => self
                 .rootfs_image(path)
@@ -174,8 +176,8 @@ impl World for ProjectWorld {
                 Some(profile) => self.profile(profile),
                 None => Ok(Digest::MISSING),
             },
-            Input::CpuModel => Ok(Digest::of(self.machine.cpu_model.as_bytes())),
-            Input::SnapshotFormat => Ok(Digest::of(self.machine.snapshot_format.as_bytes())),
+            Input::CpuModel => Ok(Digest::of(self.host.cpu_model.as_bytes())),
+            Input::SnapshotFormat => Ok(Digest::of(self.host.snapshot_format.as_bytes())),
             Input::Fixture { .. } => Ok(Digest::MISSING),
         }
     }

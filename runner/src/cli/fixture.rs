@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::discover::shown;
 use crate::doctor::{self, Accel, Way};
 use crate::emulated;
-use crate::fixture::{Event, FixtureSource, Other, ProjectWorld, State, Status, Store, Why};
+use crate::fixture::{CacheState, Event, FixtureSource, Other, ProjectWorld, Status, Store, Why};
 use crate::run::build::{self, BuildError};
 use crate::run::interrupt::{EXIT_INTERRUPTED, Watch};
 use crate::stock::{BuildFixture, Order, project_world};
@@ -258,7 +258,7 @@ fn table(scene: &Scene, listed: &[Status], others: &[Other]) -> String {
 fn stale(scene: &Scene) -> anyhow::Result<u8> {
     let (listed, _) = scene.store.list(&scene.chosen, scene.world.as_ref())?;
     let mut text = String::new();
-    for status in listed.iter().filter(|status| status.state != State::Cached) {
+    for status in listed.iter().filter(|status| status.state != CacheState::Cached) {
         let _ = writeln!(text, "{}: {}", status.source.name, status.why);
     }
     print(&text)

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Config, Profile, WallClock};
 use provium_base::cancel::Cancel;
 use provium_cache::{
-    Building, Chain, Digest, Entry, Event, FixtureError, FixtureSource, Machine, ObtainError, ProfileInputs,
+    Building, Chain, Digest, Entry, Event, FixtureError, FixtureSource, HostIdentity, ObtainError, ProfileInputs,
     ProjectFiles, ProjectWorld, Request, Store, World,
 };
 use provium_guest::{NOTE_VERSION, Ready, agent_archive};
@@ -246,8 +246,8 @@ fn profile_inputs(profile: &Profile) -> ProfileInputs {
 }
 
 /// What this machine adds to every fixture's key.
-fn this_machine() -> Machine {
-    Machine {
+fn this_machine() -> HostIdentity {
+    HostIdentity {
         // A host without KVM can list fixtures and build none.
         cpu_model: HostModel::of_this_host()
             .map_or_else(|error| error.to_string(), |model| model.to_string()),

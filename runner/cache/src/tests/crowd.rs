@@ -1,4 +1,4 @@
-//! Many that want the same, and some that want each other.
+//! Many requests for one fixture, and fixtures that need each other.
 
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc;

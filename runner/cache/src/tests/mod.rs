@@ -1,8 +1,8 @@
-//! The cache, filled by a builder that needs no guest.
+//! Tests of the cache with a builder that needs no guest.
 //!
-//! A fixture's source is a recipe of a few words: `uses NAME`, `helper NAME PATH`, `profile NAME`, `host PATH`, `await PATH`,
-//! `meet PATH`, `slow`, `bulk MIB`, `fail WORDS`. What is built depends on what is taken in and on nothing else, so any entry can be
-//! checked to the byte.
+//! A fixture's source is a recipe of a few words: `uses NAME`, `helper NAME PATH`, `profile NAME`, `host
+//! PATH`, `await PATH`, `meet PATH`, `slow`, `bulk MIB`, `fail WORDS`. What is built depends on
+//! the inputs alone, so that every byte of an entry can be checked.
 
 mod crowd;
 mod damage;
@@ -17,17 +17,18 @@ mod status;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
 use provium_base::cancel::Cancel;
 
-/// Large enough not to be read at each use.
+/// Bytes of the large file in an entry; too many to be read at each use.
 const MEMORY: u64 = (2 << 20) + 4096;
-/// As long as nothing on a slow machine takes.
+/// Longer than anything here takes on a slow machine.
 const LONG: Duration = Duration::from_secs(60);
 
 const TOML: &str = "
@@ -45,13 +46,13 @@ cmdline = 'quiet'
 /// A project with a cache of its own.
 struct Bench {
     root: PathBuf,
-    machine: Machine,
+    machine: HostIdentity,
     agent: Digest,
     max_size: u64,
     _dir: Option<TempDir>,
 }
 
-/// What came of one request.
+/// Result of one request.
 #[derive(Debug)]
 struct Got {
     entry: Entry,
@@ -95,11 +96,11 @@ impl Bench {
         }
     }
 
-    /// The one that another process has made.
+    /// The project that another process has made.
     fn at(root: &Path) -> Bench {
         Bench {
             root: root.canonicalize().expect("a project"),
-            machine: Machine {
+            machine: HostIdentity {
                 cpu_model: "cpu".into(),
                 snapshot_format: "1".into(),
             },
@@ -119,7 +120,7 @@ impl Bench {
         fs::write(path, content).expect("write");
     }
 
-    /// What `provium.toml` says, read as far as the cache needs it.
+    /// The content of `provium.toml`, as far as the cache needs it.
     fn files(&self) -> ProjectFiles {
         let toml = fs::read_to_string(self.path("provium.toml")).expect("provium.toml");
         let toml: toml::Table = toml.parse().expect("TOML");
@@ -176,7 +177,7 @@ impl Bench {
         ProjectWorld::new(self.files(), self.agent, self.machine.clone(), digests).expect("a world")
     }
 
-    /// Obtains the fixture with a store and a world as a new process has them, and looks at every byte.
+    /// Obtains the fixture with a new store and world, as a new process has them, and checks every byte.
     fn obtain(&self, name: &str) -> Got {
         self.try_obtain(name, &Cancel::new())
             .unwrap_or_else(|error| panic!("{name}: {error:#}"))
@@ -190,13 +191,13 @@ impl Bench {
             store: &store,
             world: &world,
             cancel,
-            on_event: &|event| events.lock().expect("events").push(event),
+            on_event: &|event| events.lock().push(event),
         };
         let entry = kitchen.obtain(name, &Chain::default())?;
         check(&entry);
         Ok(Got {
             entry,
-            events: events.into_inner().expect("events"),
+            events: events.into_inner(),
         })
     }
 
@@ -216,7 +217,7 @@ impl Bench {
     }
 }
 
-/// Cooks by recipe.
+/// Builds fixtures from their recipes.
 struct Kitchen<'a> {
     store: &'a Store,
     world: &'a Arc<dyn World>,
@@ -296,7 +297,7 @@ impl Kitchen<'_> {
     }
 }
 
-/// Writes what a build leaves; `slow` is waited for between the parts.
+/// Writes an entry's files, with a pause of `slow` between the parts.
 fn fill(dir: &Path, taken: &str, bulk: u64, slow: Duration) -> anyhow::Result<()> {
     let vm = dir.join("vm/a");
     fs::create_dir_all(&vm)?;
@@ -320,7 +321,7 @@ fn page_of(taken: &str) -> String {
     format!("a page of {}", Digest::of(taken.as_bytes()))
 }
 
-/// The format's own check: the memory that belongs to the state.
+/// Checks that the memory belongs to the state, as a snapshot's own check does.
 fn verify(dir: &Path) -> Result<(), String> {
     let read = |name: &str| fs::read(dir.join("vm/a").join(name)).map_err(|error| error.to_string());
     let page = page_of(&String::from_utf8(read("state")?).map_err(|error| error.to_string())?);
@@ -338,7 +339,7 @@ fn verify(dir: &Path) -> Result<(), String> {
     }
 }
 
-/// Looks at every byte of an entry and of those it stands on.
+/// Checks every byte of an entry and of those it was built on.
 fn check(entry: &Entry) {
     verify(entry.dir()).expect("a sound entry");
     let state = fs::read_to_string(entry.dir().join("vm/a/state")).expect("state");
@@ -354,7 +355,7 @@ fn check(entry: &Entry) {
     }
 }
 
-/// Waits until something holds.
+/// Waits until `holds` returns true.
 fn wait_for(what: &str, holds: impl Fn() -> bool) {
     let until = Instant::now() + LONG;
     while !holds() {

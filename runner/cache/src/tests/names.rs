@@ -1,4 +1,4 @@
-//! Which fixture a name means.
+//! Names of fixtures, and which one a name means.
 
 use super::*;
 
