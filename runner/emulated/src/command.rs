@@ -1,6 +1,6 @@
 //! `provium host`, the hidden first process inside, and running the present command line inside.
 //!
-//! Enters: parsed arguments. Leaves: exit codes. Absent on purpose: when the emulated host is needed (see `doctor`).
+//! Input: parsed arguments. Output: exit codes. Not here: when the emulated host is needed.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,19 +9,24 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::prepare;
-use super::scratch::Scratch;
-use super::supervise::{EmulatedError, EmulatedRun, run};
-use super::{Stdin, inside, live};
+use crate::availability::cache_folder;
+use crate::error::EmulatedError;
+use crate::inside;
+use crate::live;
+use crate::outside::Stdin;
+use crate::request::EmulatedRun;
+use crate::scratch::Scratch;
+use crate::supervise::run;
 
-/// The harness could not do its work.
+/// Exit code when the command could not be run to its end.
 const EXIT_HARNESS: i32 = 2;
 
 /// Runs a command on an emulated host that has a sound KVM.
 ///
-/// The command sees this machine's files at their places and runs as the same user, in the same folder, with the
-/// same environment. What it writes is lost, but for the folders given by --rw. When the emulated host freezes, the
-/// command is started again from its beginning; PROVIUM_HOST_ATTEMPT tells it which start this is.
+/// The command sees this machine's files at their places and runs as the same user, in the same folder, with
+/// the same environment. What it writes is lost, but for the folders given by --rw. When the emulated host
+/// freezes, the command is started again from its beginning; PROVIUM_HOST_ATTEMPT tells it which start this
+/// is.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct HostArgs {
     /// A folder that the command may write; can be given several times
@@ -60,7 +65,7 @@ pub fn run_host(args: &HostArgs) -> i32 {
     })
 }
 
-/// `provium emulated-host-init`: never returns where it belongs, 2 elsewhere.
+/// `provium emulated-host-init`: never returns in an emulated host; returns 2 elsewhere.
 pub fn run_init(_: &InitArgs) -> i32 {
     inside::main()
 }
@@ -68,14 +73,15 @@ pub fn run_init(_: &InitArgs) -> i32 {
 /// Runs this program with `args` in an emulated host, on the KVM there, and returns its exit code.
 ///
 /// `args` are those of the present command line, without the program's name; the first `words` of them name a
-/// subcommand. The others come after `--accel kvm --journal FILE`, without an `--accel` of their own. FILE is in a folder that lives as long as this
-/// call and is writable inside, as those in `writable` are (but for `/`, which cannot be): when the emulated host freezes, the same command line is
-/// started again with the same FILE.
+/// subcommand. The others come after `--accel kvm --journal FILE`, without an `--accel` of their own. FILE is
+/// in a folder that exists during this call and is writable inside, like those in `writable` (except for `/`,
+/// which cannot be): when the emulated host freezes, the same command line is started again with the same
+/// FILE.
 ///
 /// # Errors
 /// [`EmulatedError`]: the command line did not run to its end.
 pub fn reexec(args: &[OsString], words: usize, writable: &[PathBuf]) -> Result<i32, EmulatedError> {
-    let cache = prepare::cache_folder().ok_or_else(|| {
+    let cache = cache_folder().ok_or_else(|| {
         let reason = "neither HOME nor XDG_CACHE_HOME is set".to_owned();
         EmulatedError::Folder {
             path: "~/.cache".into(),
@@ -107,7 +113,7 @@ pub fn reexec(args: &[OsString], words: usize, writable: &[PathBuf]) -> Result<i
     run(request)
 }
 
-/// Leaves out `--accel X` and `--accel=X`, up to a `--`.
+/// The arguments without `--accel X` and `--accel=X` before a `--`.
 fn without_accel(args: &[OsString]) -> Vec<OsString> {
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     let (flags, rest) = args.split_at(end);

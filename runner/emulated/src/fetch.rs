@@ -1,17 +1,18 @@
 //! Fetches Debian's generic kernel package and unpacks from it what is needed; nothing is installed.
 //!
-//! Enters: a folder to put it in. Leaves: `boot/` and `lib/modules/` of the kernel there. Absent on purpose:
-//! other distributions, which may name a kernel by `PROVIUM_HOST_KERNEL_ROOT`.
+//! Input: a folder to put it in. Output: `boot/` and `lib/modules/` of the kernel there. Not here: other
+//! distributions, whose users can name a kernel by `PROVIUM_HOST_KERNEL_ROOT`.
 //!
-//! Installing a kernel runs hooks that make initial RAM disks and touch the boot loader; unpacking one does not.
+//! Installing a kernel runs hooks that make initial RAM disks and touch the boot loader; unpacking one does
+//! not.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::kernel::{self, Kernel};
-use super::modules::{self, ModuleError};
+use crate::kernel::{self, Kernel};
+use crate::modules::{self, ModuleError};
 
 /// The package that always depends on the newest kernel.
 const META: &str = "linux-image-amd64";
@@ -19,38 +20,41 @@ const META: &str = "linux-image-amd64";
 /// Why no kernel could be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A program failed.
+    /// A program failed or did not start.
     #[error("`{command}` failed: {reason}")]
     Failed {
-        /// As it would be typed.
+        /// The command as it would be typed.
         command: String,
-        /// Its last words, or why it did not start.
+        /// What it wrote to standard error, or why it did not start.
         reason: String,
     },
-    /// The package lists do not know the kernel.
+    /// The package lists do not have the kernel's package.
     #[error("the package lists do not know {META}: run `apt-get update` as root")]
     Unknown,
-    /// The package did not hold a kernel as expected.
+    /// The package holds no usable kernel.
     #[error("{package} holds no kernel with kvm-amd")]
     NoKernel {
-        /// The package.
+        /// Name of the package.
         package: String,
     },
-    /// Its modules are not complete.
+    /// The kernel's modules are not complete.
     #[error(transparent)]
     Modules(#[from] ModuleError),
     /// Files could not be put in place.
     #[error("cannot keep the kernel in {}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The kernel's folder.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }
 
-/// The package of Debian's current kernel, by the package lists; they are fetched first when there are none
-/// and that is possible.
+/// Name of the package with Debian's current kernel. Where the package lists do not have it, they are fetched
+/// first if this process is root.
+///
+/// # Errors
+/// [`FetchError`] when the lists cannot be fetched or do not have it.
 pub(crate) fn package() -> Result<String, FetchError> {
     if let Some(package) = listed()? {
         return Ok(package);
@@ -61,14 +65,14 @@ pub(crate) fn package() -> Result<String, FetchError> {
     listed()?.ok_or(FetchError::Unknown)
 }
 
-/// The package of Debian's current kernel, if the package lists are there.
+/// Name of the package with Debian's current kernel, if the package lists have it.
 pub(crate) fn listed() -> Result<Option<String>, FetchError> {
-    // It fails, with nothing to say, when the package is unknown.
+    // It fails without a message when the package is unknown.
     let shown = run(Command::new("apt-cache").args(["show", "--no-all-versions", META]));
     Ok(shown.ok().and_then(|shown| dependency(&shown)))
 }
 
-/// The kernel's package among the fields of the package that depends on it.
+/// Name of the kernel's package, from the fields of the package that depends on it.
 fn dependency(shown: &str) -> Option<String> {
     let depends = shown.lines().find_map(|line| line.strip_prefix("Depends:"))?;
     let names = depends
@@ -80,8 +84,11 @@ fn dependency(shown: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Downloads `package` and keeps its kernel, and the modules that are needed, as the folder `into`, which appears
-/// complete or not at all.
+/// Downloads `package` and keeps its kernel, and the modules that are needed, as the folder `into`, which
+/// appears complete or not at all.
+///
+/// # Errors
+/// [`FetchError`].
 pub(crate) fn fetch(package: &str, into: &Path) -> Result<Kernel, FetchError> {
     let io = |source| FetchError::Io {
         path: into.to_owned(),
@@ -131,7 +138,7 @@ pub(crate) fn fetch(package: &str, into: &Path) -> Result<Kernel, FetchError> {
     kernel::newest_below(into).ok_or_else(no_kernel)
 }
 
-/// Runs a program quietly, for its output.
+/// Runs a program without a terminal, and gives what it writes to standard output.
 fn run(command: &mut Command) -> Result<String, FetchError> {
     let failed = |command: &Command, reason: String| {
         let words = [command.get_program()].into_iter().chain(command.get_args());

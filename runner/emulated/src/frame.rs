@@ -1,7 +1,8 @@
-//! The words between Provium and the Provium inside its emulated host, and how they cross the byte stream.
+//! The messages between Provium and the Provium inside its emulated host, and their encoding on the byte
+//! stream.
 //!
-//! Enters: messages on one side, bytes in pieces of any size on the other. Leaves: bytes, messages. Absent on
-//! purpose: the stream itself, which is a virtio serial port inside and a socket pair outside.
+//! Input: messages on one side, bytes in pieces of any size on the other. Output: bytes, messages. Not here:
+//! the stream itself, which is a virtio serial port inside and a socket pair outside.
 //!
 //! A frame is its length (u32, little-endian) and one message in MessagePack.
 
@@ -12,36 +13,36 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-/// Longest message: a command line and an environment may have 2 MiB each.
+/// Bytes of the longest message: a command line and an environment may have 2 MiB each.
 pub(crate) const MAX_FRAME: usize = 8 << 20;
-/// Bytes of a stream in one message.
+/// Most bytes of a standard stream in one message.
 pub(crate) const CHUNK: usize = 32 << 10;
-/// Bytes of standard input that may be under way to the command.
+/// Most bytes of standard input that are sent before the command has taken them.
 pub(crate) const STDIN_WINDOW: usize = 8 * CHUNK;
 
-/// From the emulated host.
+/// A message from the emulated host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum FromInside {
-    /// File systems stand, the [`Plan`] is awaited.
+    /// The root file system is mounted; the [`Plan`] is expected.
     Ready,
-    /// The command runs.
+    /// The command has been started.
     Started,
     /// Bytes of its standard output.
     Stdout(ByteBuf),
     /// Bytes of its standard error.
     Stderr(ByteBuf),
-    /// So many bytes of standard input reached it (or were dropped, for it closed its end).
+    /// Number of bytes of standard input that reached the command, or were dropped because it closed its end.
     StdinTaken(u32),
-    /// A sign of life, once a second.
+    /// Sign of life, once a second.
     Heartbeat,
-    /// It ended, all its output came before, and what it wrote is written. As a shell has it: exit code, or
-    /// 128 and the signal's number.
+    /// The command ended; all its output was sent before, and the files it wrote are synced. Its exit code,
+    /// or 128 and the signal's number.
     Exited(i32),
-    /// The emulated host cannot run it: why.
+    /// The emulated host cannot run the command: why, in words.
     Failed(String),
 }
 
-/// To the emulated host.
+/// A message to the emulated host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ToInside {
     /// What to run; the first message.
@@ -54,11 +55,11 @@ pub(crate) enum ToInside {
     Signal(i32),
     /// The terminal's size has changed.
     Resize(WindowSize),
-    /// Nothing; the interrupt that brings it is what counts.
+    /// Nothing; it is sent for the interrupt that it raises inside.
     Nudge,
 }
 
-/// A command and all that a process takes over from the one that starts it.
+/// A command and everything that a process inherits from the one that starts it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// Program and arguments.
@@ -69,21 +70,21 @@ pub(crate) struct Plan {
     pub(crate) cwd: ByteBuf,
     /// Folders that are shared for writing: the one at index N has the mount tag `rwN`.
     pub(crate) writable: Vec<PathBuf>,
-    /// User, group and further groups.
+    /// User, group and supplementary groups.
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
     /// File mode creation mask.
     pub(crate) umask: u32,
-    /// Open files, soft and hard limit.
+    /// Soft and hard limit of open files; `None` for no limit.
     pub(crate) open_files: (Option<u64>, Option<u64>),
     /// The time when the plan is sent, since 1970: an emulated clock starts at a whole second.
     pub(crate) now: Duration,
-    /// Which standard streams are a terminal, if any is.
+    /// The command's terminal; `None` when no standard stream is one.
     pub(crate) terminal: Option<Terminal>,
 }
 
-/// Which of the command's streams are its terminal, and how that behaves.
+/// Which of the command's standard streams are its terminal, and the terminal's mode and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terminal {
     pub(crate) stdin: bool,
@@ -101,19 +102,21 @@ pub(crate) struct WindowSize {
     pub(crate) rows: u16,
 }
 
-/// Why bytes are not a frame.
+/// Why a message cannot be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
+    /// Longer than [`MAX_FRAME`]; the length in bytes.
     #[error("a message of {0} bytes, which is more than the {MAX_FRAME} there may be")]
     TooLong(usize),
+    /// Not a message.
     #[error("a message that cannot be read: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
 }
 
-/// A message as a frame.
+/// Encodes a message as a frame.
 ///
 /// # Errors
-/// When it is too long; nothing else can go wrong with plain data in memory.
+/// [`FrameError::TooLong`]; nothing else can fail with plain data in memory.
 pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut frame = vec![0; 4];
     rmp_serde::encode::write(&mut frame, message).expect("plain data is written to memory");
@@ -125,16 +128,16 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// Puts messages together from bytes.
+/// Decodes messages from bytes that come in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     bytes: Vec<u8>,
-    /// Bytes at the front that have been handed out.
+    /// Number of bytes at the front that have been decoded.
     read: usize,
 }
 
 impl Decoder {
-    /// Takes bytes as they come.
+    /// Appends bytes that were received.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.read > 0 {
             self.bytes.drain(..self.read);
@@ -143,7 +146,10 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next complete message.
+    /// The next message; `None` until all its bytes were received.
+    ///
+    /// # Errors
+    /// When the length is too large, or the bytes are not such a message.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let rest = &self.bytes[self.read..];
         let Some((head, body)) = rest.split_first_chunk() else {

@@ -1,21 +1,27 @@
 //! What QEMU boots: an unpacked kernel and an initramfs.
 //!
-//! Enters: a bzImage; modules and a busybox. Leaves: the ELF kernel inside the bzImage, which QEMU can enter
-//! directly; a cpio archive. Absent on purpose: where these are kept.
+//! Input: a bzImage; modules and a busybox. Output: the ELF kernel inside the bzImage, which QEMU can enter
+//! directly; a cpio archive. Not here: where these are kept.
 //!
-//! Under emulation a kernel takes longer to unpack itself (2 to 4 s) than to boot, so that is done outside, once.
+//! Under emulation a kernel takes longer to unpack itself (2 to 4 s) than to boot, so it is unpacked outside,
+//! once.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
 
-use super::modules::Module;
 use provium_base::initramfs::{ArchiveError, InitramfsFile, archive};
+
+use crate::elf;
+use crate::modules::Module;
 
 /// The script that the kernel runs first.
 pub(crate) const INIT: &str = include_str!("init.sh");
 
-/// The initramfs: busybox, `/init`, and the modules with the order to load them in.
+/// Makes the initramfs: busybox, `/init`, and the modules with the order to load them in.
+///
+/// # Errors
+/// When a file cannot be in an archive.
 pub(crate) fn initramfs(busybox: &[u8], modules: &[Module]) -> Result<Vec<u8>, ArchiveError> {
     let order: String = modules
         .iter()
@@ -40,11 +46,11 @@ pub(crate) fn initramfs(busybox: &[u8], modules: &[Module]) -> Result<Vec<u8>, A
     archive(&files)
 }
 
-/// The kernel inside a bzImage, if it can be unpacked here and entered directly (PVH); else the bzImage
-/// does, only slower.
+/// The kernel inside a bzImage; `None` when it cannot be unpacked here or not be entered directly (PVH). Then
+/// QEMU is given the bzImage, which boots more slowly.
 pub(crate) fn unpacked_kernel(bzimage: &[u8]) -> Option<Vec<u8>> {
     let payload = payload(bzimage)?;
-    // But for gzip, which has one of its own, the kernel's build appends the unpacked size.
+    // The kernel's build appends the unpacked size, except for gzip, whose format has it.
     let without_size = || payload.split_last_chunk::<4>().map(|(rest, _)| rest);
     let (program, packed) = match payload {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("xz", without_size()?),
@@ -54,10 +60,11 @@ pub(crate) fn unpacked_kernel(bzimage: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let kernel = unpack(program, packed).ok()?;
-    (kernel.starts_with(b"\x7fELF") && has_pvh_entry(&kernel)).then_some(kernel)
+    elf::has_pvh_entry(&kernel).then_some(kernel)
 }
 
-/// The packed kernel, by the boot protocol's header (Documentation/arch/x86/boot.rst, from 2.08 on).
+/// The packed kernel in a bzImage, from the boot protocol's header (Documentation/arch/x86/boot.rst, since
+/// 2.08).
 fn payload(bzimage: &[u8]) -> Option<&[u8]> {
     let word = |at: usize| Some(u32::from_le_bytes(*bzimage.get(at..)?.first_chunk()?) as usize);
     if bzimage.get(0x202..0x206)? != b"HdrS" {
@@ -71,6 +78,7 @@ fn payload(bzimage: &[u8]) -> Option<&[u8]> {
     bzimage.get(start..start.checked_add(word(0x24c)?)?)
 }
 
+/// Unpacks bytes by a program such as `xz`.
 fn unpack(program: &str, packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut file: File = tempfile::tempfile()?;
     file.write_all(packed)?;
@@ -89,19 +97,10 @@ fn unpack(program: &str, packed: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Whether there is a note XEN_ELFNOTE_PHYS32_ENTRY, by which QEMU enters a kernel.
-fn has_pvh_entry(kernel: &[u8]) -> bool {
-    let note = |descriptor: u8| [&[4, 0, 0, 0, descriptor, 0, 0, 0, 18, 0, 0, 0][..], b"Xen\0"].concat();
-    let notes = [note(4), note(8)];
-    kernel
-        .windows(16)
-        .step_by(4)
-        .any(|window| notes.iter().any(|note| note == window))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::testing::program;
 
     fn bzimage(payload: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 1024 + 32];
@@ -127,14 +126,13 @@ mod tests {
 
     #[test]
     fn the_kernel_in_a_bzimage_is_found_and_unpacked() {
-        let mut kernel = b"\x7fELF and the rest".to_vec();
-        kernel.resize(32, 0);
+        let kernel = program(1, b"code");
         assert_eq!(
             unpacked_kernel(&bzimage(&packed(&kernel))),
             None,
             "no direct entry"
         );
-        kernel.extend_from_slice(b"\x04\0\0\0\x04\0\0\0\x12\0\0\0Xen\0\0\0\0\x01");
+        let kernel = program(4, b"\x04\0\0\0\x04\0\0\0\x12\0\0\0Xen\0\0\0\0\x01");
         assert_eq!(unpacked_kernel(&bzimage(&packed(&kernel))), Some(kernel));
     }
 

@@ -1,37 +1,40 @@
 //! Provium as PID 1 of the emulated host: sets up what a command expects of a machine, and runs it.
 //!
-//! Enters: the machine as `init.sh` leaves it: root, /proc, /sys, /dev, a serial port to Provium outside. Leaves:
-//! the command's output and exit code on that port, a heartbeat all the while. Absent on purpose: everything
-//! about microVMs; the command may be any.
+//! Input: the machine as `init.sh` leaves it: root, /proc, /sys, /dev, a serial port to Provium outside.
+//! Output: the command's output and exit code on that port, and a heartbeat. Not here: anything about
+//! microVMs; the command may be any.
 //!
-//! One thread per stream, since each may block for as long as it likes; one for the heartbeat, before all others
-//! in line for the only CPU; one for what comes from outside. The first thread waits for processes, as PID 1 does.
+//! One thread per stream, since each may block without limit; one for the heartbeat, with the highest
+//! priority for the only CPU; one for messages from outside. The first thread waits for processes, as PID 1
+//! must.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde_bytes::ByteBuf;
 
-use super::frame::{CHUNK, Decoder, FromInside, Plan, ToInside, encode};
-use super::qemu::PORT;
-use super::{machine, spawn};
-use spawn::Spawned;
+use crate::frame::{CHUNK, Decoder, FromInside, Plan, ToInside, encode};
+use crate::machine;
+use crate::qemu::PORT;
+use crate::spawn::{self, Spawned};
 
-/// Between two heartbeats.
+/// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the port may take to appear, and to be connected.
 const PORT_WAIT: Duration = Duration::from_secs(10);
 
-/// The whole life of PID 1. Comes back only where it should not have been called.
+/// Runs as PID 1 until the machine is powered off. Returns only in a process that is not PID 1, with exit
+/// code 2.
 pub(crate) fn main() -> i32 {
     if !rustix::process::getpid().is_init() {
         eprintln!(
@@ -46,30 +49,35 @@ pub(crate) fn main() -> i32 {
     machine::power_off()
 }
 
-/// The way outside, for all threads.
+/// Sends messages outside; shared by all threads.
 #[derive(Clone)]
-struct Outlet(Arc<Mutex<File>>);
+struct MessageSender(Arc<Mutex<File>>);
 
-impl Outlet {
-    /// A frame is never interleaved with another. When nobody is outside any more, all is in vain.
+impl MessageSender {
+    /// Sends a message, never interleaved with another. When nobody is outside any more, the machine is
+    /// powered off.
     fn send(&self, message: &FromInside) {
         let Ok(frame) = encode(message) else { return };
-        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut port = self.0.lock();
         if port.write_all(&frame).is_err() {
             machine::power_off();
         }
     }
 }
 
+/// Serves Provium outside: receives the plan, runs the command, sends what comes of it.
+///
+/// # Errors
+/// When the port cannot be used.
 fn serve() -> io::Result<()> {
     machine::first_devices();
     let mut port = open_port()?;
-    let outlet = Outlet(Arc::new(Mutex::new(port.try_clone()?)));
-    let heart = outlet.clone();
+    let sender = MessageSender(Arc::new(Mutex::new(port.try_clone()?)));
+    let heart = sender.clone();
     thread::Builder::new()
         .name("heartbeat".into())
-        .spawn(move || beat(&heart))?;
-    outlet.send(&FromInside::Ready);
+        .spawn(move || send_heartbeats(&heart))?;
+    sender.send(&FromInside::Ready);
 
     let mut decoder = Decoder::default();
     let plan = match receive(&mut port, &mut decoder)? {
@@ -77,17 +85,17 @@ fn serve() -> io::Result<()> {
         other => return Err(io::Error::other(format!("{other:?} came before the plan"))),
     };
     if let Err(reason) = machine::set_up(&plan) {
-        outlet.send(&FromInside::Failed(reason));
+        sender.send(&FromInside::Failed(reason));
         return wait_for_the_end(&mut port, &mut decoder);
     }
     let code = match spawn::spawn(&plan) {
         Ok(spawned) => {
-            outlet.send(&FromInside::Started);
-            run(spawned, port.try_clone()?, decoder, &outlet)?
+            sender.send(&FromInside::Started);
+            run(spawned, port.try_clone()?, decoder, &sender)?
         }
         Err(error) => {
-            outlet.send(&FromInside::Started);
-            outlet.send(&FromInside::Stderr(ByteBuf::from(not_started(&plan, &error))));
+            sender.send(&FromInside::Started);
+            sender.send(&FromInside::Stderr(ByteBuf::from(not_started(&plan, &error))));
             if error.kind() == io::ErrorKind::NotFound {
                 127
             } else {
@@ -96,13 +104,13 @@ fn serve() -> io::Result<()> {
         }
     };
     rustix::fs::sync();
-    outlet.send(&FromInside::Exited(code));
+    sender.send(&FromInside::Exited(code));
     // Provium outside ends this machine now.
     thread::sleep(PORT_WAIT);
     Ok(())
 }
 
-/// As a shell would say it.
+/// Message for a command that cannot be executed, as a shell writes it.
 fn not_started(plan: &Plan, error: &io::Error) -> String {
     let name = plan
         .argv
@@ -111,21 +119,26 @@ fn not_started(plan: &Plan, error: &io::Error) -> String {
     format!("provium: {}: {error}\n", name.unwrap_or_default())
 }
 
+/// Ignores messages until Provium outside ends this machine.
 fn wait_for_the_end(port: &mut File, decoder: &mut Decoder) -> io::Result<()> {
     while receive(port, decoder).is_ok() {}
     Ok(())
 }
 
-fn beat(outlet: &Outlet) {
-    // The thread alone: the kernel's threads each have a niceness. A nested guest may fill the CPU.
+/// Sends heartbeats without end.
+fn send_heartbeats(sender: &MessageSender) {
+    // Of this thread alone: in Linux each thread has its own niceness. A nested guest may use all of the CPU.
     let _ = rustix::process::setpriority_process(None, -20);
     loop {
-        outlet.send(&FromInside::Heartbeat);
+        sender.send(&FromInside::Heartbeat);
         thread::sleep(HEARTBEAT);
     }
 }
 
-/// The port, by the name that QEMU was given for it.
+/// Opens the serial port with the name that QEMU was given, once it has appeared.
+///
+/// # Errors
+/// When it has not appeared in time, or cannot be opened.
 fn open_port() -> io::Result<File> {
     let deadline = Instant::now() + PORT_WAIT;
     loop {
@@ -152,7 +165,11 @@ fn open_port() -> io::Result<File> {
     }
 }
 
-/// The next message. An end of the stream means that Provium outside is gone, unless it has just begun.
+/// Receives the next message. An end of the stream means that Provium outside is gone, unless it has never
+/// been there.
+///
+/// # Errors
+/// When Provium outside is gone, or sends something that is not a message.
 fn receive(port: &mut File, decoder: &mut Decoder) -> io::Result<ToInside> {
     let deadline = Instant::now() + PORT_WAIT;
     let mut bytes = vec![0; CHUNK];
@@ -175,11 +192,11 @@ fn receive(port: &mut File, decoder: &mut Decoder) -> io::Result<ToInside> {
     }
 }
 
-/// Whether anything has ever come from outside; until then the port may only not be connected yet.
+/// Whether anything was ever received from outside; until then the port may only not be connected yet.
 static CONNECTED: AtomicBool = AtomicBool::new(false);
 
-/// Runs the command to its end; all its output is sent when this returns.
-fn run(spawned: Spawned, port: File, decoder: Decoder, outlet: &Outlet) -> io::Result<i32> {
+/// Attends the command until it ends, and gives its exit code; all its output is sent when this returns.
+fn run(spawned: Spawned, port: File, decoder: Decoder, sender: &MessageSender) -> io::Result<i32> {
     let pid = spawned.pid;
     let ended = Arc::new(AtomicBool::new(false));
     let mut readers = Vec::new();
@@ -189,19 +206,19 @@ fn run(spawned: Spawned, port: File, decoder: Decoder, outlet: &Outlet) -> io::R
     ];
     for (stream, wrap) in streams {
         if let Some(stream) = stream {
-            readers.push(pump(stream, wrap, outlet.clone(), ended.clone())?);
+            readers.push(forward_output(stream, wrap, sender.clone(), ended.clone())?);
         }
     }
-    let (input, pieces) = mpsc::channel();
-    let taken = outlet.clone();
+    let (input, chunks) = mpsc::channel();
+    let taken = sender.clone();
     let stdin = spawned.stdin;
     thread::Builder::new()
         .name("stdin".into())
-        .spawn(move || feed(stdin, &pieces, &taken))?;
+        .spawn(move || feed_stdin(stdin, &chunks, &taken))?;
     let pty = spawned.pty;
     thread::Builder::new()
         .name("commands".into())
-        .spawn(move || obey(port, decoder, pid, pty, &input))?;
+        .spawn(move || handle_messages(port, decoder, pid, pty, &input))?;
 
     let code = reap_until(pid)?;
     ended.store(true, Ordering::SeqCst);
@@ -211,7 +228,8 @@ fn run(spawned: Spawned, port: File, decoder: Decoder, outlet: &Outlet) -> io::R
     Ok(code)
 }
 
-/// Waits for all processes, for PID 1 inherits those whose parents have died, until this one has ended.
+/// Reaps all processes, since PID 1 inherits those whose parents have died, until this one has ended; gives
+/// its exit code, or 128 and the signal's number.
 fn reap_until(pid: Pid) -> io::Result<i32> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
@@ -225,15 +243,15 @@ fn reap_until(pid: Pid) -> io::Result<i32> {
     }
 }
 
-/// Sends a stream outside, until it ends, or the command has ended and nothing more is in it. A process that the
-/// command left behind may hold it open forever.
-fn pump(
+/// Starts a thread that sends a stream outside, until it ends, or the command has ended and nothing more is
+/// in it: a process that the command left behind may hold it open forever.
+fn forward_output(
     mut stream: File,
     wrap: fn(ByteBuf) -> FromInside,
-    outlet: Outlet,
+    sender: MessageSender,
     ended: Arc<AtomicBool>,
 ) -> io::Result<JoinHandle<()>> {
-    let pump = move || {
+    let forward = move || {
         let mut bytes = vec![0; CHUNK];
         loop {
             let was_ended = ended.load(Ordering::SeqCst);
@@ -250,25 +268,26 @@ fn pump(
             }
             match stream.read(&mut bytes) {
                 Ok(0) => return,
-                Ok(len) => outlet.send(&wrap(ByteBuf::from(&bytes[..len]))),
+                Ok(len) => sender.send(&wrap(ByteBuf::from(&bytes[..len]))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A terminal that no process has open any more; one may open it again.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) && !was_ended => {
+                // A terminal that no process has open now; one may open it again.
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !was_ended => {
                     thread::sleep(Duration::from_millis(10));
                 }
                 Err(_) => return,
             }
         }
     };
-    thread::Builder::new().name("output".into()).spawn(pump)
+    thread::Builder::new().name("output".into()).spawn(forward)
 }
 
-/// Input for the command; nothing stands for its end.
-type Piece = Option<ByteBuf>;
+/// Input for the command; `None` is its end.
+type InputChunk = Option<ByteBuf>;
 
-fn feed(mut stdin: Option<File>, pieces: &Receiver<Piece>, outlet: &Outlet) {
-    for piece in pieces {
-        let Some(bytes) = piece else {
+/// Writes input to the command, and reports what it has taken.
+fn feed_stdin(mut stdin: Option<File>, chunks: &Receiver<InputChunk>, sender: &MessageSender) {
+    for chunk in chunks {
+        let Some(bytes) = chunk else {
             stdin = None;
             continue;
         };
@@ -278,12 +297,18 @@ fn feed(mut stdin: Option<File>, pieces: &Receiver<Piece>, outlet: &Outlet) {
         {
             stdin = None;
         }
-        outlet.send(&FromInside::StdinTaken(bytes.len() as u32));
+        sender.send(&FromInside::StdinTaken(bytes.len() as u32));
     }
 }
 
-/// Does what comes from outside, until nobody is there any more: then nobody needs this machine.
-fn obey(mut port: File, mut decoder: Decoder, pid: Pid, pty: Option<File>, input: &Sender<Piece>) {
+/// Handles messages from outside. When nobody is there any more, the machine is powered off.
+fn handle_messages(
+    mut port: File,
+    mut decoder: Decoder,
+    pid: Pid,
+    pty: Option<File>,
+    input: &Sender<InputChunk>,
+) {
     loop {
         match receive(&mut port, &mut decoder) {
             Ok(ToInside::Stdin(bytes)) => drop(input.send(Some(bytes))),

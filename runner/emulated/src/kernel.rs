@@ -1,26 +1,26 @@
-//! Which kernel the emulated host runs.
+//! The kernels that the emulated host can boot.
 //!
-//! Enters: folders that may hold an unpacked Debian kernel package. Leaves: a [`Kernel`] that can run nested
-//! guests. Absent on purpose: fetching one (see `fetch`), and looking into the modules (see `modules`).
+//! Input: folders that may hold an unpacked Debian kernel package. Output: a [`Kernel`] that can run nested
+//! guests. Not here: fetching one (`fetch`), and reading the modules (`modules`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The variable that names a folder with `boot/` and `lib/modules/` of the kernel to use.
+/// Environment variable that names a folder with `boot/` and `lib/modules/` of the kernel to use.
 pub const KERNEL_ROOT: &str = "PROVIUM_HOST_KERNEL_ROOT";
 
 /// A kernel with its modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
-    /// The bzImage.
+    /// File of the bzImage.
     pub image: PathBuf,
     /// The folder `lib/modules/VERSION`.
     pub modules: PathBuf,
-    /// What `uname -r` will say.
+    /// Version, as `uname -r` prints it.
     pub version: String,
 }
 
-/// The newest usable kernel below `root`; the cloud flavour lacks what is needed and is passed over.
+/// The newest usable kernel below `root`. Kernels of the cloud flavour lack needed modules and are skipped.
 pub(crate) fn newest_below(root: &Path) -> Option<Kernel> {
     let mut found: Vec<Kernel> = fs::read_dir(root.join("boot"))
         .into_iter()
@@ -32,6 +32,7 @@ pub(crate) fn newest_below(root: &Path) -> Option<Kernel> {
     found.pop()
 }
 
+/// The kernel with this bzImage, if it is readable and its modules are there.
 fn kernel_of(root: &Path, image: &Path) -> Option<Kernel> {
     let version = image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
     if !version.ends_with("-amd64") || version.contains("cloud") || fs::File::open(image).is_err() {
@@ -51,7 +52,7 @@ fn kernel_of(root: &Path, image: &Path) -> Option<Kernel> {
     })
 }
 
-/// Runs of digits compare as numbers: 6.1.0-9 comes before 6.1.0-10.
+/// Sort key of a version, in which runs of digits compare as numbers: 6.1.0-9 comes before 6.1.0-10.
 fn version_key(version: &str) -> Vec<(u64, String)> {
     let mut key = Vec::new();
     let mut rest = version;

@@ -1,15 +1,15 @@
-//! What the user sees while the emulated host starts: one live line on a terminal, next to nothing elsewhere.
+//! Progress of the emulated host's start: one live line on a terminal, and only what takes long elsewhere.
 //!
-//! Enters: [`Event`]s. Leaves: lines on standard error. Absent on purpose: the command's own output.
+//! Input: [`Event`]s. Output: lines on standard error. Not here: the command's own output.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::supervise::Event;
+use crate::request::Event;
 
-/// An observer that shows what happens.
+/// An observer that shows progress on standard error.
 pub(crate) fn observer() -> impl FnMut(Event<'_>) {
     let mut line: Option<ProgressBar> = None;
     let live = io::stderr().is_terminal();

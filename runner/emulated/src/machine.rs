@@ -1,7 +1,7 @@
-//! What makes the emulated host a machine to work on: devices' names, file systems, limits.
+//! The set-up of the emulated host inside: names of devices, file systems, clock and limits.
 //!
-//! Enters: a [`Plan`]. Leaves: a machine with the folders shared for writing in place. Absent on purpose: the
-//! command, and everything `init.sh` has to do before Provium can be executed at all.
+//! Input: a [`Plan`]. Output: a machine with all file systems mounted, among them the folders shared for
+//! writing. Not here: the command, and everything that `init.sh` has to do before Provium can be executed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,12 +12,12 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::{RebootCommand, reboot};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
-use super::frame::Plan;
+use crate::frame::Plan;
 
-/// The folders shared for writing see each other's changes and those made outside, and can be mapped.
+/// Mount options of a folder shared for writing: changes made outside are seen, and files can be mapped.
 const SHARE_OPTIONS: &std::ffi::CStr = c"trans=virtio,version=9p2000.L,msize=512000,cache=mmap";
 
-/// Names that udev would make on an installed machine.
+/// Makes the names in `/dev` that udev makes on an installed machine.
 pub(crate) fn first_devices() {
     for (name, target) in [
         ("fd", "/proc/self/fd"),
@@ -29,10 +29,10 @@ pub(crate) fn first_devices() {
     }
 }
 
-/// Mounts and sets all that does not depend on the command's process alone.
+/// Sets everything up that belongs to the machine and not to the command's process alone.
 ///
 /// # Errors
-/// A sentence that names what could not be done.
+/// What could not be done, as a sentence.
 pub(crate) fn set_up(plan: &Plan) -> Result<(), String> {
     let _ = rustix::system::sethostname(b"emulated-host");
     if let Ok(now) = Timespec::try_from(plan.now) {
@@ -66,7 +66,7 @@ pub(crate) fn set_up(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends the emulated host at once. What is on shared folders is outside already; the rest is to be lost.
+/// Powers the emulated host off at once. Changes in shared folders are outside already; all others are lost.
 pub(crate) fn power_off() -> ! {
     let _ = reboot(RebootCommand::PowerOff);
     // Only reached by a process that is not PID 1 of anything.

@@ -1,7 +1,7 @@
-//! Which kernel modules the emulated host loads, and in which order.
+//! The kernel modules that the emulated host loads, and their order.
 //!
-//! Enters: a folder `lib/modules/VERSION` as a package unpacks it: without the lists that `depmod` makes. Leaves:
-//! modules, each after those it depends on, unpacked. Absent on purpose: loading them.
+//! Input: a folder `lib/modules/VERSION` as a package has it: without the lists that `depmod` makes. Output:
+//! unpacked modules, each after those it depends on. Not here: loading them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,9 @@ use std::process::Command;
 
 use walkdir::WalkDir;
 
-/// What the emulated host needs; the rest follows from dependencies.
+use crate::elf;
+
+/// Modules that the emulated host needs; the others follow from their dependencies.
 pub(crate) const NEEDED: [&str; 6] = [
     "virtio_pci",
     "virtio_console",
@@ -20,15 +22,15 @@ pub(crate) const NEEDED: [&str; 6] = [
     "kvm_amd",
 ];
 
-/// Why modules cannot be had.
+/// Why modules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
     /// No such module, and it is not built in.
     #[error("the kernel module {name} is not in {}", folder.display())]
     Absent {
-        /// The module.
+        /// Name of the module.
         name: String,
-        /// Where it was looked for.
+        /// The folder in which it was looked for.
         folder: PathBuf,
     },
     /// Its file cannot be read or unpacked.
@@ -36,22 +38,25 @@ pub enum ModuleError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why not, in words.
         reason: String,
     },
 }
 
-/// A module and what it needs loaded before it.
+/// An unpacked module.
 #[derive(Debug, Clone)]
 pub(crate) struct Module {
     pub(crate) name: String,
-    /// Its file, which may be packed.
+    /// File of the module, which may be packed.
     pub(crate) path: PathBuf,
-    /// Its content, unpacked.
+    /// Content, unpacked.
     pub(crate) image: Vec<u8>,
 }
 
-/// Reads [`NEEDED`] and all they depend on, dependencies first.
+/// Reads [`NEEDED`] and all modules they depend on, dependencies first.
+///
+/// # Errors
+/// When one is not there, or cannot be read or unpacked.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Module>, ModuleError> {
     let files = files(folder);
     let built_in = built_in(folder);
@@ -79,7 +84,7 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Module>, ModuleError> {
     Ok(order.iter().filter_map(|name| loaded.remove(name)).collect())
 }
 
-/// `roots` and what they need, each after what it needs. `needs` is asked once for each.
+/// Names of `roots` and everything they need, each after what it needs. `needs` is called once for each name.
 fn ordered<E>(
     roots: &[&str],
     needs: &mut impl FnMut(&str) -> Result<Vec<String>, E>,
@@ -105,7 +110,7 @@ fn ordered<E>(
     Ok(order)
 }
 
-/// Modules by name; `-` and `_` are the same in names.
+/// Files of all modules, by name.
 fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     let files = WalkDir::new(folder.join("kernel")).into_iter().flatten();
     files
@@ -113,6 +118,7 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
+/// Names of the modules that are built into the kernel.
 fn built_in(folder: &Path) -> BTreeSet<String> {
     let list = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
     list.lines()
@@ -120,12 +126,13 @@ fn built_in(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// Name of the module in a file; `-` and `_` are the same in names, and become `_`.
 fn name_of(file: &str) -> Option<String> {
     let (name, packing) = file.split_once(".ko")?;
     (packing.is_empty() || packer(packing).is_some()).then(|| name.replace('-', "_"))
 }
 
-/// The program that unpacks a file of this suffix.
+/// Program that unpacks files with this suffix.
 fn packer(suffix: &str) -> Option<&'static str> {
     match suffix {
         ".xz" => Some("xz"),
@@ -135,6 +142,7 @@ fn packer(suffix: &str) -> Option<&'static str> {
     }
 }
 
+/// Content of a module's file, unpacked.
 fn unpacked(path: &Path) -> Result<Vec<u8>, ModuleError> {
     let unreadable = |reason: String| ModuleError::Unreadable {
         path: path.to_owned(),
@@ -154,26 +162,15 @@ fn unpacked(path: &Path) -> Result<Vec<u8>, ModuleError> {
     }
 }
 
-/// What a module's image says it depends on: `depends=a,b` among the NUL-terminated words of `.modinfo`.
+/// Names of the modules that a module depends on: the value of `depends=a,b` in its section `.modinfo`.
 fn dependencies(image: &[u8]) -> Vec<String> {
-    const KEY: &[u8] = b"depends=";
-    let is_word = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .all(|&b| b.is_ascii_alphanumeric() || b"_-,".contains(&b))
-    };
-    let words = image
-        .windows(KEY.len())
-        .enumerate()
-        .filter(|(_, window)| *window == KEY);
-    let value = words
-        .filter_map(|(at, _)| image[at + KEY.len()..].split(|&b| b == 0).next())
-        .find(|value| value.len() < 4096 && is_word(value));
-    let names = value
-        .unwrap_or_default()
-        .split(|&b| b == b',')
-        .filter(|name| !name.is_empty());
+    let strings = elf::modinfo(image).unwrap_or_default().split(|&byte| byte == 0);
+    let depends = strings
+        .filter_map(|string| string.strip_prefix(b"depends="))
+        .next();
+    let names = depends.unwrap_or_default().split(|&byte| byte == b',');
     names
+        .filter(|name| !name.is_empty())
         .map(|name| String::from_utf8_lossy(name).replace('-', "_"))
         .collect()
 }
@@ -181,6 +178,7 @@ fn dependencies(image: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::testing::module;
 
     #[test]
     fn modules_come_after_what_they_depend_on_and_once() {
@@ -206,10 +204,14 @@ mod tests {
 
     #[test]
     fn dependencies_are_read_from_an_image() {
-        let image = b"\x7fELF..\0alias=x\0depends=virtio_ring,virtio-pci\0retpoline=Y\0";
-        assert_eq!(dependencies(image), ["virtio_ring", "virtio_pci"]);
-        assert_eq!(dependencies(b"depends=\0name=ccp\0"), [""; 0]);
-        assert_eq!(dependencies(b"a text about depends= and more\0"), [""; 0]);
+        let image = module(b"alias=x\0depends=virtio_ring,virtio-pci\0retpoline=Y\0");
+        assert_eq!(dependencies(&image), ["virtio_ring", "virtio_pci"]);
+        assert_eq!(dependencies(&module(b"depends=\0name=ccp\0")), [""; 0]);
+        assert_eq!(
+            dependencies(&module(b"description=a text about depends= and more\0")),
+            [""; 0]
+        );
+        assert_eq!(dependencies(&module(b"")), [""; 0]);
         assert_eq!(dependencies(b""), [""; 0]);
     }
 
@@ -236,13 +238,14 @@ mod tests {
             ("kvm-amd.ko", "kvm,ccp"),
             ("kvm.ko", ""),
         ] {
-            fs::write(kernel.join(file), format!("\0depends={depends}\0")).unwrap();
+            let image = module(format!("license=GPL\0depends={depends}\0").as_bytes());
+            fs::write(kernel.join(file), image).unwrap();
         }
         let ModuleError::Absent { name, .. } = load(root.path()).unwrap_err() else {
             panic!()
         };
         assert_eq!(name, "ccp");
-        fs::write(kernel.join("ccp.ko"), "\0depends=\0").unwrap();
+        fs::write(kernel.join("ccp.ko"), module(b"depends=\0")).unwrap();
         let names: Vec<_> = load(root.path())
             .unwrap()
             .into_iter()

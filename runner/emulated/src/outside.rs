@@ -1,56 +1,64 @@
-//! Provium's own standard streams, terminal and signals, for as long as it stands in for a command inside.
+//! This process's standard input, terminal and signals, which it passes on to a command inside.
 //!
-//! Enters: what the user types, sends and resizes. Leaves: bytes and signals to pass on; output on the right
-//! stream. Absent on purpose: the emulated host.
+//! Input: what the user types, signals and resizes. Output: bytes, signals and sizes to pass on. Not here:
+//! the emulated host.
 
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
-use super::frame::{Terminal, WindowSize};
+use crate::frame::{Terminal, WindowSize};
 
-/// What the command reads.
+/// Standard input of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdin {
     /// Nothing.
     Null,
-    /// What comes in here; a terminal becomes raw, so that the command can be used as if it ran here.
+    /// This process's standard input; a terminal becomes raw, so that the command can be used as if it ran
+    /// here.
     Inherit,
 }
 
-/// So much input is kept to be given again after a freeze.
-const KEPT: usize = 1 << 20;
-/// Three Ctrl-C typed within this time end the emulated host, should the command take no notice.
-const HURRY: Duration = Duration::from_secs(1);
+/// Bytes of input that are kept to be given again after a freeze.
+const MAX_REPLAY: usize = 1 << 20;
+/// Time within which three Ctrl-C end the emulated host, in case the command ignores them.
+const ABORT_WINDOW: Duration = Duration::from_secs(1);
 
-/// Standard input of the command.
-pub(crate) struct Input {
+/// Standard input of the command, kept so that each start of the emulated host is given the same.
+pub(crate) struct CommandStdin {
+    /// Whether this process's standard input may have more.
     open: bool,
-    /// What was read, for the next start.
+    /// Bytes that were read, for the next start.
     kept: Vec<u8>,
-    /// More was read than is kept.
+    /// Whether more was read than is kept.
     lost: bool,
-    /// How much of `kept` has been given to the present start.
+    /// Number of bytes of `kept` that the present start has been given.
     given: usize,
+    /// Whether it is a terminal.
     terminal: bool,
-    typed: Vec<Instant>,
+    /// Times of recent Ctrl-C.
+    interrupts: Vec<Instant>,
 }
 
-/// What reading standard input came to.
+/// Result of reading standard input.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Typed {
+pub(crate) enum StdinRead {
+    /// Bytes for the command; may be empty.
     Bytes(Vec<u8>),
+    /// Its end.
     End,
     /// Ctrl-C, three times within a second.
-    Hurry,
+    Abort,
 }
 
-impl Input {
+impl CommandStdin {
+    /// Standard input before the first start; `terminal` is whether it is one.
     pub(crate) fn new(stdin: Stdin, terminal: bool) -> Self {
         Self {
             open: stdin == Stdin::Inherit,
@@ -58,76 +66,88 @@ impl Input {
             lost: false,
             given: 0,
             terminal,
-            typed: Vec::new(),
+            interrupts: Vec::new(),
         }
     }
 
-    /// A new start begins; false when what earlier ones have read cannot be given again.
+    /// Begins a new start; false when the bytes that earlier ones have read were not all kept.
     pub(crate) fn rewind(&mut self) -> bool {
         self.given = 0;
         !self.lost
     }
 
-    /// What was read for an earlier start and has to be given before anything else.
-    pub(crate) fn again(&mut self, limit: usize) -> Option<Typed> {
+    /// Kept bytes that the present start has not been given yet, or the end; `None` when there are none, so
+    /// that standard input must be read.
+    pub(crate) fn replay(&mut self, limit: usize) -> Option<StdinRead> {
         let rest = &self.kept[self.given..];
         if rest.is_empty() {
-            return (!self.open).then_some(Typed::End);
+            return (!self.open).then_some(StdinRead::End);
         }
         let bytes = rest[..rest.len().min(limit)].to_vec();
         self.given += bytes.len();
-        Some(Typed::Bytes(bytes))
+        Some(StdinRead::Bytes(bytes))
     }
 
-    /// Whether standard input itself may be read now.
-    pub(crate) fn wants(&self) -> bool {
+    /// Whether standard input itself is to be read now.
+    pub(crate) fn is_live(&self) -> bool {
         self.open && self.given == self.kept.len()
     }
 
-    /// Reads, after poll has said that there is something.
-    pub(crate) fn read(&mut self, from: &mut impl Read, limit: usize) -> io::Result<Typed> {
+    /// Reads up to `limit` bytes, after poll has said that there is something.
+    ///
+    /// # Errors
+    /// Those of the read.
+    pub(crate) fn read(&mut self, from: &mut impl Read, limit: usize) -> io::Result<StdinRead> {
         let mut bytes = vec![0; limit];
         let len = match from.read(&mut bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Typed::Bytes(Vec::new())),
-            // A terminal that has gone.
-            Err(error) if self.terminal && error.raw_os_error() == Some(libc::EIO) => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(StdinRead::Bytes(Vec::new()));
+            }
+            // The terminal has been closed.
+            Err(error) if self.terminal && error.raw_os_error() == Some(Errno::IO.raw_os_error()) => 0,
             len => len?,
         };
         if len == 0 {
             self.open = false;
-            return Ok(Typed::End);
+            return Ok(StdinRead::End);
         }
         bytes.truncate(len);
         if self.terminal {
             // The user is there and can type again.
-            if self.hurries(&bytes, Instant::now()) {
-                return Ok(Typed::Hurry);
+            if self.is_abort(&bytes, Instant::now()) {
+                return Ok(StdinRead::Abort);
             }
-        } else if self.kept.len() + len > KEPT {
+        } else if self.kept.len() + len > MAX_REPLAY {
             (self.lost, self.given) = (true, 0);
             self.kept = Vec::new();
         } else if !self.lost {
             self.kept.extend_from_slice(&bytes);
             self.given = self.kept.len();
         }
-        Ok(Typed::Bytes(bytes))
+        Ok(StdinRead::Bytes(bytes))
     }
 
-    fn hurries(&mut self, bytes: &[u8], now: Instant) -> bool {
+    /// Whether the third Ctrl-C within a second is among the bytes.
+    fn is_abort(&mut self, bytes: &[u8], now: Instant) -> bool {
         let count = bytes.iter().filter(|&&byte| byte == 3).count();
-        self.typed.extend(std::iter::repeat_n(now, count));
-        self.typed.retain(|&then| now.duration_since(then) < HURRY);
-        self.typed.len() >= 3
+        self.interrupts.extend(std::iter::repeat_n(now, count));
+        self.interrupts
+            .retain(|&then| now.duration_since(then) < ABORT_WINDOW);
+        self.interrupts.len() >= 3
     }
 }
 
-/// The signals Provium stands in for, each on a socket that poll can watch.
+/// The signals that are passed on, each on a socket that poll can watch.
 pub(crate) struct Signals {
     sockets: Vec<(i32, UnixStream)>,
     ids: Vec<SigId>,
 }
 
 impl Signals {
+    /// Catches SIGINT, SIGTERM, SIGHUP and SIGWINCH until this is dropped.
+    ///
+    /// # Errors
+    /// When a socket cannot be made or a handler not be installed.
     pub(crate) fn watch() -> io::Result<Self> {
         let mut signals = Self {
             sockets: Vec::new(),
@@ -144,11 +164,12 @@ impl Signals {
         Ok(signals)
     }
 
+    /// The sockets, readable when a signal has come.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(|(_, socket)| socket.as_fd())
     }
 
-    /// What came since the last call, each as often as it came.
+    /// Numbers of the signals that came since the last call, each as often as it came.
     pub(crate) fn take(&mut self) -> Vec<i32> {
         let mut came = Vec::new();
         for (signal, socket) in &mut self.sockets {
@@ -169,10 +190,20 @@ impl Drop for Signals {
     }
 }
 
-/// Makes the terminal on standard input raw until it is dropped.
-pub(crate) struct Raw(Option<Termios>);
+/// Input and signals of the user, which stay the same over all starts.
+pub(crate) struct UserInput {
+    pub(crate) stdin: CommandStdin,
+    pub(crate) signals: Signals,
+}
 
-impl Raw {
+/// Keeps the terminal on standard input raw until this is dropped.
+pub(crate) struct RawTerminal(Option<Termios>);
+
+impl RawTerminal {
+    /// Makes the terminal raw.
+    ///
+    /// # Errors
+    /// When standard input is not a terminal.
     pub(crate) fn enter() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
@@ -182,7 +213,7 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawTerminal {
     fn drop(&mut self) {
         if let Some(before) = self.0.take() {
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &before);
@@ -190,7 +221,7 @@ impl Drop for Raw {
     }
 }
 
-/// Which standard streams are terminals here and thus should be inside.
+/// Which standard streams are terminals here and so must be inside; `None` when none is.
 pub(crate) fn terminal(stdin: Stdin) -> Option<Terminal> {
     let terminal = Terminal {
         stdin: stdin == Stdin::Inherit && io::stdin().is_terminal(),
@@ -205,7 +236,7 @@ pub(crate) fn terminal(stdin: Stdin) -> Option<Terminal> {
     (terminal.stdin || terminal.stdout || terminal.stderr).then_some(terminal)
 }
 
-/// The size of the terminal on any standard stream.
+/// Size of the terminal on any standard stream; `None` when there is none or it has no size.
 pub(crate) fn window_size() -> Option<WindowSize> {
     let size = tcgetwinsize(io::stdout())
         .or_else(|_| tcgetwinsize(io::stderr()))
@@ -222,50 +253,50 @@ pub(crate) fn window_size() -> Option<WindowSize> {
 mod tests {
     use super::*;
 
-    fn read_all(input: &mut Input, mut from: &[u8]) {
-        while input.read(&mut from, 100_000).unwrap() != Typed::End {}
+    fn read_all(input: &mut CommandStdin, mut from: &[u8]) {
+        while input.read(&mut from, 100_000).unwrap() != StdinRead::End {}
     }
 
     #[test]
     fn input_is_given_again_to_the_next_start() {
-        let mut input = Input::new(Stdin::Inherit, false);
-        assert_eq!(input.again(4), None);
-        assert!(input.wants());
+        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        assert_eq!(input.replay(4), None);
+        assert!(input.is_live());
         read_all(&mut input, b"abcdef");
-        assert!(!input.wants());
+        assert!(!input.is_live());
         assert!(input.rewind());
-        assert_eq!(input.again(4), Some(Typed::Bytes(b"abcd".to_vec())));
-        assert_eq!(input.again(4), Some(Typed::Bytes(b"ef".to_vec())));
-        assert_eq!(input.again(4), Some(Typed::End));
+        assert_eq!(input.replay(4), Some(StdinRead::Bytes(b"abcd".to_vec())));
+        assert_eq!(input.replay(4), Some(StdinRead::Bytes(b"ef".to_vec())));
+        assert_eq!(input.replay(4), Some(StdinRead::End));
     }
 
     #[test]
     fn input_that_is_too_long_to_keep_cannot_be_given_again() {
-        let mut input = Input::new(Stdin::Inherit, false);
-        read_all(&mut input, &vec![b'x'; KEPT]);
+        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        read_all(&mut input, &vec![b'x'; MAX_REPLAY]);
         assert!(input.rewind());
-        let mut input = Input::new(Stdin::Inherit, false);
-        read_all(&mut input, &vec![b'x'; KEPT + 1]);
+        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        read_all(&mut input, &vec![b'x'; MAX_REPLAY + 1]);
         assert!(!input.rewind());
     }
 
     #[test]
     fn no_input_ends_at_once() {
-        let mut input = Input::new(Stdin::Null, false);
-        assert!(!input.wants());
-        assert_eq!(input.again(4), Some(Typed::End));
+        let mut input = CommandStdin::new(Stdin::Null, false);
+        assert!(!input.is_live());
+        assert_eq!(input.replay(4), Some(StdinRead::End));
     }
 
     #[test]
     fn three_times_ctrl_c_in_a_second_is_a_hurry() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut input = Input::new(Stdin::Inherit, true);
-        assert!(!input.hurries(b"\x03", at(0)));
-        assert!(!input.hurries(b"\x03", at(700)));
-        assert!(!input.hurries(b"a\x03", at(1100)), "the first is too long ago");
-        assert!(input.hurries(b"\x03", at(1200)));
-        assert!(Input::new(Stdin::Inherit, true).hurries(b"\x03\x03\x03", at(0)));
+        let mut input = CommandStdin::new(Stdin::Inherit, true);
+        assert!(!input.is_abort(b"\x03", at(0)));
+        assert!(!input.is_abort(b"\x03", at(700)));
+        assert!(!input.is_abort(b"a\x03", at(1100)), "the first is too long ago");
+        assert!(input.is_abort(b"\x03", at(1200)));
+        assert!(CommandStdin::new(Stdin::Inherit, true).is_abort(b"\x03\x03\x03", at(0)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! One QEMU: how it is called, and that it ends with whoever started it.
+//! One QEMU process: its command line, and its end with the thread that started it.
 //!
-//! Enters: prepared files and the emulated host's shape. Leaves: a [`Qemu`] with the streams to and from it.
-//! Absent on purpose: what is said on the streams.
+//! Input: prepared files and the emulated host's shape. Output: a [`Qemu`] with the streams to and from it.
+//! Not here: what is sent on the streams.
 //!
-//! What the options are for was measured with QEMU 7.2 on two cores; `docs/explanation/emulated-host.md` has the numbers.
-//! One vCPU by default: with two, QEMU 7.2 stops for good now and then while nested guests run.
+//! The effects of the options were measured with QEMU 7.2 on two cores; `docs/explanation/emulated-host.md`
+//! has the numbers. One vCPU by default: with two, QEMU 7.2 freezes now and then while nested guests run.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,25 +18,26 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::prepare::Prepared;
+use crate::prepare::Prepared;
 
 /// The name of the serial port that Provium inside looks for.
 pub(crate) const PORT: &str = "provium";
 
-/// Tells the kernel to be quick and quiet about what emulation makes slow or uncertain. It polls when idle:
-/// once it halts while nested guests come and go, an interrupt of QEMU 7.2 gets lost every few minutes, and
-/// nothing wakes it again.
+/// Options by which the kernel skips what emulation makes slow or unreliable. It polls when idle: if it
+/// halted while nested guests come and go, QEMU 7.2 would lose an interrupt every few minutes, and nothing
+/// would wake it.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic mitigations=off nokaslr audit=0 apparmor=0 \
     tsc=reliable no_timer_check nowatchdog rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_suppress=1 \
     random.trust_cpu=1 cryptomgr.notests 8250.nr_uarts=1 idle=poll";
 
-/// The longest path of `provium` that fits the kernel's command line, at two digits a byte.
+/// Bytes of the longest path of `provium` that fits the kernel's command line, at two digits a byte.
 const MAX_EXE: usize = 700;
 
-/// What the emulated host looks like.
+/// Memory, CPUs and folders of an emulated host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) memory_mib: u64,
+    /// Number of vCPUs.
     pub(crate) cpus: u8,
     /// Folders to share for writing.
     pub(crate) writable: Vec<PathBuf>,
@@ -44,19 +45,19 @@ pub(crate) struct Shape {
     pub(crate) exe: PathBuf,
 }
 
-/// A running QEMU. Dropping it kills it.
+/// A running QEMU process; dropping this kills it.
 pub(crate) struct Qemu {
     child: Child,
-    /// To Provium inside.
+    /// The stream to and from Provium inside.
     pub(crate) channel: UnixStream,
-    /// What the kernel says.
+    /// The kernel's console.
     pub(crate) console: ChildStdout,
-    /// What QEMU itself says.
-    pub(crate) complaints: ChildStderr,
+    /// QEMU's own messages.
+    pub(crate) stderr: ChildStderr,
 }
 
 impl Qemu {
-    /// Starts QEMU. The thread that calls this must live as long as QEMU shall.
+    /// Starts QEMU. It is killed when the thread that called this ends.
     ///
     /// # Errors
     /// When it cannot be executed, or the path of `provium` is too long to be passed on.
@@ -86,27 +87,30 @@ impl Qemu {
             });
         }
         let mut child = command.spawn()?;
-        let (console, complaints) = (child.stdout.take(), child.stderr.take());
-        let (Some(console), Some(complaints)) = (console, complaints) else {
+        let (console, stderr) = (child.stdout.take(), child.stderr.take());
+        let (Some(console), Some(stderr)) = (console, stderr) else {
             unreachable!("both are piped")
         };
         channel.set_nonblocking(true)?;
         rustix::io::ioctl_fionbio(&console, true)?;
-        rustix::io::ioctl_fionbio(&complaints, true)?;
+        rustix::io::ioctl_fionbio(&stderr, true)?;
         Ok(Self {
             child,
             channel,
             console,
-            complaints,
+            stderr,
         })
     }
 
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it, if it has not ended, and says how it ended.
+    /// Kills it, unless it has ended, and gives its exit status.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
     pub(crate) fn end(&mut self) -> io::Result<ExitStatus> {
         match self.child.try_wait()? {
             Some(status) => Ok(status),
@@ -124,10 +128,14 @@ impl Drop for Qemu {
     }
 }
 
-/// AMD-V with nested paging, and no XSAVE: the emulation does not let a monitor intercept XSETBV, so that KVM
-/// would put its own idea of XCR0 in the place of the guest's at every entry.
+/// CPU model with AMD-V and nested paging, and without XSAVE: the emulation does not let a monitor intercept
+/// XSETBV, so that KVM would replace the guest's XCR0 at every entry.
 const CPU: &str = "EPYC-v1,+svm,+npt,-xsave,-xsaveopt,-xsavec,-xgetbv1,-avx,-avx2,-f16c,-fma";
 
+/// QEMU's command line; `channel` is the file descriptor of the stream to Provium inside.
+///
+/// # Errors
+/// When the path of `provium` is too long.
 fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec<OsString>> {
     let exe = shape.exe.as_os_str().as_bytes();
     if exe.len() > MAX_EXE {
@@ -149,8 +157,8 @@ fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec
     add("-serial", "stdio".into());
     add("-kernel", prepared.kernel.clone().into());
     add("-initrd", prepared.initramfs.clone().into());
-    // The emulated counter is this processor's own. Left to find out its frequency, the kernel may be wrong by a
-    // thousandth, and correct itself only after KVM is loaded, whose guests are then without a timer.
+    // The emulated counter is this processor's own. Left to find out its frequency, the kernel may be wrong
+    // by a thousandth, and correct itself only after KVM is loaded, whose guests are then without a timer.
     let khz = provium_vmm::measured_tsc_khz();
     add(
         "-append",
@@ -170,7 +178,8 @@ fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec
     Ok(args)
 }
 
-/// A folder as QEMU shares it: as it is, owners and modes included. Several file systems may lie below it.
+/// Value of the option that shares a folder, with owners and modes as they are. Other file systems may be
+/// mounted below it.
 fn share(folder: &Path, tag: &str, more: &str) -> OsString {
     let rest = format!(",mount_tag={tag},security_model=none,multidevs=remap{more}");
     [OsStr::new("local,path="), &quoted(folder), OsStr::new(&rest)]
@@ -178,7 +187,7 @@ fn share(folder: &Path, tag: &str, more: &str) -> OsString {
         .collect()
 }
 
-/// A comma in a value is written twice.
+/// The path as part of an option's value, in which a comma is written twice.
 fn quoted(path: &Path) -> OsString {
     let bytes = path.as_os_str().as_bytes();
     OsString::from_vec(

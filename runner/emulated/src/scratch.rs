@@ -1,48 +1,49 @@
-//! A folder for one run, shared with the emulated host, that does not outlive the run.
+//! A temporary folder for one run, shared with the emulated host.
 //!
-//! Enters: the cache folder. Leaves: a [`Scratch`]. Absent on purpose: what is in it.
+//! Input: the cache folder. Output: a [`Scratch`]. Not here: what is in it.
 //!
-//! The folder is locked while its run lives. What a killed run leaves behind is found unlocked, and removed, by
-//! the next one.
+//! The folder is locked during its run. The folder of a run that was killed is found unlocked by the next
+//! run, which removes it.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-
-/// A folder that is removed when this is dropped.
+/// A temporary folder; dropping this removes it.
 pub(crate) struct Scratch {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes a folder below `runs`, and removes those of runs that have died.
+    /// Makes a folder in `runs`, and removes those of runs that were killed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
     pub(crate) fn create(runs: &Path) -> io::Result<Self> {
         fs::create_dir_all(runs)?;
-        // While this is held, every folder without a lock is a dead run's.
+        // While this is locked, every folder that is not locked belongs to a run that was killed.
         let all = File::options()
             .create(true)
             .append(true)
             .open(runs.join("lock"))?;
-        flock(&all, FlockOperation::LockExclusive)?;
+        all.lock()?;
         for entry in fs::read_dir(runs)?
             .flatten()
             .filter(|entry| entry.path().is_dir())
         {
-            let dead = File::open(entry.path())
-                .is_ok_and(|folder| flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok());
+            let dead = File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
             if dead {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(runs)?.keep();
         let lock = File::open(&folder)?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        lock.lock()?;
         Ok(Self { folder, _lock: lock })
     }
 
+    /// The folder.
     pub(crate) fn path(&self) -> &Path {
         &self.folder
     }

@@ -1,7 +1,7 @@
-//! Starts the command inside the emulated host, as the process outside would have.
+//! Starts the command inside the emulated host, with the identity and streams it would have had outside.
 //!
-//! Enters: a [`Plan`]. Leaves: a process with its streams: pipes, or one terminal for those that are a terminal
-//! outside. Absent on purpose: what flows through them.
+//! Input: a [`Plan`]. Output: a process with its streams: pipes, or one terminal for those that are a
+//! terminal outside. Not here: what is sent through them.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,20 +18,23 @@ use rustix::termios::{
     LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr, tcsetwinsize,
 };
 
-use super::frame::{Plan, Terminal, WindowSize};
+use crate::frame::{Plan, Terminal, WindowSize};
 
 /// A running command.
 pub(crate) struct Spawned {
     pub(crate) pid: Pid,
-    /// Ends of its streams; what belongs to the terminal goes in and out by these as well.
+    /// Our ends of its streams, also where a stream is the terminal.
     pub(crate) stdin: Option<File>,
     pub(crate) stdout: Option<File>,
     pub(crate) stderr: Option<File>,
-    /// The terminal, for its size.
+    /// Our end of its terminal, for the size and for Ctrl-D.
     pub(crate) pty: Option<File>,
 }
 
-/// Starts it.
+/// Starts the command of a plan.
+///
+/// # Errors
+/// When it cannot be executed.
 pub(crate) fn spawn(plan: &Plan) -> io::Result<Spawned> {
     let name = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let mut argv = plan.argv.iter().map(|word| name(word));
@@ -51,14 +54,15 @@ pub(crate) fn spawn(plan: &Plan) -> io::Result<Spawned> {
 
     let controlling = pty.as_ref().map(|pty| pty.command.try_clone()).transpose()?;
     let identity = Identity::of(plan);
-    // SAFETY: between fork and exec only system calls are made, on values prepared before: no allocation, no lock.
+    // SAFETY: between fork and exec only system calls are made, on values prepared before: no allocation, no
+    // lock.
     unsafe {
         command.pre_exec(move || {
             rustix::process::setsid()?;
             if let Some(terminal) = &controlling {
                 rustix::process::ioctl_tiocsctty(terminal)?;
             }
-            identity.take_on()
+            identity.apply()
         });
     }
     let mut child = command.spawn()?;
@@ -73,7 +77,7 @@ pub(crate) fn spawn(plan: &Plan) -> io::Result<Spawned> {
         typed = Some(master(pty)?).filter(|_| stdin.is_none());
         shown = Some(master(pty)?);
     }
-    // One reader of the terminal; it shows on stdout if that is the terminal, else on stderr, else nobody looks.
+    // One reader of the terminal, for stdout if that is the terminal, else for stderr, else for none.
     let (stdout, shown) = if stdout.is_none() {
         (shown, None)
     } else {
@@ -88,13 +92,15 @@ pub(crate) fn spawn(plan: &Plan) -> io::Result<Spawned> {
     })
 }
 
+/// A pseudo-terminal.
 struct Pty {
     /// Our end.
     master: OwnedFd,
-    /// The command's.
+    /// The command's end.
     command: OwnedFd,
 }
 
+/// Opens a pseudo-terminal with the size of the terminal outside.
 fn open_pty(terminal: &Terminal) -> io::Result<Pty> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
@@ -105,7 +111,7 @@ fn open_pty(terminal: &Terminal) -> io::Result<Pty> {
     )?;
     tcsetwinsize(&master, winsize(terminal.size))?;
     if !terminal.raw {
-        // The terminal outside echoes and turns "\n" into "\r\n" already.
+        // The terminal outside echoes already, and turns "\n" into "\r\n".
         let mut modes = tcgetattr(&command)?;
         modes.local_modes -= LocalModes::ECHO;
         modes.output_modes -= OutputModes::OPOST;
@@ -123,19 +129,19 @@ fn winsize(size: WindowSize) -> Winsize {
     }
 }
 
-/// Sets the terminal's size; its foreground process group is told by the kernel.
+/// Sets the terminal's size; the kernel sends SIGWINCH to its foreground process group.
 pub(crate) fn resize(pty: &File, size: WindowSize) {
     let _ = tcsetwinsize(pty, winsize(size));
 }
 
-/// What typing Ctrl-D does.
+/// Sends the terminal's end-of-file character, as typing Ctrl-D does.
 pub(crate) fn end_of_typing(pty: &File) {
     if let Ok(modes) = tcgetattr(pty) {
         let _ = rustix::io::write(pty, &[modes.special_codes[SpecialCodeIndex::VEOF]]);
     }
 }
 
-/// Who the command runs as: the user outside.
+/// User, groups and file mode creation mask of the command: those of the process outside.
 struct Identity {
     uid: Uid,
     gid: Gid,
@@ -153,8 +159,8 @@ impl Identity {
         }
     }
 
-    /// In the new process, which has one thread.
-    fn take_on(&self) -> io::Result<()> {
+    /// Takes the identity on; called in the new process, which has one thread.
+    fn apply(&self) -> io::Result<()> {
         rustix::process::umask(self.umask);
         rustix::thread::set_thread_groups(&self.groups)?;
         rustix::thread::set_thread_gid(self.gid)?;
