@@ -1,8 +1,8 @@
 //! Initramfs archives, in the format that the kernel unpacks at boot (cpio, "newc").
 //!
-//! Input: files with absolute paths in the guest. Output: an archive that can follow another one directly; the kernel
-//! unpacks them in order, so that later files win. Not here: compression (plain archives are unpacked fastest), and
-//! reading archives.
+//! Input: files with absolute paths in the guest. Output: an archive that can follow another one directly;
+//! the kernel unpacks them in order, so that later files win. Not here: compression (plain archives are
+//! unpacked fastest), and reading archives.
 
 use std::collections::BTreeSet;
 use std::io;
