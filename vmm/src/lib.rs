@@ -13,9 +13,11 @@
 //! ```
 
 mod boot;
+pub mod cmdline;
 pub mod disk;
 mod kvm;
 mod layout;
+pub mod limits;
 mod machine;
 pub mod snapshot;
 pub mod soundness;
@@ -27,10 +29,7 @@ pub use boot::params::ParamsError;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
-pub use machine::{
-    ConfigError, DISK_SLOTS, Discovery, EndReason, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, Machine, MachineConfig,
-    MachineError, SaveOptions,
-};
+pub use machine::{Discovery, EndReason, Machine, MachineConfig, MachineError, SaveOptions};
 pub use provium_devices::StateError;
 pub use provium_devices::bus::BusError;
 pub use provium_devices::virtio::vsock::{VsockListener, VsockStream};

@@ -1,8 +1,10 @@
 //! The kernel command line that makes the injected agent the first process.
 //!
-//! Enters: the profile's command line. Leaves: the same with the agent as `rdinit=` and what the user wanted
-//! there handed to the agent as `provium.init=`. Absent on purpose: `panic=`, `console=` and the like; how the
+//! Input: the profile's command line. Output: the same with the agent as `rdinit=` and what the user wanted
+//! there handed to the agent as `provium.init=`. Not here: `panic=`, `console=` and the like; how the
 //! guest behaves is the profile's business, and the monitor notices a panic by itself.
+
+use provium_vmm::cmdline::CommandLine;
 
 use crate::agent_archive::AGENT_PATH;
 
@@ -11,33 +13,25 @@ use crate::agent_archive::AGENT_PATH;
 /// `init=` stays as it is: with an initramfs the kernel ignores it and the initramfs's own `/init` reads it to
 /// find what comes after it.
 pub fn with_agent(cmdline: &str) -> String {
-    let words = split(cmdline);
-    // What follows `--` is for init, not for the kernel.
-    let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
-    let mut kernel: Vec<String> = Vec::with_capacity(words.len() + 1);
+    let mut line = CommandLine::parse(cmdline);
     let mut own_init = None;
-    for word in &words[..end] {
-        match word.strip_prefix("rdinit=") {
-            Some(path) => own_init = Some(path),
-            None => kernel.push((*word).to_owned()),
+    line.kernel.retain(|word| match word.name_and_value() {
+        ("rdinit", Some(path)) => {
+            own_init = Some(path.to_owned());
+            false
         }
+        _ => true,
+    });
+    if let Some(path) = own_init {
+        let quote = if path.contains(char::is_whitespace) {
+            "\""
+        } else {
+            ""
+        };
+        line.push(format!("provium.init={quote}{path}{quote}"));
     }
-    kernel.extend(own_init.map(|path| format!("provium.init={path}")));
-    kernel.push(format!("rdinit={AGENT_PATH}"));
-    kernel.extend(words[end..].iter().map(|word| (*word).to_owned()));
-    kernel.join(" ")
-}
-
-/// Splits at blanks outside double quotes, as the kernel does.
-fn split(cmdline: &str) -> Vec<&str> {
-    let mut quoted = false;
-    cmdline
-        .split(move |c: char| {
-            quoted ^= c == '"';
-            c.is_ascii_whitespace() && !quoted
-        })
-        .filter(|word| !word.is_empty())
-        .collect()
+    line.push(format!("rdinit={AGENT_PATH}"));
+    line.to_string()
 }
 
 #[cfg(test)]
@@ -68,6 +62,18 @@ mod tests {
             (
                 "a=\"x rdinit=/no\"  b",
                 "a=\"x rdinit=/no\" b rdinit=/.provium/agent",
+            ),
+            (
+                "rdinit=\"/a b\" c",
+                "c provium.init=\"/a b\" rdinit=/.provium/agent",
+            ),
+            (
+                "\"rdinit=/a b\" c",
+                "c provium.init=\"/a b\" rdinit=/.provium/agent",
+            ),
+            (
+                "a=\"x -- y\" rdinit=/b",
+                "a=\"x -- y\" provium.init=/b rdinit=/.provium/agent",
             ),
         ] {
             assert_eq!(with_agent(given), expected, "for {given:?}");

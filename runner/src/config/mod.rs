@@ -12,22 +12,17 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use provium_base::nearest::nearest;
+use provium_vmm::limits;
 
+pub use provium_base::nearest::nearest;
 pub use error::ConfigError;
 pub use load::Environment;
 pub use profile::{Build, Profile, WallClock};
 
 /// The name that is looked for, in the working directory and its parents.
 pub const FILE_NAME: &str = "provium.toml";
-/// Least memory of a guest, in bytes.
-pub const MEMORY_MIN: u64 = 64 << 20;
-/// Most memory of a guest, in bytes.
-pub const MEMORY_MAX: u64 = 8 << 30;
 /// Memory of a guest whose profile says nothing, in bytes.
 pub const MEMORY_DEFAULT: u64 = 512 << 20;
-/// Most vCPUs of a guest.
-pub const CPUS_MAX: u8 = 8;
 
 /// A project's configuration, resolved.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,15 +158,22 @@ fn common_folder(cwd: &Path, paths: &[PathBuf]) -> Option<PathBuf> {
 /// A message that names the value and the limits.
 pub fn check_memory(bytes: u64) -> Result<u64, String> {
     use crate::units::DisplaySize as Size;
-    if (MEMORY_MIN..=MEMORY_MAX).contains(&bytes) {
+    if limits::check_memory(bytes).is_ok() {
         return Ok(bytes);
     }
-    Err(format!(
-        "memory must be {} to {}, got {}",
-        Size(MEMORY_MIN),
-        Size(MEMORY_MAX),
-        Size(bytes)
-    ))
+    Err(match (limits::MIN_MEMORY..=limits::MAX_MEMORY).contains(&bytes) {
+        true => format!(
+            "memory must be in whole pages of {} bytes, got {}",
+            limits::MEMORY_GRANULARITY,
+            Size(bytes)
+        ),
+        false => format!(
+            "memory must be {} to {}, got {}",
+            Size(limits::MIN_MEMORY),
+            Size(limits::MAX_MEMORY),
+            Size(bytes)
+        ),
+    })
 }
 
 /// Checks a guest's number of vCPUs.
@@ -180,8 +182,8 @@ pub fn check_memory(bytes: u64) -> Result<u64, String> {
 /// A message that names the value and the limits.
 pub fn check_cpus(cpus: i64) -> Result<u8, String> {
     match u8::try_from(cpus) {
-        Ok(count @ 1..=CPUS_MAX) => Ok(count),
-        _ => Err(format!("cpus must be 1 to {CPUS_MAX}, got {cpus}")),
+        Ok(count) if limits::check_cpus(count).is_ok() => Ok(count),
+        _ => Err(format!("cpus must be 1 to {}, got {cpus}", limits::MAX_CPUS)),
     }
 }
 

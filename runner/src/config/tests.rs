@@ -284,6 +284,10 @@ fn mistakes_name_file_line_and_remedy() {
             "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 8G, got 9G",
         ),
         (
+            in_profile("memory = '65537K'"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be in whole pages of 4096 bytes, got 65537K",
+        ),
+        (
             in_profile("memory = true"),
             "provium.toml:4: `memory` in [profiles.p] must be a size, such as \"256M\", got a boolean",
         ),
@@ -383,6 +387,11 @@ fn limits_name_the_value() {
     assert_eq!(
         check_memory((64 << 20) - 1),
         Err("memory must be 64M to 8G, got 67108863".into())
+    );
+    assert_eq!(check_memory((64 << 20) + 4096), Ok((64 << 20) + 4096));
+    assert_eq!(
+        check_memory((64 << 20) + 1024),
+        Err("memory must be in whole pages of 4096 bytes, got 65537K".into())
     );
     assert_eq!(check_cpus(8), Ok(8));
     assert_eq!(check_cpus(-1), Err("cpus must be 1 to 8, got -1".into()));

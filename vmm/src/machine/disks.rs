@@ -14,9 +14,7 @@ use super::end::EndReason;
 use super::lifecycle::Lifecycle;
 use super::{Machine, MachineError};
 use crate::disk::Disk;
-
-/// Disks that a machine can have.
-pub const DISK_SLOTS: u8 = 8;
+use crate::limits::MAX_DISKS;
 
 /// See the module.
 pub(crate) struct DiskSlots {
@@ -45,7 +43,7 @@ impl DiskSlots {
     /// Empty slots, paused, and their devices.
     pub(crate) fn new(life: Arc<Lifecycle>) -> (DiskSlots, Vec<Box<dyn VirtioDevice>>) {
         let (mut slots, mut devices) = (Vec::new(), Vec::new());
-        for _ in 0..DISK_SLOTS {
+        for _ in 0..MAX_DISKS {
             let (device, handle) = Block::new();
             devices.push(Box::new(device) as Box<dyn VirtioDevice>);
             slots.push(Slot {

@@ -35,9 +35,7 @@ use provium_devices::legacy::serial::SerialPort;
 use provium_devices::virtio::vsock::{Vsock, VsockListener, VsockStream};
 use provium_devices::{GuestRam, StateError};
 
-pub(crate) use config::MIN_SHELL_MEMORY;
-pub use config::{ConfigError, Discovery, MAX_CPUS, MAX_MEMORY, MIN_MEMORY, MachineConfig};
-pub use disks::DISK_SLOTS;
+pub use config::{Discovery, MachineConfig};
 pub use end::EndReason;
 pub use save::SaveOptions;
 #[cfg(test)]
@@ -52,6 +50,7 @@ use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, host, regs};
 use crate::layout;
+use crate::limits::{self, LimitError, MAX_DISKS};
 use crate::snapshot::state::Shape;
 use crate::snapshot::{Snapshot, SnapshotError};
 use console::{Console, ConsoleWriter};
@@ -65,9 +64,9 @@ const GUEST_CID: u32 = 3;
 /// Why a machine could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
-    /// Its description is wrong.
+    /// Something is beyond a limit.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Limit(#[from] LimitError),
     /// Kernel or initrd cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -110,7 +109,7 @@ pub enum MachineError {
     #[error("the machine is not paused")]
     NotPaused,
     /// Every slot for a disk is taken.
-    #[error("all {DISK_SLOTS} slots for disks are taken, or still held by the guest's driver")]
+    #[error("all {MAX_DISKS} slots for disks are taken, or still held by the guest's driver")]
     NoDiskSlot,
     /// The machine writes into an image, which no snapshot can put back.
     #[error("disk `{disk}` writes into its image {}: a snapshot could not put that back", image.display())]
@@ -223,12 +222,8 @@ impl Machine {
     /// A machine with nothing in it, paused, its vCPUs' threads waiting: all that can be done for a restore
     /// before it is known of which snapshot. [`load`](Self::load) gives it content.
     pub fn shell(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
-        if !(1..=MAX_CPUS).contains(&cpus) {
-            return Err(ConfigError::Cpus(cpus).into());
-        }
-        if !(MIN_SHELL_MEMORY..=MAX_MEMORY).contains(&memory) || !memory.is_multiple_of(4096) {
-            return Err(ConfigError::Memory(memory).into());
-        }
+        limits::check_cpus(cpus)?;
+        limits::check_snapshot_memory(memory)?;
         let ram = map_ram(memory)?;
         let shape = Shape { memory, cpus };
         let machine = Assembly::new(&ram, shape, None, true)?.finish(ram, shape);

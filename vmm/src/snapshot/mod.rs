@@ -48,7 +48,7 @@ pub(crate) use layer::{LayerWriter, is_zero, verify as verify_layer};
 use crate::disk::saved::{self, SavedDisk};
 use crate::disk::{Disk, ImageDigest};
 use crate::kvm::host::HostModel;
-use crate::machine::DISK_SLOTS;
+use crate::limits::MAX_DISKS;
 use state::MachineState;
 
 /// The file with everything but memory.
@@ -59,7 +59,7 @@ pub const MEMORY_FILE: &str = "memory";
 /// The files that a snapshot may have.
 pub fn files() -> Vec<String> {
     let own = [STATE_FILE, MEMORY_FILE].map(str::to_owned);
-    own.into_iter().chain(saved::all_names(DISK_SLOTS)).collect()
+    own.into_iter().chain(saved::all_names(MAX_DISKS)).collect()
 }
 
 /// Why a snapshot cannot be written or used.

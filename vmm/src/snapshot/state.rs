@@ -14,7 +14,7 @@ use crate::disk::DiskState;
 use crate::kvm::chips_state::ChipsState;
 use crate::kvm::host::HostModel;
 use crate::kvm::vcpu_state::VcpuState;
-use crate::machine::{DISK_SLOTS, MAX_CPUS, MAX_MEMORY, MIN_SHELL_MEMORY};
+use crate::limits::{self, MAX_DISKS};
 
 /// Everything that is in the file `state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,10 +88,10 @@ impl MachineState {
             Err(SnapshotError::Damaged { folder, what })
         };
         let Shape { memory, cpus } = self.shape;
-        if !(MIN_SHELL_MEMORY..=MAX_MEMORY).contains(&memory) || !memory.is_multiple_of(4096) {
+        if limits::check_snapshot_memory(memory).is_err() {
             return damaged(format!("{memory} bytes of memory"));
         }
-        if !(1..=MAX_CPUS).contains(&cpus) || self.vcpus.len() != usize::from(cpus) {
+        if limits::check_cpus(cpus).is_err() || self.vcpus.len() != usize::from(cpus) {
             return damaged(format!("{cpus} vCPUs and {} states of vCPUs", self.vcpus.len()));
         }
         if !self.chips.is_complete() {
@@ -105,7 +105,7 @@ impl MachineState {
             if disk.slot < free {
                 return damaged(format!("disk slot {} out of order", disk.slot));
             }
-            if let Err(what) = disk.check(DISK_SLOTS) {
+            if let Err(what) = disk.check(MAX_DISKS) {
                 return damaged(what);
             }
             free = disk.slot + 1;
