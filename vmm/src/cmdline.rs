@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn words_have_the_names_and_values_that_the_kernel_sees() {
-        let cases: [(&str, &[(&str, Option<&str>)]); 11] = [
+        type Named<'a> = (&'a str, Option<&'a str>);
+        let cases: [(&str, &[Named]); 11] = [
             ("", &[]),
             (" \t\n\x0b quiet ", &[("quiet", None)]),
             ("a=b  c=", &[("a", Some("b")), ("c", Some(""))]),

@@ -16,6 +16,7 @@ mod boot;
 pub mod cmdline;
 pub mod disk;
 mod kvm;
+mod layer;
 mod layout;
 pub mod limits;
 mod machine;

@@ -1,13 +1,13 @@
 //! An image file below a disk, and whether it still is the one it was.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::DiskError;
+use super::error::DiskError;
 
 /// What tells, without reading it, that a file is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,4 +91,21 @@ impl ImageFile {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// Whether the file begins like an image of another format than raw; its name if so.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn foreign_format(path: &Path) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(8).read_to_end(&mut start)?;
+    let known: [(&[u8], &str); 4] = [
+        (b"QFI\xfb", "qcow2"),
+        (b"KDMV", "vmdk"),
+        (b"conectix", "vhd"),
+        (b"vhdxfile", "vhdx"),
+    ];
+    let found = known.into_iter().find(|(magic, _)| start.starts_with(magic));
+    Ok(found.map(|(_, name)| name))
 }

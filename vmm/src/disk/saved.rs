@@ -8,14 +8,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use provium_devices::virtio::block::SECTOR;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::BlockSet;
+use super::error::{DiskError, SavedDiskError};
 use super::image::{ImageFile, ImageStamp};
+use super::medium::Disk;
+use super::spec::{DiskSpec, MAX_DISK};
 use super::store::{BLOCK, Layer, Store};
-use super::{Disk, DiskError, DiskSpec, MAX_DISK};
-use crate::snapshot::{LayerWriter, PageIndex, SnapshotError, io_error, verify_layer};
-use provium_devices::virtio::block::SECTOR;
+use crate::layer::{self, LayerError, LayerWriter, PageIndex, io_error};
 
 /// A digest of an image's content, made by whoever saves.
 pub type ImageDigest = [u8; 32];
@@ -84,12 +86,12 @@ impl Disk {
         folder: &Path,
         slot: u8,
         digest: Option<ImageDigest>,
-    ) -> Result<DiskState, SnapshotError> {
+    ) -> Result<DiskState, LayerError> {
         let content = self.content();
         let store = &content.store;
         let (name, undo_name) = names(slot);
         let write = |name: &str, blocks: BlockSet, old: bool| {
-            let mut writer = LayerWriter::create_as(folder, name, self.size.next_multiple_of(BLOCK))?;
+            let mut writer = LayerWriter::create(folder, name, self.size().next_multiple_of(BLOCK))?;
             let mut bytes = vec![0; BLOCK as usize];
             for block in blocks.iter() {
                 let read = match old {
@@ -108,9 +110,9 @@ impl Disk {
         });
         Ok(DiskState {
             slot,
-            id: self.spec.id.clone(),
-            size: self.size,
-            readonly: self.spec.readonly,
+            id: self.spec().id.clone(),
+            size: self.size(),
+            readonly: self.spec().readonly,
             powered: content.powered,
             image,
             content: write(&name, store.own_blocks(), false)?,
@@ -137,7 +139,7 @@ struct Known {
 
 impl SavedDisk {
     /// Opens the files that belong to `state`; the image is looked at when it is needed.
-    pub(crate) fn open(folder: &Path, state: &DiskState) -> Result<SavedDisk, SnapshotError> {
+    pub(crate) fn open(folder: &Path, state: &DiskState) -> Result<SavedDisk, LayerError> {
         let open = |name: &str, index: &PageIndex| {
             let path = folder.join(name);
             let file = File::open(&path).map_err(io_error(&path))?;
@@ -146,7 +148,7 @@ impl SavedDisk {
                 state.size.next_multiple_of(BLOCK),
             );
             if len != wanted {
-                return Err(SnapshotError::Damaged {
+                return Err(LayerError::Damaged {
                     folder: folder.to_owned(),
                     what: format!("its file `{name}` has {len} bytes and should have {wanted}"),
                 });
@@ -166,25 +168,25 @@ impl SavedDisk {
     }
 
     /// Reads all of its files and compares them with the checksums.
-    pub(crate) fn verify(&self) -> Result<(), SnapshotError> {
+    pub(crate) fn verify(&self) -> Result<(), LayerError> {
         let (name, undo) = names(self.state.slot);
         let len = self.state.size.next_multiple_of(BLOCK);
         let state = &self.state;
-        verify_layer(
+        layer::verify(
             &self.folder.join(name),
             &self.content.file,
             len,
             &state.content,
             false,
         )?;
-        verify_layer(&self.folder.join(undo), &self.undo.file, len, &state.undo, false)
+        layer::verify(&self.folder.join(undo), &self.undo.file, len, &state.undo, false)
     }
 
     /// Takes an image with another stamp for the same, if `digest` says that its content is.
     pub(crate) fn confirm(
         &self,
         digest: &dyn Fn(&Path) -> std::io::Result<ImageDigest>,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<(), SavedDiskError> {
         let Some(image) = &self.state.image else {
             return Ok(());
         };
@@ -208,7 +210,7 @@ impl SavedDisk {
     }
 
     /// A disk that is as this one was.
-    pub(crate) fn disk(&self) -> Result<Arc<Disk>, SnapshotError> {
+    pub(crate) fn disk(&self) -> Result<Arc<Disk>, SavedDiskError> {
         let state = &self.state;
         let store = Store::new(state.size, self.open_image()?, false);
         let store = store.with_layers(Arc::clone(&self.content), Arc::clone(&self.undo));
@@ -222,7 +224,7 @@ impl SavedDisk {
         Ok(Disk::of(spec, state.size, store, state.powered))
     }
 
-    fn open_image(&self) -> Result<Option<Arc<ImageFile>>, SnapshotError> {
+    fn open_image(&self) -> Result<Option<Arc<ImageFile>>, SavedDiskError> {
         let Some(image) = &self.state.image else {
             return Ok(None);
         };
@@ -246,8 +248,8 @@ impl SavedDisk {
         Ok(Some(file))
     }
 
-    fn image_error(&self, image: &Path, why: String) -> SnapshotError {
-        SnapshotError::DiskImage {
+    fn image_error(&self, image: &Path, why: String) -> SavedDiskError {
+        SavedDiskError::Image {
             folder: self.folder.clone(),
             disk: self.state.id.clone(),
             image: image.to_owned(),

@@ -1,6 +1,7 @@
 use std::io::Write;
+use std::path::Path;
 
-use provium_devices::virtio::block::{Access, Backend};
+use provium_devices::virtio::block::{Access, Backend, SECTOR, Verdict};
 
 use super::saved::SavedDisk;
 use super::store::BLOCK;

@@ -12,7 +12,6 @@ use provium_devices::virtio::block::{Block, BlockHandle};
 
 use super::end::EndReason;
 use super::lifecycle::Lifecycle;
-use super::{Machine, MachineError};
 use crate::disk::Disk;
 use crate::limits::MAX_DISKS;
 
@@ -71,12 +70,24 @@ impl DiskSlots {
         Ok(())
     }
 
-    /// Empties every slot and fills those named.
-    pub(crate) fn replace(&self, disks: Vec<(u8, Arc<Disk>)>) -> std::io::Result<()> {
-        for slot in &self.slots {
+    /// The first slot that has no disk and that no driver of the guest holds.
+    pub(crate) fn first_free(&self) -> Option<u8> {
+        let free = |slot: &Slot| slot.state().disk.is_none() && !slot.handle.is_active();
+        let slot = self.slots.iter().position(free)?;
+        Some(slot as u8)
+    }
+
+    /// Takes the disk out of `slot`, if there is such a slot.
+    pub(crate) fn empty(&self, slot: u8) {
+        if let Some(slot) = self.slots.get(usize::from(slot)) {
             slot.handle.eject();
             slot.state().disk = None;
         }
+    }
+
+    /// Empties every slot and fills those named.
+    pub(crate) fn replace(&self, disks: Vec<(u8, Arc<Disk>)>) -> std::io::Result<()> {
+        (0..MAX_DISKS).for_each(|slot| self.empty(slot));
         disks
             .into_iter()
             .try_for_each(|(slot, disk)| self.fill(slot, disk))
@@ -119,49 +130,5 @@ impl Drop for EndOnPanic {
             let what = "a disk's thread panicked; this is a bug in Provium";
             self.0.end(EndReason::Monitor(what.to_owned()));
         }
-    }
-}
-
-impl Machine {
-    /// The disks by their slots.
-    pub fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
-        self.parts()
-            .as_ref()
-            .map_or_else(Vec::new, |parts| parts.platform.disks.disks())
-    }
-
-    /// Puts a disk into the first free slot; returns the slot. The guest does not look there by itself.
-    ///
-    /// # Errors
-    /// [`MachineError::NoDiskSlot`] when all are taken; [`MachineError::Ended`].
-    pub fn attach_disk(&self, disk: Arc<Disk>) -> Result<u8, MachineError> {
-        let parts = self.parts();
-        let parts = parts.as_ref().ok_or_else(|| self.ended_error())?;
-        let slots = &parts.platform.disks;
-        let free = slots
-            .slots
-            .iter()
-            .position(|slot| slot.state().disk.is_none() && !slot.handle.is_active());
-        let slot = free.ok_or(MachineError::NoDiskSlot)? as u8;
-        disk.power_on();
-        slots.fill(slot, disk)?;
-        Ok(slot)
-    }
-
-    /// Takes the disk out of a slot, whatever the guest is doing with it. A driver that has not let go of the slot gets
-    /// errors, and keeps the slot from being filled again.
-    pub fn detach_disk(&self, slot: u8) {
-        if let Some(parts) = self.parts().as_ref()
-            && let Some(slot) = parts.platform.disks.slots.get(usize::from(slot))
-        {
-            slot.handle.eject();
-            slot.state().disk = None;
-        }
-    }
-
-    /// What Linux may call the platform device of a disk's slot: with ACPI, and without.
-    pub fn disk_slot_names(slot: u8) -> [String; 2] {
-        let index = super::platform::FIRST_DISK + usize::from(slot);
-        [format!("LNRO0005:{index:02x}"), format!("virtio-mmio.{index}")]
     }
 }

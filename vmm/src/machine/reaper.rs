@@ -3,13 +3,23 @@
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use super::Machine;
+use super::end::EndReason;
+use super::handle::Machine;
 
 /// Machines that wait at most.
 const WAITING: usize = 16;
 
+impl Machine {
+    /// Ends the machine now and leaves it to a thread of its own to wait for its threads and give back what it
+    /// holds, which takes KVM milliseconds; at most a few machines wait for that thread, more are done with here.
+    pub fn dispose(self) {
+        self.ends.life.end(EndReason::Killed);
+        reap(self);
+    }
+}
+
 /// Drops the machine, on the reaper's thread unless that has enough to do.
-pub(super) fn reap(machine: Machine) {
+fn reap(machine: Machine) {
     static REAPER: OnceLock<Option<SyncSender<Machine>>> = OnceLock::new();
     let reaper = REAPER.get_or_init(|| {
         let (sender, machines) = sync_channel::<Machine>(WAITING);

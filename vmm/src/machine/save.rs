@@ -11,17 +11,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use provium_devices::GuestRam;
-use vm_memory::{Bytes, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::load::Baseline;
-use super::{Machine, MachineError, Parts};
+use super::baseline::Baseline;
+use super::error::MachineError;
+use super::handle::Machine;
+use super::hardware::Hardware;
 use crate::disk::ImageDigest;
 use crate::kvm::{chips_state, host, tsc, vcpu_state};
-use crate::snapshot::dirty::DirtyPages;
+use crate::layer::{LayerError, LayerWriter, PAGE, PageIndex, io_error, is_zero};
+use crate::snapshot::pages::read_page;
 use crate::snapshot::state::{MachineState, MemoryState, Parent};
-use crate::snapshot::{
-    LayerWriter, PAGE, PageIndex, Snapshot, SnapshotError, SnapshotId, io_error, is_zero, write_state,
-};
+use crate::snapshot::{MEMORY_FILE, Snapshot, SnapshotError, SnapshotId, write_state};
 
 /// How a snapshot is written.
 #[derive(Debug, Clone, Default)]
@@ -43,9 +44,9 @@ impl Machine {
     /// # Errors
     /// [`MachineError::NotPaused`], [`MachineError::WritableDisk`], and whatever goes wrong on the way; half a snapshot may be left then.
     pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<Arc<Snapshot>, MachineError> {
-        let mut slot = self.standing_still()?;
-        let parts = slot.as_mut().ok_or_else(|| self.ended_error())?;
-        let disks = parts.platform.disks.disks();
+        let mut slot = self.paused_hardware()?;
+        let hardware = slot.as_mut().ok_or_else(|| self.ended_error())?;
+        let disks = hardware.platform.disks.disks();
         if let Some((_, disk)) = disks.iter().find(|(_, disk)| disk.writes_image()) {
             return Err(MachineError::WritableDisk {
                 disk: disk.id().to_owned(),
@@ -54,36 +55,38 @@ impl Machine {
         }
 
         let host_tsc = tsc::host_tsc();
-        let vcpus = parts.vcpus.iter().map(|vcpu| {
+        let vcpus = hardware.vcpus.iter().map(|vcpu| {
             let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
-            vcpu_state::save(&parts.vm.kvm, &vcpu.fd, host_tsc)
+            vcpu_state::save(&hardware.vm.kvm, &vcpu.fd, host_tsc)
         });
         let vcpus = vcpus.collect::<Result<_, _>>()?;
-        let chips = chips_state::save(&parts.vm.fd)?;
-        let devices = parts.platform.save();
+        let chips = chips_state::save(&hardware.vm.fd)?;
+        let devices = hardware.platform.save();
         let disks = disks.iter().map(|(slot, disk)| {
             let image = disk.spec().image.as_ref();
             let digest = image.and_then(|path| options.image_digests.get(path).copied());
             disk.save(folder, *slot, digest)
         });
-        let disks = disks.collect::<Result<_, _>>()?;
+        let disks = disks
+            .collect::<Result<_, LayerError>>()
+            .map_err(SnapshotError::from)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
 
-        if let Some(baseline) = &mut parts.baseline {
-            baseline.dirty.collect(&parts.vm, &parts.ram)?;
+        if let Some(baseline) = &mut hardware.baseline {
+            baseline.dirty.collect(&hardware.vm, &hardware.ram)?;
         }
-        let (parent, index) = match &parts.baseline {
+        let (parent, index) = match &hardware.baseline {
             Some(baseline) if options.on_parent && baseline.snapshot.can_be_parent() => (
                 Some(Arc::clone(&baseline.snapshot)),
-                write_changes(folder, parts, baseline)?,
+                write_changes(folder, hardware, baseline)?,
             ),
-            _ => (None, write_all(folder, parts)?),
+            _ => (None, write_all(folder, hardware)?),
         };
         let state = MachineState {
             id: SnapshotId::fresh()?,
-            host: host::offer(&parts.vm.kvm)?.1.clone(),
+            host: host::offer(&hardware.vm.kvm)?.1.clone(),
             saved_at_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-            shape: parts.shape,
+            shape: hardware.shape,
             memory: MemoryState {
                 parent: parent.as_ref().map(|parent| Parent {
                     folder: parent.folder().to_owned(),
@@ -100,24 +103,23 @@ impl Machine {
         write_state(folder, &state)?;
         let snapshot = Snapshot::assemble(folder, state, parent.map(|parent| Arc::clone(parent.image())))?;
 
-        parts.vm.log_dirty()?;
-        // What is in the logs by now is in the snapshot too.
-        let dirty = DirtyPages::start(&parts.vm, &parts.ram)?;
-        parts.baseline = Some(Baseline {
-            snapshot: Arc::clone(&snapshot),
-            dirty,
-        });
+        let baseline = Baseline::start(&mut hardware.vm, &hardware.ram, &snapshot)?;
+        hardware.baseline = Some(baseline);
         Ok(snapshot)
     }
 }
 
 /// The pages that have been written since the baseline, and are not what they were.
-fn write_changes(folder: &Path, parts: &Parts, baseline: &Baseline) -> Result<PageIndex, MachineError> {
+fn write_changes(
+    folder: &Path,
+    hardware: &Hardware,
+    baseline: &Baseline,
+) -> Result<PageIndex, SnapshotError> {
     let pages = baseline.snapshot.pages()?;
-    let mut writer = LayerWriter::create(folder, parts.shape.memory)?;
+    let mut writer = LayerWriter::create(folder, MEMORY_FILE, hardware.shape.memory)?;
     let mut content = [0; PAGE as usize];
-    for page in baseline.dirty.iter(&parts.ram) {
-        read_page(&parts.ram, page, &mut content);
+    for page in baseline.dirty.iter(&hardware.ram) {
+        read_page(&hardware.ram, page, &mut content);
         if content != *pages.page(page) {
             writer.push(page, &content)?;
         }
@@ -126,19 +128,19 @@ fn write_changes(folder: &Path, parts: &Parts, baseline: &Baseline) -> Result<Pa
 }
 
 /// All pages that are not zero.
-fn write_all(folder: &Path, parts: &Parts) -> Result<PageIndex, MachineError> {
-    let candidates = match &parts.baseline {
+fn write_all(folder: &Path, hardware: &Hardware) -> Result<PageIndex, SnapshotError> {
+    let candidates = match &hardware.baseline {
         Some(baseline) => {
             let mut pages = baseline.snapshot.image().pages_of_all_layers();
-            pages.extend(baseline.dirty.iter(&parts.ram));
+            pages.extend(baseline.dirty.iter(&hardware.ram));
             pages
         }
-        None => touched(&parts.ram)?,
+        None => touched(&hardware.ram)?,
     };
-    let mut writer = LayerWriter::create(folder, parts.shape.memory)?;
+    let mut writer = LayerWriter::create(folder, MEMORY_FILE, hardware.shape.memory)?;
     let mut content = [0; PAGE as usize];
     for page in candidates {
-        read_page(&parts.ram, page, &mut content);
+        read_page(&hardware.ram, page, &mut content);
         if !is_zero(&content) {
             writer.push(page, &content)?;
         }
@@ -167,26 +169,4 @@ fn touched(ram: &GuestRam) -> Result<BTreeSet<u64>, SnapshotError> {
         first += region.len() / PAGE;
     }
     Ok(pages)
-}
-
-/// Reads a page by its number in a memory file.
-pub(super) fn read_page(ram: &GuestRam, page: u64, content: &mut [u8]) {
-    if let Some((region, at)) = locate(ram, page) {
-        region.read_slice(content, at).expect("a page of the region");
-    }
-}
-
-/// Where in guest memory the page with this number in a memory file is.
-pub(crate) fn locate(
-    ram: &GuestRam,
-    page: u64,
-) -> Option<(&<GuestRam as GuestMemoryBackend>::R, MemoryRegionAddress)> {
-    let mut at = page * PAGE;
-    for region in ram.iter() {
-        if at < region.len() {
-            return Some((region, MemoryRegionAddress(at)));
-        }
-        at -= region.len();
-    }
-    None
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use provium_devices::GuestRam;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::index::PAGE;
 use crate::kvm::KvmError;
 use crate::kvm::vm::Vm;
+use crate::layer::PAGE;
 
 /// A bit for each page of the guest, region after region.
 #[derive(Debug, Default)]
@@ -129,8 +129,8 @@ impl DirtyPages {
 mod tests {
     use vm_memory::{Bytes, GuestAddress};
 
+    use super::super::pages::locate;
     use super::*;
-    use crate::machine::locate;
 
     /// 70 pages below the hole, whose bits end within a word, and 130 above it.
     fn ram() -> GuestRam {

@@ -6,12 +6,10 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::SnapshotError;
+use super::files::{FORMAT_VERSION, STATE_FILE};
 use super::state::MachineState;
-use super::{STATE_FILE, SnapshotError, io_error};
-
-/// The version of the format that this Provium writes and reads. Goes up with every change of a structure in
-/// [`state`](super::state), or of what one means.
-pub const FORMAT_VERSION: u32 = 2;
+use crate::layer::io_error;
 
 const MAGIC: &[u8; 8] = b"PROVIUM\0";
 const HEADER: usize = 8 + 4 + 8;
@@ -19,14 +17,13 @@ const CHECKSUM: usize = 8;
 /// Most bytes of a state; a typical one has some twenty thousand.
 const MAX_STATE: u64 = 64 << 20;
 
-/// Writes the file through to the disk.
-pub(super) fn write(folder: &Path, state: &MachineState) -> Result<(), SnapshotError> {
+/// Writes the file `state` through to the disk; the last step of a save.
+pub(crate) fn write(folder: &Path, state: &MachineState) -> Result<(), SnapshotError> {
     let path = folder.join(STATE_FILE);
     let bytes = encode(state);
     let mut file = File::create(&path).map_err(io_error(&path))?;
-    file.write_all(&bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(io_error(&path))
+    let written = file.write_all(&bytes).and_then(|()| file.sync_all());
+    Ok(written.map_err(io_error(&path))?)
 }
 
 /// Reads and checks the file.

@@ -13,9 +13,10 @@ use provium_devices::GuestRam;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::index::PAGE;
+use super::error::SnapshotError;
+use super::files::MEMORY_FILE;
 use super::state::MachineState;
-use super::{MEMORY_FILE, PageIndex, SnapshotError, io_error, layer};
+use crate::layer::{self, PAGE, PageIndex, io_error};
 
 /// See the module.
 pub(crate) struct Image {
@@ -149,9 +150,10 @@ impl Image {
                 let target = address.add((from - at) as usize);
                 mmap(target.cast(), len, access, flags, self.file.as_fd(), from)
             };
-            mapped
-                .map(drop)
-                .map_err(|errno| io_error(&self.path)(errno.into()))
+            match mapped {
+                Ok(_) => Ok(()),
+                Err(errno) => Err(io_error(&self.path)(errno.into()).into()),
+            }
         };
         let Some(parent) = &self.parent else {
             return map(at, at + len);
@@ -204,9 +206,9 @@ impl Drop for Pages {
 mod tests {
     use vm_memory::{Bytes, GuestAddress};
 
-    use super::super::LayerWriter;
     use super::super::state::tests::sample;
     use super::*;
+    use crate::layer::LayerWriter;
 
     /// Pages of the machine here: 80 below the hole, 48 above it.
     const PAGES: u64 = 128;
@@ -217,7 +219,7 @@ mod tests {
 
     fn layer(folder: &Path, pages: &Content, parent: Option<&Arc<Image>>) -> Arc<Image> {
         std::fs::create_dir(folder).unwrap();
-        let mut writer = LayerWriter::create(folder, PAGES * PAGE).unwrap();
+        let mut writer = LayerWriter::create(folder, MEMORY_FILE, PAGES * PAGE).unwrap();
         for (page, byte) in pages {
             writer.push(*page, &[*byte; PAGE as usize]).unwrap();
         }

@@ -9,11 +9,13 @@ use provium_devices::legacy::serial::SerialState;
 use provium_devices::virtio::mmio::TransportState;
 use serde::{Deserialize, Serialize};
 
-use super::{PageIndex, SnapshotError, SnapshotId};
+use super::error::SnapshotError;
+use super::id::SnapshotId;
 use crate::disk::DiskState;
 use crate::kvm::chips_state::ChipsState;
 use crate::kvm::host::HostModel;
 use crate::kvm::vcpu_state::VcpuState;
+use crate::layer::PageIndex;
 use crate::limits::{self, MAX_DISKS};
 
 /// Everything that is in the file `state`.
@@ -69,7 +71,7 @@ pub struct Parent {
     pub id: SnapshotId,
 }
 
-/// The devices of [`Platform`](crate::machine::platform::Platform).
+/// The machine's devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicesState {
     /// COM1.

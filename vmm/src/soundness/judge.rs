@@ -3,8 +3,8 @@
 //! Enters: [`Notes`]. Leaves: the verdict and the numbers. Absent on purpose: KVM; everything here is plain data.
 
 use super::image::step;
-use super::probe::{End, Notes, Trace};
-use super::{Finding, Measured, Verdict};
+use super::notes::{End, Notes, Trace};
+use super::verdict::{Finding, Measured, Verdict};
 
 /// How many times slower than ring 3 ring 0 may be. Hardware and TCG: 1; an emulator: hundreds and more.
 pub(super) const SLOWER: f64 = 8.0;

@@ -20,7 +20,9 @@ use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::signal::{SIGRTMIN, block_signal, clear_signal};
 
 use super::image::{self, Entry, step};
-use super::{KICK, Verdict, unusable};
+use super::judge;
+use super::notes::{End, Notes, Trace};
+use super::verdict::{Verdict, unusable};
 use crate::kvm::vm::{NEEDED, create_vm};
 
 /// Iterations of the timed loop: milliseconds where ring 0 is emulated, microseconds elsewhere.
@@ -32,44 +34,8 @@ const ALLOWED: Duration = Duration::from_millis(200);
 /// Timed at most so often; the best counts.
 const ROUNDS: usize = 5;
 
-/// What was seen; input of the judgement.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Notes {
-    /// Capabilities that are missing.
-    pub(super) lacks: Vec<&'static str>,
-    /// KVM_CREATE_VM.
-    pub(super) create_vm: Duration,
-    /// Best rate of the loop in ring 0 and ring 3, in millions of instructions a second.
-    pub(super) ring0_mips: Option<f64>,
-    pub(super) ring3_mips: Option<f64>,
-    /// The way through the rings.
-    pub(super) rings: Trace,
-    /// Each instruction tried, and how it went.
-    pub(super) instructions: Vec<(&'static str, Trace)>,
-}
-
-/// What one entry did.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Trace {
-    /// What the guest said: step, value, and the privilege level KVM reports at that moment.
-    pub(super) said: Vec<(u16, u32, u8)>,
-    /// Why it did not go on.
-    pub(super) end: End,
-}
-
-/// Why a guest did not go on.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) enum End {
-    /// It said the last thing it has to say.
-    #[default]
-    Done,
-    /// It halted early.
-    Halted,
-    /// KVM gave up; the exit's name.
-    Exit(String),
-    /// It was out of time.
-    Stopped,
-}
+/// SIGRTMIN plus this is sent to the probe's own thread, which blocks it except in KVM_RUN: nothing handles it.
+pub(super) const KICK: i32 = 7;
 
 /// Where the TSS of Intel's virtual-8086 mode goes: below 4 GiB, beyond all memory.
 const INTEL_TSS: usize = 0xfffb_d000;
@@ -121,7 +87,7 @@ pub(super) fn run(deadline: Instant) -> Result<Notes, Verdict> {
         let settled = notes
             .ring0_mips
             .zip(notes.ring3_mips)
-            .is_some_and(|(r0, r3)| !super::judge::is_slow(r0, r3));
+            .is_some_and(|(r0, r3)| !judge::is_slow(r0, r3));
         if settled {
             break;
         }

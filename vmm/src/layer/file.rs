@@ -1,6 +1,4 @@
-//! The file `memory`, written and read; and those of disks, which are of the same kind.
-//!
-//! Enters: pages, or a file. Leaves: a sparse file with its index, or whether the file still is what was written.
+//! Writes a layer's file, and compares one with its index.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::index::PAGE;
-use super::{MEMORY_FILE, PageIndex, SnapshotError, io_error};
+use super::error::{LayerError, io_error};
+use super::index::{PAGE, PageIndex};
 
 /// Bytes that are read or written at once.
-pub(crate) const CHUNK: u64 = 1 << 20;
+const CHUNK: u64 = 1 << 20;
 
 /// Writes pages in the order of their addresses.
 pub(crate) struct LayerWriter {
@@ -26,13 +24,8 @@ pub(crate) struct LayerWriter {
 }
 
 impl LayerWriter {
-    /// Starts the file `memory` in `folder`, that many bytes long.
-    pub(crate) fn create(folder: &Path, memory: u64) -> Result<Self, SnapshotError> {
-        Self::create_as(folder, MEMORY_FILE, memory)
-    }
-
     /// Starts the file `name` in `folder`, `len` bytes long.
-    pub(crate) fn create_as(folder: &Path, name: &str, len: u64) -> Result<Self, SnapshotError> {
+    pub(crate) fn create(folder: &Path, name: &str, len: u64) -> Result<Self, LayerError> {
         let path = folder.join(name);
         let options = File::options()
             .read(true)
@@ -53,7 +46,7 @@ impl LayerWriter {
 
     /// Adds `page` with its content; pages come in ascending order. A page of zeros is in the index and the
     /// checksum, but takes no space.
-    pub(crate) fn push(&mut self, page: u64, content: &[u8]) -> Result<(), SnapshotError> {
+    pub(crate) fn push(&mut self, page: u64, content: &[u8]) -> Result<(), LayerError> {
         debug_assert_eq!(content.len() as u64, PAGE);
         self.index.push(page);
         self.hash.update(content);
@@ -71,7 +64,7 @@ impl LayerWriter {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), SnapshotError> {
+    fn flush(&mut self) -> Result<(), LayerError> {
         if !self.pending.is_empty() {
             self.file
                 .write_all_at(&self.pending, self.pending_at)
@@ -82,7 +75,7 @@ impl LayerWriter {
     }
 
     /// Writes the rest through to the disk.
-    pub(crate) fn finish(mut self) -> Result<PageIndex, SnapshotError> {
+    pub(crate) fn finish(mut self) -> Result<PageIndex, LayerError> {
         self.flush()?;
         self.file.sync_all().map_err(io_error(&self.path))?;
         self.index.checksum = self.hash.digest();
@@ -104,9 +97,9 @@ pub(crate) fn verify(
     memory: u64,
     index: &PageIndex,
     is_base: bool,
-) -> Result<(), SnapshotError> {
+) -> Result<(), LayerError> {
     let name = path.file_name().unwrap_or_default().display();
-    let damaged = |what: String| SnapshotError::Damaged {
+    let damaged = |what: String| LayerError::Damaged {
         folder: path.parent().unwrap_or(path).to_owned(),
         what,
     };
@@ -147,8 +140,8 @@ fn read(
     file: &File,
     pages: std::ops::Range<u64>,
     buffer: &mut [u8],
-    take: &mut dyn FnMut(&[u8]) -> Result<(), SnapshotError>,
-) -> Result<(), SnapshotError> {
+    take: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
     let (mut at, end) = (pages.start * PAGE, pages.end * PAGE);
     while at < end {
         let len = (end - at).min(CHUNK) as usize;
@@ -166,18 +159,19 @@ mod tests {
 
     use super::*;
 
+    const FILE: &str = "memory";
     const MEMORY: u64 = 4 << 20;
 
     fn write(folder: &Path, pages: &[(u64, u8)]) -> PageIndex {
-        let mut writer = LayerWriter::create(folder, MEMORY).unwrap();
+        let mut writer = LayerWriter::create(folder, FILE, MEMORY).unwrap();
         for (page, byte) in pages {
             writer.push(*page, &[*byte; PAGE as usize]).unwrap();
         }
         writer.finish().unwrap()
     }
 
-    fn check(folder: &Path, index: &PageIndex, is_base: bool) -> Result<(), SnapshotError> {
-        let path = folder.join(MEMORY_FILE);
+    fn check(folder: &Path, index: &PageIndex, is_base: bool) -> Result<(), LayerError> {
+        let path = folder.join(FILE);
         let file = File::open(&path).unwrap();
         verify(&path, &file, MEMORY, index, is_base)
     }
@@ -188,7 +182,7 @@ mod tests {
         let index = write(folder.path(), &[(0, 1), (1, 2), (2, 0), (100, 3), (1023, 4)]);
         assert_eq!(index.runs, [(0, 3), (100, 1), (1023, 1)]);
         check(folder.path(), &index, true).unwrap();
-        let file = File::open(folder.path().join(MEMORY_FILE)).unwrap();
+        let file = File::open(folder.path().join(FILE)).unwrap();
         for (page, byte) in [(0, 1), (1, 2), (2, 0), (100, 3), (1023, 4), (50, 0)] {
             let mut content = [9; PAGE as usize];
             file.read_exact_at(&mut content, page * PAGE).unwrap();
@@ -202,7 +196,7 @@ mod tests {
     fn every_region_that_changes_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let index = write(folder.path(), &[(3, 1), (4, 2), (700, 0)]);
-        let path = folder.path().join(MEMORY_FILE);
+        let path = folder.path().join(FILE);
         let file = File::options().write(true).open(&path).unwrap();
         for page in [0, 3, 4, 5, 699, 700, 701, 1023] {
             let mut before = [0];

@@ -1,4 +1,4 @@
-//! Which pages of the guest a memory file holds.
+//! Which pages a layer's file holds.
 
 use serde::{Deserialize, Serialize};
 

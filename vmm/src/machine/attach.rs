@@ -1,0 +1,48 @@
+//! Disks of a machine, attached and detached while it runs.
+//!
+//! Input: a disk, or a slot. Output: the slot filled or emptied. Not here: telling the guest; it looks at an empty slot
+//! once, at boot, and somebody has to make it look again.
+
+use std::sync::Arc;
+
+use super::error::MachineError;
+use super::handle::Machine;
+use super::platform::FIRST_DISK;
+use crate::disk::Disk;
+
+impl Machine {
+    /// The disks by their slots.
+    pub fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
+        self.hardware()
+            .as_ref()
+            .map_or_else(Vec::new, |hardware| hardware.platform.disks.disks())
+    }
+
+    /// Puts a disk into the first free slot; returns the slot. The guest does not look there by itself.
+    ///
+    /// # Errors
+    /// [`MachineError::NoDiskSlot`] when all are taken; [`MachineError::Ended`].
+    pub fn attach_disk(&self, disk: Arc<Disk>) -> Result<u8, MachineError> {
+        let hardware = self.hardware();
+        let hardware = hardware.as_ref().ok_or_else(|| self.ended_error())?;
+        let slots = &hardware.platform.disks;
+        let slot = slots.first_free().ok_or(MachineError::NoDiskSlot)?;
+        disk.power_on();
+        slots.fill(slot, disk)?;
+        Ok(slot)
+    }
+
+    /// Takes the disk out of a slot, whatever the guest is doing with it. A driver that has not let go of the slot gets
+    /// errors, and keeps the slot from being filled again.
+    pub fn detach_disk(&self, slot: u8) {
+        if let Some(hardware) = self.hardware().as_ref() {
+            hardware.platform.disks.empty(slot);
+        }
+    }
+
+    /// What Linux may call the platform device of a disk's slot: with ACPI, and without.
+    pub fn disk_slot_names(slot: u8) -> [String; 2] {
+        let index = FIRST_DISK + usize::from(slot);
+        [format!("LNRO0005:{index:02x}"), format!("virtio-mmio.{index}")]
+    }
+}

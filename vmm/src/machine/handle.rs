@@ -1,0 +1,369 @@
+//! [`Machine`]: the handle of one guest, by which the host creates it, drives it and talks to it.
+//!
+//! Input: a [`MachineConfig`], calls from any thread. Output: a running guest, streams to it, its console's log, its end.
+//! Not here: what a call needs beyond the handle's own hardware: saving, loading, attaching disks (`save`, `load`, `attach`);
+//! how an end is decided (`lifecycle`).
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use provium_devices::legacy::serial::SerialPort;
+use provium_devices::virtio::vsock::{VsockListener, VsockStream};
+
+use super::config::MachineConfig;
+use super::console::ConsoleWriter;
+use super::end::EndReason;
+use super::error::MachineError;
+use super::hardware::{GUEST_CID, Hardware, HostEnds, map_ram};
+use super::lifecycle::VcpuThread;
+use super::supervisor;
+use super::vcpu_thread::{self, Surroundings};
+use crate::boot::params::{self, Params};
+use crate::boot::{acpi, kernel, mptable};
+use crate::kvm::regs;
+use crate::limits;
+use crate::snapshot::state::Shape;
+
+/// One guest.
+pub struct Machine {
+    pub(super) ends: HostEnds,
+    /// `None` once the machine has ended and given everything back.
+    hardware: Mutex<Option<Hardware>>,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("ended", &self.ended())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// Checks the configuration, loads the kernel and creates vCPUs and devices. Nothing runs yet.
+    pub fn create(config: MachineConfig) -> Result<Machine, MachineError> {
+        config.check()?;
+        let ram = map_ram(config.memory)?;
+        let entry = kernel::load_kernel(&ram, &config.kernel)?;
+        let initrd = kernel::load_initrd(
+            &ram,
+            &entry,
+            &config.early_initrd,
+            config.initrd.as_deref(),
+            &config.extra_initrd,
+        )?;
+
+        let shape = Shape {
+            memory: config.memory,
+            cpus: config.cpus,
+        };
+        let (hardware, ends) = Hardware::create(ram.clone(), shape, config.rng_seed, false)?;
+        let platform = &hardware.platform;
+        for (slot, disk) in (0..).zip(&config.disks) {
+            disk.power_on();
+            platform.disks.fill(slot, Arc::clone(disk))?;
+        }
+        let rsdp = if config.uses_acpi() {
+            Some(acpi::write(&ram, config.cpus, &platform.virtio)?)
+        } else {
+            mptable::write(&ram, config.cpus, &platform.virtio)?;
+            None
+        };
+        let cmdline = config.whole_cmdline(&platform.virtio);
+        params::write(
+            &ram,
+            &Params {
+                header: entry.header,
+                cmdline: &cmdline,
+                initrd,
+                rsdp,
+            },
+        )?;
+        regs::write_tables(&ram)?;
+        // `check` has made sure that there is a first one.
+        regs::set_up_boot_cpu(&lock(&hardware.vcpus[0]).fd, entry.entry)?;
+        Ok(Self::of(hardware, ends))
+    }
+
+    /// A machine with nothing in it, paused, its vCPUs' threads waiting: all that can be done for a restore
+    /// before it is known of which snapshot. [`load`](Self::load) gives it content.
+    pub fn shell(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
+        limits::check_cpus(cpus)?;
+        limits::check_snapshot_memory(memory)?;
+        let ram = map_ram(memory)?;
+        let (hardware, ends) = Hardware::create(ram, Shape { memory, cpus }, None, true)?;
+        let machine = Self::of(hardware, ends);
+        machine.ends.life.gate.pause();
+        machine.start()?;
+        Ok(machine)
+    }
+
+    fn of(hardware: Hardware, ends: HostEnds) -> Machine {
+        Machine {
+            ends,
+            hardware: Mutex::new(Some(hardware)),
+        }
+    }
+
+    /// The hardware, locked; `None` once it was given back.
+    pub(super) fn hardware(&self) -> MutexGuard<'_, Option<Hardware>> {
+        lock(&self.hardware)
+    }
+
+    /// The error of a call that comes too late.
+    pub(super) fn ended_error(&self) -> MachineError {
+        MachineError::Ended(self.ended().unwrap_or(EndReason::Killed))
+    }
+
+    /// Accepts guest-initiated connections to a host port.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there already.
+    pub fn listen(&self, port: u32) -> io::Result<VsockListener> {
+        self.ends.vsock.listen(port)
+    }
+
+    /// Lets the vCPUs run.
+    pub fn start(&self) -> Result<(), MachineError> {
+        let mut slot = self.hardware();
+        let hardware = slot.as_mut().ok_or_else(|| self.ended_error())?;
+        if hardware.supervisor.is_some() {
+            return Err(MachineError::Started);
+        }
+        hardware.supervisor = Some(supervisor::spawn(Arc::clone(&self.ends.life))?);
+        if !self.is_paused() {
+            hardware.platform.disks.resume();
+        }
+        let mut threads = self
+            .ends
+            .life
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (index, vcpu) in hardware.vcpus.iter().enumerate() {
+            let surroundings = Surroundings {
+                life: Arc::clone(&self.ends.life),
+                platform: Arc::clone(&hardware.platform),
+                ram: hardware.ram.clone(),
+            };
+            let page = Arc::clone(&vcpu.lock().unwrap_or_else(PoisonError::into_inner).page);
+            let vcpu = Arc::clone(vcpu);
+            self.ends.life.gate.enter();
+            let thread = std::thread::Builder::new()
+                .name(format!("provium-vcpu{index}"))
+                .spawn(move || vcpu_thread::run(&surroundings, &vcpu));
+            match thread {
+                Ok(handle) => threads.push(VcpuThread { page, handle }),
+                Err(error) => {
+                    self.ends.life.gate.leave();
+                    drop(threads);
+                    drop(slot);
+                    self.kill();
+                    return Err(MachineError::Host(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects to a guest port.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens there, `TimedOut` when the guest does not answer,
+    /// `ConnectionReset` once the machine has ended.
+    pub fn connect(&self, port: u32, timeout: Duration) -> io::Result<VsockStream> {
+        self.ends.vsock.connect(port, timeout)
+    }
+
+    /// Stops every vCPU at an instruction boundary and every disk between two requests; returns when all have stopped.
+    pub fn pause(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        self.ends.life.gate.pause();
+        self.ends.life.kick();
+        if self.ends.life.gate.wait_parked() {
+            if let Some(hardware) = self.hardware().as_ref() {
+                hardware.platform.disks.pause();
+            }
+            Ok(())
+        } else {
+            Err(self.ended_error())
+        }
+    }
+
+    /// Lets paused vCPUs go on.
+    pub fn resume(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        // Not while somebody saves or loads.
+        let hardware = self.hardware();
+        if let Some(hardware) = hardware.as_ref() {
+            hardware.platform.disks.resume();
+        }
+        self.ends.life.gate.resume();
+        Ok(())
+    }
+
+    /// The hardware of a machine that is paused, and stays so while it is held.
+    pub(super) fn paused_hardware(&self) -> Result<MutexGuard<'_, Option<Hardware>>, MachineError> {
+        self.check_started()?;
+        let hardware = self.hardware();
+        match self.ended() {
+            Some(reason) => Err(MachineError::Ended(reason)),
+            None if !self.is_paused() => Err(MachineError::NotPaused),
+            None if !self.ends.life.gate.wait_parked() => Err(self.ended_error()),
+            None => {
+                // Whoever pauses may not have come to the disks yet.
+                if let Some(hardware) = hardware.as_ref() {
+                    hardware.platform.disks.pause();
+                }
+                Ok(hardware)
+            }
+        }
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.ends.life.gate.is_paused()
+    }
+
+    fn check_started(&self) -> Result<(), MachineError> {
+        match (self.ended(), self.hardware().as_ref()) {
+            (Some(reason), _) => Err(MachineError::Ended(reason)),
+            (None, Some(hardware)) if hardware.supervisor.is_some() => Ok(()),
+            _ => Err(MachineError::NotStarted),
+        }
+    }
+
+    /// Presses the power button; the guest may obey.
+    pub fn power_button(&self) -> Result<(), MachineError> {
+        self.check_started()?;
+        if let Some(hardware) = self.hardware().as_ref() {
+            hardware.platform.power_button.pulse();
+        }
+        Ok(())
+    }
+
+    /// Takes the host end of a connection that came with a snapshot, by its ports: host's, guest's.
+    pub fn adopt(&self, ports: (u32, u32)) -> Option<VsockStream> {
+        self.ends.vsock.adopt(ports)
+    }
+
+    /// Ends the connections of a loaded snapshot that nobody has adopted.
+    pub fn close_unclaimed(&self) {
+        self.ends.vsock.close_unclaimed();
+    }
+
+    /// Connections with the guest that streams of the host hold.
+    pub fn held_connections(&self) -> usize {
+        self.ends.vsock.held_connections()
+    }
+
+    /// Ends the machine now; idempotent. When it returns, the machine's threads, memory and descriptors
+    /// are gone.
+    pub fn kill(&self) {
+        self.ends.life.end(EndReason::Killed);
+        // Another thread may have decided the end and told those who wait for it, and not have stopped the vCPUs yet; once
+        // they are taken from the list it could not any more.
+        self.ends.life.stop_vcpus();
+        // Held to the end, so that a second caller returns no earlier than the first.
+        let mut slot = self.hardware();
+        let threads = std::mem::take(
+            &mut *self
+                .ends
+                .life
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for thread in threads {
+            // A thread that panicked has said so through the end reason.
+            let _ = thread.handle.join();
+        }
+        if let Some(supervisor) = slot.as_mut().and_then(|hardware| hardware.supervisor.take()) {
+            let _ = supervisor.join();
+        }
+        if let Some(hardware) = slot.as_ref() {
+            hardware.platform.disks.end();
+        }
+        *slot = None;
+    }
+
+    /// Why the machine ended, if it has.
+    pub fn ended(&self) -> Option<EndReason> {
+        self.ends.life.end.get()
+    }
+
+    /// Waits for the end; `None` when the timeout passes first.
+    pub fn wait_end(&self, timeout: Option<Duration>) -> Option<EndReason> {
+        self.ends.life.end.wait(timeout)
+    }
+
+    /// Everything the serial console has printed, at most the last 16 MiB.
+    pub fn console_log(&self) -> Vec<u8> {
+        self.ends.console.log()
+    }
+
+    /// The last `max` bytes of the console, cut at a line start.
+    pub fn console_tail(&self, max: usize) -> String {
+        self.ends.console.tail(max)
+    }
+
+    /// What the serial console has printed from position `from` on (0 is the start), and the position behind it; waits
+    /// for something to be there, at most `limit`.
+    pub fn console_since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
+        self.ends.console.since(from, limit)
+    }
+
+    fn with_serial<T>(&self, act: impl FnOnce(&mut SerialPort<ConsoleWriter>) -> T) -> io::Result<T> {
+        match self.hardware().as_ref() {
+            Some(hardware) => Ok(act(&mut hardware
+                .platform
+                .serial
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner))),
+            None => Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the machine has ended",
+            )),
+        }
+    }
+
+    /// Types as many bytes into the serial console as its receive FIFO has room for; returns how many those are.
+    ///
+    /// # Errors
+    /// `ConnectionReset` once the machine has ended.
+    pub fn console_offer(&self, data: &[u8]) -> io::Result<usize> {
+        self.with_serial(|serial| serial.offer(data))
+    }
+
+    /// Types into the serial console.
+    ///
+    /// # Errors
+    /// `WouldBlock` when a megabyte waits unread, `ConnectionReset` once the machine has ended.
+    pub fn console_write(&self, data: &[u8]) -> io::Result<()> {
+        let taken = self.with_serial(|serial| serial.type_bytes(data))?;
+        if taken < data.len() {
+            let message = format!(
+                "the guest does not read its console: {taken} of {} bytes typed",
+                data.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+        }
+        Ok(())
+    }
+
+    /// The guest's vsock context id.
+    pub fn cid(&self) -> u32 {
+        GUEST_CID
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

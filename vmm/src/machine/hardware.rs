@@ -1,0 +1,89 @@
+//! What a machine is made of once it is created: memory, vCPUs, devices, the KVM machine.
+//!
+//! Input: memory and a shape. Output: [`Hardware`], which goes when the machine ends, and [`HostEnds`], which stay with
+//! the handle. Not here: loading anything into it.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use provium_devices::GuestRam;
+use provium_devices::virtio::vsock::Vsock;
+
+use super::baseline::Baseline;
+use super::console::Console;
+use super::error::MachineError;
+use super::lifecycle::Lifecycle;
+use super::platform::Platform;
+use crate::kvm::vcpu::Vcpu;
+use crate::kvm::vm::Vm;
+use crate::kvm::{KvmError, host};
+use crate::layout;
+use crate::snapshot::state::Shape;
+
+/// The guest's context id. Every machine has a vsock of its own, so they can all have the same.
+pub(super) const GUEST_CID: u32 = 3;
+
+/// What a machine gives back when it ends.
+pub(super) struct Hardware {
+    pub(super) vcpus: Vec<Arc<Mutex<Vcpu>>>,
+    pub(super) platform: Arc<Platform>,
+    pub(super) ram: GuestRam,
+    /// The supervisor's thread; `None` until the machine is started.
+    pub(super) supervisor: Option<JoinHandle<()>>,
+    pub(super) shape: Shape,
+    /// The snapshot the machine was equal to, and what has changed since.
+    pub(super) baseline: Option<Baseline>,
+    // Last: the machine goes after its vCPUs.
+    pub(super) vm: Vm,
+}
+
+/// What the host keeps of a machine beyond its end.
+pub(super) struct HostEnds {
+    pub(super) life: Arc<Lifecycle>,
+    pub(super) console: Arc<Console>,
+    pub(super) vsock: Vsock,
+}
+
+impl Hardware {
+    /// Creates vCPUs and devices around `ram`, all at rest. With `log_dirty`, KVM notes from the start which pages
+    /// vCPUs write.
+    pub(super) fn create(
+        ram: GuestRam,
+        shape: Shape,
+        rng_seed: Option<u64>,
+        log_dirty: bool,
+    ) -> Result<(Hardware, HostEnds), MachineError> {
+        let vm = Vm::create(&ram, log_dirty)?;
+        let vsock = Vsock::new(GUEST_CID);
+        let life = Arc::new(Lifecycle::new(vsock.clone())?);
+        let console = Console::new({
+            let life = Arc::clone(&life);
+            Box::new(move |sign| life.panic_sign(sign))
+        });
+        let platform = Platform::new(&vm, &ram, &life, &console, vsock.clone(), rng_seed)?;
+        let (offer, _) = host::offer(&vm.kvm)?;
+        let vcpus = (0..shape.cpus).map(|index| {
+            let vcpu = Vcpu::create(&vm, offer, index, shape.cpus)?;
+            Ok(Arc::new(Mutex::new(vcpu)))
+        });
+        let vcpus = vcpus.collect::<Result<_, KvmError>>()?;
+        let hardware = Hardware {
+            vcpus,
+            platform: Arc::new(platform),
+            ram,
+            supervisor: None,
+            shape,
+            baseline: None,
+            vm,
+        };
+        Ok((hardware, HostEnds { life, console, vsock }))
+    }
+}
+
+/// Memory for a guest, `memory` bytes of it, all zero.
+pub(super) fn map_ram(memory: u64) -> Result<GuestRam, MachineError> {
+    GuestRam::from_ranges(&layout::ram_ranges(memory)).map_err(|error| MachineError::Memory {
+        mib: memory >> 20,
+        cause: error.to_string(),
+    })
+}

@@ -1,0 +1,19 @@
+//! The files of a snapshot: their names, and the version of what is in them.
+
+use crate::disk::saved;
+use crate::limits::MAX_DISKS;
+
+/// Name of the file with everything but memory and disks.
+pub const STATE_FILE: &str = "state";
+/// Name of the file with the guest's memory.
+pub const MEMORY_FILE: &str = "memory";
+
+/// The version of the format that this Provium writes and reads. Goes up with every change of a structure in
+/// [`state`](super::state), or of what one means.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The names of all files that a snapshot may have.
+pub fn files() -> Vec<String> {
+    let own = [STATE_FILE, MEMORY_FILE].map(str::to_owned);
+    own.into_iter().chain(saved::all_names(MAX_DISKS)).collect()
+}

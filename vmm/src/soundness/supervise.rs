@@ -1,0 +1,119 @@
+//! The check as a whole: runs the probe on a thread of its own and stops it when its time is over.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vmm_sys_util::signal::{Killable, SIGRTMIN};
+
+use super::probe::KICK;
+use super::verdict::{Finding, Measured, Soundness, Verdict, unusable};
+use super::{judge, probe};
+
+/// When guests are stopped, at the latest.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How much later the answer is given even if KVM does not obey.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often the probe is interrupted to look at its clock.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Tries what this host's KVM can do.
+///
+/// Takes 1 to 50 ms where nothing hangs. A guest that runs on is stopped after 200 ms of its CPU time or 2 s;
+/// should KVM not even obey that, the answer comes after 4 s all the same, and one thread stays in the kernel.
+pub fn check() -> Soundness {
+    let start = Instant::now();
+    let (verdict, measured) = supervised(start);
+    Soundness {
+        verdict,
+        measured,
+        elapsed_us: start.elapsed().as_micros() as u64,
+    }
+}
+
+/// Runs the probe on a thread of its own, and takes it out of KVM_RUN now and then to look at its clock.
+fn supervised(start: Instant) -> (Verdict, Measured) {
+    let (send, answer) = mpsc::channel();
+    let (shielded, is_shielded) = mpsc::channel();
+    let probing = thread::Builder::new().name("kvm-soundness".into());
+    let thread = probing.spawn(move || {
+        let notes = probe::shield().and_then(|()| {
+            let _ = shielded.send(());
+            probe::run(start + LIMIT)
+        });
+        let _ = send.send(notes.map_or_else(|verdict| (verdict, Measured::default()), |n| judge::judge(&n)));
+    });
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(error) => return (unusable("a thread", &error), Measured::default()),
+    };
+    // A signal that arrived before it is blocked would end this process.
+    let _ = is_shielded.recv();
+    while start.elapsed() < LIMIT + GRACE {
+        match answer.recv_timeout(LOOK) {
+            Ok(answer) => {
+                let _ = thread.join(); // it has nothing left to do
+                return answer;
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // Its only errors are a bad number and a thread that has just ended.
+                let _ = thread.kill(SIGRTMIN() + KICK);
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let what = "KVM_RUN, although it was interrupted,".to_owned();
+    let verdict = Verdict::Unsound {
+        findings: vec![Finding::TimedOut { what }],
+    };
+    (verdict, Measured::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_host_gets_an_answer_in_time_and_one_that_fits_what_was_measured() {
+        let start = Instant::now();
+        let soundness = check();
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "took {:?}",
+            start.elapsed()
+        );
+        let Soundness {
+            verdict, measured, ..
+        } = &soundness;
+        match verdict {
+            Verdict::Sound => {
+                let (ring0, ring3) = (measured.ring0_mips.unwrap(), measured.ring3_mips.unwrap());
+                assert!(
+                    ring0 > ring3 / judge::SLOWER || ring0 > judge::SLOW_MIPS,
+                    "{soundness:?}"
+                );
+            }
+            Verdict::Unsound { findings } => assert!(!findings.is_empty()),
+            Verdict::Absent { .. } | Verdict::NotPermitted | Verdict::Unusable { .. } => {
+                assert_eq!(measured.ring0_mips, None, "{soundness:?}");
+            }
+        }
+        assert!(!soundness.reason().is_empty());
+    }
+
+    #[test]
+    fn the_check_leaves_no_descriptor_behind() {
+        let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap();
+        check();
+        // Other tests of this process open files too: a leak would show as one descriptor a round.
+        let before = open();
+        for _ in 0..20 {
+            check();
+        }
+        assert!(
+            open() < before + 20,
+            "{before} descriptors before, {} after",
+            open()
+        );
+    }
+}
