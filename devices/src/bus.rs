@@ -4,7 +4,9 @@
 //! covers it. An access nobody covers reads as all ones and is lost on writing, as on a PC.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// A device with registers.
 pub trait BusDevice: Send {
@@ -60,10 +62,7 @@ impl Bus {
     pub fn read(&self, address: u64, data: &mut [u8]) {
         match self.find(address, data.len()) {
             Some((offset, device)) => {
-                device
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .read(offset, data);
+                device.lock().read(offset, data);
             }
             None => data.fill(0xff),
         }
@@ -72,10 +71,7 @@ impl Bus {
     /// Writes at an absolute address; ignored where nothing is.
     pub fn write(&self, address: u64, data: &[u8]) {
         if let Some((offset, device)) = self.find(address, data.len()) {
-            device
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write(offset, data);
+            device.lock().write(offset, data);
         }
     }
 }

@@ -14,13 +14,12 @@
 pub mod bus;
 pub mod irq;
 pub mod legacy;
+mod ram;
 pub mod state;
 pub mod virtio;
 
 pub use bus::{Bus, BusDevice};
 pub use irq::IrqLine;
 pub use legacy::power::PowerEvent;
+pub use ram::GuestRam;
 pub use state::{QueueState, StateError};
-
-/// The guest's memory, with a bitmap of the pages that devices (not vCPUs) have written.
-pub type GuestRam = vm_memory::GuestMemoryMmap<vm_memory::bitmap::AtomicBitmap>;

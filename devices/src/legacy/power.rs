@@ -136,14 +136,14 @@ impl BusDevice for KeyboardReset {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
     fn recorder() -> (Arc<Mutex<Vec<PowerEvent>>>, PowerListener) {
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&events);
-        (events, Arc::new(move |event| sink.lock().unwrap().push(event)))
+        (events, Arc::new(move |event| sink.lock().push(event)))
     }
 
     #[test]
@@ -154,10 +154,10 @@ mod tests {
         power.write(AcpiPower::SLEEP_CONTROL, &[(3 << 2) | 0x20]);
         power.write(AcpiPower::SLEEP_STATUS, &[(5 << 2) | 0x20]);
         power.write(AcpiPower::RESET, &[0]);
-        assert!(events.lock().unwrap().is_empty());
+        assert!(events.lock().is_empty());
         power.write(AcpiPower::SLEEP_CONTROL, &[(5 << 2) | 0x20]);
         power.write(AcpiPower::RESET, &[1]);
-        assert_eq!(*events.lock().unwrap(), [PowerEvent::PowerOff, PowerEvent::Reset]);
+        assert_eq!(*events.lock(), [PowerEvent::PowerOff, PowerEvent::Reset]);
     }
 
     #[test]
@@ -165,9 +165,9 @@ mod tests {
         let (events, listener) = recorder();
         let mut keyboard = KeyboardReset::new(listener);
         keyboard.write(4, &[0xd1]);
-        assert!(events.lock().unwrap().is_empty());
+        assert!(events.lock().is_empty());
         keyboard.write(4, &[0xfe]);
-        assert_eq!(*events.lock().unwrap(), [PowerEvent::Reset]);
+        assert_eq!(*events.lock(), [PowerEvent::Reset]);
     }
 
     #[test]
@@ -178,8 +178,8 @@ mod tests {
         notifier.read(0, &mut byte);
         assert_eq!(byte[0], 1);
         notifier.write(0, &[2]);
-        assert!(events.lock().unwrap().is_empty());
+        assert!(events.lock().is_empty());
         notifier.write(0, &[1]);
-        assert_eq!(*events.lock().unwrap(), [PowerEvent::Panicked]);
+        assert_eq!(*events.lock(), [PowerEvent::Panicked]);
     }
 }

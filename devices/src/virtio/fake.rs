@@ -2,8 +2,10 @@
 //! queues in plain memory. For the tests of this crate and of the monitor.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
+use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::mmio::{MmioTransport, reg, status};
@@ -19,8 +21,8 @@ pub const BUFFERS: u64 = 0x10_0000;
 /// Bytes of each buffer; a queue's descriptor `i` always has its own.
 pub const BUFFER_SIZE: u32 = 4096;
 
-const DESC_F_NEXT: u16 = 1;
-const DESC_F_WRITE: u16 = 2;
+const DESC_F_NEXT: u16 = VRING_DESC_F_NEXT as u16;
+const DESC_F_WRITE: u16 = VRING_DESC_F_WRITE as u16;
 
 /// The driver's side of one device.
 pub struct FakeDriver {
@@ -55,8 +57,8 @@ impl FakeDriver {
     }
 
     /// The registers, for accesses no good driver makes.
-    pub fn transport(&self) -> std::sync::MutexGuard<'_, MmioTransport> {
-        self.transport.lock().unwrap()
+    pub fn transport(&self) -> MutexGuard<'_, MmioTransport> {
+        self.transport.lock()
     }
 
     /// The guest's memory.

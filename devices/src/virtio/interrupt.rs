@@ -4,12 +4,15 @@
 //! new edge, so that a kernel which takes the pin's edges loses nothing. By the ACPI tables it does: a level would cost it
 //! two more exits each time, one to see that it was a level and one to tell the interrupt controller.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use virtio_bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
 
 use crate::IrqLine;
 
-const USED_BUFFER: u32 = 1;
-const CONFIG_CHANGE: u32 = 2;
+const USED_BUFFER: u32 = VIRTIO_MMIO_INT_VRING;
+const CONFIG_CHANGE: u32 = VIRTIO_MMIO_INT_CONFIG;
 
 /// InterruptStatus, InterruptACK and the wire behind them.
 pub struct Interrupt {
@@ -37,7 +40,7 @@ impl Interrupt {
     }
 
     fn raise(&self, bit: u32) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         // The lock is held over the wire's change, so that wire and bits never disagree.
         if *status == 0 {
             self.line.set_level(true);
@@ -47,19 +50,19 @@ impl Interrupt {
 
     /// What is pending.
     pub fn status(&self) -> u32 {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.status.lock()
     }
 
     /// Puts saved status bits back and drives the wire accordingly, whatever it was before.
     pub fn restore(&self, bits: u32) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         *status = bits & (USED_BUFFER | CONFIG_CHANGE);
         self.line.set_level(*status != 0);
     }
 
     /// The driver has seen these bits.
     pub fn acknowledge(&self, bits: u32) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         if *status & bits == 0 {
             return;
         }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueT};
 
-use super::{Activation, DeviceState, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, Interrupt, VirtioDevice};
+use super::device::{Activation, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, VirtioDevice};
+use super::interrupt::Interrupt;
+use super::saved::DeviceState;
 use crate::{BusDevice, GuestRam, IrqLine, QueueState, StateError};
 
 /// Bytes of register space of one transport.
@@ -20,46 +22,50 @@ const MAGIC: u32 = 0x7472_6976; // "virt"
 const VERSION: u32 = 2;
 const VENDOR: u32 = 0x5650_5250; // "PRPV"
 
-/// Registers, virtio 1.2 section 4.2.2.
+/// Registers' offsets, virtio 1.2 section 4.2.2.
 #[allow(missing_docs)]
 pub mod reg {
-    pub const MAGIC_VALUE: u64 = 0x000;
-    pub const VERSION: u64 = 0x004;
-    pub const DEVICE_ID: u64 = 0x008;
-    pub const VENDOR_ID: u64 = 0x00c;
-    pub const DEVICE_FEATURES: u64 = 0x010;
-    pub const DEVICE_FEATURES_SEL: u64 = 0x014;
-    pub const DRIVER_FEATURES: u64 = 0x020;
-    pub const DRIVER_FEATURES_SEL: u64 = 0x024;
-    pub const QUEUE_SEL: u64 = 0x030;
-    pub const QUEUE_NUM_MAX: u64 = 0x034;
-    pub const QUEUE_NUM: u64 = 0x038;
-    pub const QUEUE_READY: u64 = 0x044;
-    pub const QUEUE_NOTIFY: u64 = 0x050;
-    pub const INTERRUPT_STATUS: u64 = 0x060;
-    pub const INTERRUPT_ACK: u64 = 0x064;
-    pub const STATUS: u64 = 0x070;
-    pub const QUEUE_DESC_LOW: u64 = 0x080;
-    pub const QUEUE_DESC_HIGH: u64 = 0x084;
-    pub const QUEUE_DRIVER_LOW: u64 = 0x090;
-    pub const QUEUE_DRIVER_HIGH: u64 = 0x094;
-    pub const QUEUE_DEVICE_LOW: u64 = 0x0a0;
-    pub const QUEUE_DEVICE_HIGH: u64 = 0x0a4;
-    pub const SHM_LEN_LOW: u64 = 0x0b0;
-    pub const SHM_LEN_HIGH: u64 = 0x0b4;
-    pub const CONFIG_GENERATION: u64 = 0x0fc;
-    pub const CONFIG: u64 = 0x100;
+    use virtio_bindings::virtio_mmio as mmio;
+
+    pub const MAGIC_VALUE: u64 = mmio::VIRTIO_MMIO_MAGIC_VALUE as u64;
+    pub const VERSION: u64 = mmio::VIRTIO_MMIO_VERSION as u64;
+    pub const DEVICE_ID: u64 = mmio::VIRTIO_MMIO_DEVICE_ID as u64;
+    pub const VENDOR_ID: u64 = mmio::VIRTIO_MMIO_VENDOR_ID as u64;
+    pub const DEVICE_FEATURES: u64 = mmio::VIRTIO_MMIO_DEVICE_FEATURES as u64;
+    pub const DEVICE_FEATURES_SEL: u64 = mmio::VIRTIO_MMIO_DEVICE_FEATURES_SEL as u64;
+    pub const DRIVER_FEATURES: u64 = mmio::VIRTIO_MMIO_DRIVER_FEATURES as u64;
+    pub const DRIVER_FEATURES_SEL: u64 = mmio::VIRTIO_MMIO_DRIVER_FEATURES_SEL as u64;
+    pub const QUEUE_SEL: u64 = mmio::VIRTIO_MMIO_QUEUE_SEL as u64;
+    pub const QUEUE_NUM_MAX: u64 = mmio::VIRTIO_MMIO_QUEUE_NUM_MAX as u64;
+    pub const QUEUE_NUM: u64 = mmio::VIRTIO_MMIO_QUEUE_NUM as u64;
+    pub const QUEUE_READY: u64 = mmio::VIRTIO_MMIO_QUEUE_READY as u64;
+    pub const QUEUE_NOTIFY: u64 = mmio::VIRTIO_MMIO_QUEUE_NOTIFY as u64;
+    pub const INTERRUPT_STATUS: u64 = mmio::VIRTIO_MMIO_INTERRUPT_STATUS as u64;
+    pub const INTERRUPT_ACK: u64 = mmio::VIRTIO_MMIO_INTERRUPT_ACK as u64;
+    pub const STATUS: u64 = mmio::VIRTIO_MMIO_STATUS as u64;
+    pub const QUEUE_DESC_LOW: u64 = mmio::VIRTIO_MMIO_QUEUE_DESC_LOW as u64;
+    pub const QUEUE_DESC_HIGH: u64 = mmio::VIRTIO_MMIO_QUEUE_DESC_HIGH as u64;
+    pub const QUEUE_DRIVER_LOW: u64 = mmio::VIRTIO_MMIO_QUEUE_AVAIL_LOW as u64;
+    pub const QUEUE_DRIVER_HIGH: u64 = mmio::VIRTIO_MMIO_QUEUE_AVAIL_HIGH as u64;
+    pub const QUEUE_DEVICE_LOW: u64 = mmio::VIRTIO_MMIO_QUEUE_USED_LOW as u64;
+    pub const QUEUE_DEVICE_HIGH: u64 = mmio::VIRTIO_MMIO_QUEUE_USED_HIGH as u64;
+    pub const SHM_LEN_LOW: u64 = mmio::VIRTIO_MMIO_SHM_LEN_LOW as u64;
+    pub const SHM_LEN_HIGH: u64 = mmio::VIRTIO_MMIO_SHM_LEN_HIGH as u64;
+    pub const CONFIG_GENERATION: u64 = mmio::VIRTIO_MMIO_CONFIG_GENERATION as u64;
+    pub const CONFIG: u64 = mmio::VIRTIO_MMIO_CONFIG as u64;
 }
 
 /// Device status bits, virtio 1.2 section 2.1.
 #[allow(missing_docs)]
 pub mod status {
-    pub const ACKNOWLEDGE: u32 = 1;
-    pub const DRIVER: u32 = 2;
-    pub const DRIVER_OK: u32 = 4;
-    pub const FEATURES_OK: u32 = 8;
-    pub const NEEDS_RESET: u32 = 0x40;
-    pub const FAILED: u32 = 0x80;
+    use virtio_bindings::virtio_config as config;
+
+    pub const ACKNOWLEDGE: u32 = config::VIRTIO_CONFIG_S_ACKNOWLEDGE;
+    pub const DRIVER: u32 = config::VIRTIO_CONFIG_S_DRIVER;
+    pub const DRIVER_OK: u32 = config::VIRTIO_CONFIG_S_DRIVER_OK;
+    pub const FEATURES_OK: u32 = config::VIRTIO_CONFIG_S_FEATURES_OK;
+    pub const NEEDS_RESET: u32 = config::VIRTIO_CONFIG_S_NEEDS_RESET;
+    pub const FAILED: u32 = config::VIRTIO_CONFIG_S_FAILED;
 }
 
 /// One device on the bus.
@@ -399,7 +405,7 @@ fn fresh_queues(device: &dyn VirtioDevice) -> Vec<Queue> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
     use crate::irq::FakeLine;
@@ -426,28 +432,28 @@ mod tests {
             &[8, 16]
         }
         fn read_config(&self, offset: u64, data: &mut [u8]) {
-            crate::virtio::read_config_bytes(&[1, 2, 3], offset, data);
+            crate::virtio::device::read_config_bytes(&[1, 2, 3], offset, data);
         }
         fn activate(&mut self, activation: Activation) {
-            let mut log = self.0.lock().unwrap();
+            let mut log = self.0.lock();
             log.activations += 1;
             log.features = activation.features;
             assert_eq!(activation.queues.len(), 2);
         }
         fn notify(&mut self, index: u16) {
-            self.0.lock().unwrap().notified.push(index);
+            self.0.lock().notified.push(index);
         }
         fn reset(&mut self) {
-            self.0.lock().unwrap().resets += 1;
+            self.0.lock().resets += 1;
         }
         fn queues(&self) -> Option<Vec<QueueState>> {
             None
         }
         fn save(&self) -> DeviceState {
-            DeviceState::Rng(crate::virtio::rng::RngState { stream: None })
+            DeviceState::Rng(crate::virtio::saved::RngState { stream: None })
         }
         fn restore(&mut self, _: &DeviceState, activation: Option<Activation>) -> Result<(), StateError> {
-            self.0.lock().unwrap().activations += usize::from(activation.is_some());
+            self.0.lock().activations += usize::from(activation.is_some());
             Ok(())
         }
     }
@@ -470,7 +476,7 @@ mod tests {
         driver.write(reg::QUEUE_NOTIFY, 1);
         driver.write(reg::QUEUE_NOTIFY, 2);
         driver.write(reg::QUEUE_NOTIFY, 0x1_0001);
-        let log = log.lock().unwrap();
+        let log = log.lock();
         assert_eq!(log.activations, 1);
         assert_eq!(log.features, 0b101 | F_VERSION_1);
         assert_eq!(
@@ -486,7 +492,7 @@ mod tests {
             let (log, mut driver) = probe();
             assert!(!driver.negotiate(features), "{features:#x}");
             driver.write(reg::STATUS, driver.read(reg::STATUS) | status::DRIVER_OK);
-            assert_eq!(log.lock().unwrap().activations, 0);
+            assert_eq!(log.lock().activations, 0);
         }
     }
 
@@ -502,14 +508,14 @@ mod tests {
         driver.write(reg::STATUS, driver.read(reg::STATUS) | status::DRIVER_OK);
         assert_ne!(driver.read(reg::STATUS) & status::NEEDS_RESET, 0);
         assert_eq!(driver.read(reg::INTERRUPT_STATUS), 2);
-        assert_eq!(log.lock().unwrap().activations, 0);
+        assert_eq!(log.lock().activations, 0);
         driver.write(reg::STATUS, 0);
         assert_eq!(
             (driver.read(reg::STATUS), driver.read(reg::INTERRUPT_STATUS)),
             (0, 0)
         );
         driver.set_up(F_VERSION_1);
-        assert_eq!(log.lock().unwrap().activations, 1);
+        assert_eq!(log.lock().activations, 1);
     }
 
     #[test]
@@ -518,7 +524,7 @@ mod tests {
         driver.set_up(F_VERSION_1);
         driver.write(reg::STATUS, 0);
         driver.write(reg::QUEUE_NOTIFY, 0);
-        let log = log.lock().unwrap();
+        let log = log.lock();
         assert_eq!((log.resets, log.notified.len()), (1, 0));
     }
 
@@ -557,7 +563,7 @@ mod tests {
         }
         driver.transport().restore(&good).unwrap();
         driver.transport().kick();
-        let log = log.lock().unwrap();
+        let log = log.lock();
         assert_eq!((log.activations, &log.notified[..]), (2, &[0, 1][..]));
     }
 

@@ -5,11 +5,12 @@
 
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
+use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 use virtio_queue::QueueT;
 
 use super::chain::{Chain, next_chain};
-use super::{Activation, DeviceState, VirtioDevice};
+use super::device::{Activation, VirtioDevice};
+use super::saved::{DeviceState, RngState};
 use crate::{GuestRam, QueueState, StateError};
 
 /// Most bytes one request is given; the driver asks again for more.
@@ -17,33 +18,28 @@ const MAX_REQUEST: usize = 64 * 1024;
 
 /// The device.
 pub struct Rng {
-    source: Source,
+    source: EntropySource,
     active: Option<Activation>,
 }
 
-enum Source {
+enum EntropySource {
     Host,
     Seeded(SplitMix64),
-}
-
-/// Where the device's random bytes come from next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RngState {
-    /// How far a seeded stream has come; absent for the host's entropy.
-    pub stream: Option<u64>,
 }
 
 impl Rng {
     /// Random bytes from the host, or the stream that belongs to `seed`.
     pub fn new(seed: Option<u64>) -> Self {
-        let source = seed.map_or(Source::Host, |seed| Source::Seeded(SplitMix64(seed)));
+        let source = seed.map_or(EntropySource::Host, |seed| {
+            EntropySource::Seeded(SplitMix64(seed))
+        });
         Self { source, active: None }
     }
 }
 
 impl VirtioDevice for Rng {
     fn device_id(&self) -> u32 {
-        4
+        VIRTIO_ID_RNG
     }
 
     fn features(&self) -> u64 {
@@ -85,8 +81,8 @@ impl VirtioDevice for Rng {
 
     fn save(&self) -> DeviceState {
         let stream = match &self.source {
-            Source::Host => None,
-            Source::Seeded(stream) => Some(stream.0),
+            EntropySource::Host => None,
+            EntropySource::Seeded(stream) => Some(stream.0),
         };
         DeviceState::Rng(RngState { stream })
     }
@@ -97,26 +93,26 @@ impl VirtioDevice for Rng {
         };
         self.source = state
             .stream
-            .map_or(Source::Host, |at| Source::Seeded(SplitMix64(at)));
+            .map_or(EntropySource::Host, |at| EntropySource::Seeded(SplitMix64(at)));
         self.active = activation;
         Ok(())
     }
 }
 
-fn fill(source: &mut Source, ram: &GuestRam, chain: Chain<'_>) -> u32 {
+fn fill(source: &mut EntropySource, ram: &GuestRam, chain: Chain<'_>) -> u32 {
     let Ok(mut writer) = chain.writer(ram) else {
         return 0;
     };
     let mut bytes = vec![0; writer.available_bytes().min(MAX_REQUEST)];
     match source {
-        Source::Host => {
+        EntropySource::Host => {
             if rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
                 != Ok(bytes.len())
             {
                 return 0;
             }
         }
-        Source::Seeded(stream) => stream.fill(&mut bytes),
+        EntropySource::Seeded(stream) => stream.fill(&mut bytes),
     }
     match writer.write_all(&bytes) {
         Ok(()) => bytes.len() as u32,

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use provium_vmm::limits;
 
-pub use provium_base::nearest::nearest;
 pub use error::ConfigError;
 pub use load::Environment;
 pub use profile::{Build, Profile, WallClock};
+pub use provium_base::nearest::nearest;
 
 /// The name that is looked for, in the working directory and its parents.
 pub const FILE_NAME: &str = "provium.toml";

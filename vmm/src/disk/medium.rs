@@ -4,8 +4,9 @@
 //! are kept (`store`).
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use provium_devices::virtio::block::{Access, Backend, ID_BYTES, SECTOR, Verdict};
 
 use super::error::DiskError;
@@ -94,11 +95,7 @@ impl Disk {
 
     /// The content, locked: whoever holds it holds up the guest's requests.
     pub(super) fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.content.lock()
     }
 
     fn io(&self) -> impl Fn(io::Error) -> DiskError + '_ {
@@ -159,17 +156,17 @@ impl Disk {
 
     /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
-        self.faults().inject(fault);
+        self.faults.lock().inject(fault);
     }
 
     /// Takes all faults away.
     pub fn clear_faults(&self) {
-        self.faults().clear();
+        self.faults.lock().clear();
     }
 
     /// The faults that are not over.
     pub fn active_faults(&self) -> Vec<Fault> {
-        self.faults().active()
+        self.faults.lock().active()
     }
 
     /// Pulls the plug: what was not flushed is gone, and every request fails until [`power_on`](Self::power_on).
@@ -205,7 +202,7 @@ impl Backend for Disk {
     }
 
     fn arrive(&self, access: Access) -> Verdict {
-        self.faults().arrive(access)
+        self.faults.lock().arrive(access)
     }
 
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {

@@ -6,8 +6,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use provium_devices::virtio::block::SECTOR;
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +192,7 @@ impl SavedDisk {
             return Ok(());
         };
         let failed = |why: String| self.image_error(&image.path, why);
-        let mut known = self.image.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.image.lock();
         let stamp = ImageStamp::of(&image.path).map_err(|error| failed(error.to_string()))?;
         if known.open.is_some() || stamp == image.stamp || known.confirmed == Some(stamp) {
             return Ok(());
@@ -229,7 +230,7 @@ impl SavedDisk {
             return Ok(None);
         };
         let failed = |why: String| self.image_error(&image.path, why);
-        let mut known = self.image.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.image.lock();
         let file = match &known.open {
             Some(file) => Arc::clone(file),
             None => {

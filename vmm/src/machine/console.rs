@@ -6,8 +6,10 @@
 //! does not end its machine.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 /// Bytes of log that are kept; of more, the oldest half goes.
 const MAX_LOG: usize = 16 << 20;
@@ -53,7 +55,7 @@ impl Console {
     fn push(&self, bytes: &[u8]) {
         for &byte in bytes {
             let sign = {
-                let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut log = self.log.lock();
                 log.push(byte)
             };
             self.printed.notify_all();
@@ -66,35 +68,28 @@ impl Console {
 
     /// Forgets what was printed: the machine has become another.
     pub(crate) fn clear(&self) {
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Log::default();
+        *self.log.lock() = Log::default();
     }
 
     /// Everything printed so far, as far as it is kept.
     pub(crate) fn log(&self) -> Vec<u8> {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
-            .clone()
+        self.log.lock().bytes.clone()
     }
 
     /// What was printed from position `from` on, and the position behind it. Waits until there is something, at most
     /// `limit`. Positions count every byte since the machine's start or its last snapshot; of what was let go, as of a
     /// position that has never been, the rest follows from where it can.
     pub(crate) fn since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         let nothing = |log: &mut Log| log.end() <= from;
-        let (log, _) = self
-            .printed
-            .wait_timeout_while(log, limit, nothing)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.printed.wait_while_for(&mut log, nothing, limit);
         let start = from.saturating_sub(log.dropped).min(log.bytes.len() as u64) as usize;
         (log.bytes[start..].to_vec(), log.end())
     }
 
     /// The last `max` bytes, from the start of a line where there is one.
     pub(crate) fn tail(&self, max: usize) -> String {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         let from = log.bytes.len().saturating_sub(max);
         let mut tail = &log.bytes[from..];
         if from > 0
@@ -191,13 +186,13 @@ mod tests {
         let console = Console::new(Box::new({
             let (seen, slot) = (seen.clone(), slot.clone());
             move |sign| {
-                let tail = slot.lock().unwrap().as_ref().unwrap().tail(1000);
-                seen.lock().unwrap().push((sign, tail));
+                let tail = slot.lock().as_ref().unwrap().tail(1000);
+                seen.lock().push((sign, tail));
             }
         }));
-        *slot.lock().unwrap() = Some(console.clone());
+        *slot.lock() = Some(console.clone());
         console.push(b"booting\r\nKernel panic - not syncing: x\n");
-        let seen = seen.lock().unwrap();
+        let seen = seen.lock();
         let tail = "booting\nKernel panic - not syncing: x\n".to_owned();
         assert_eq!(*seen, [(PanicSign::Begun("x".to_owned()), tail)]);
     }

@@ -4,9 +4,10 @@
 //! slot is first filled. Absent on purpose: telling the guest that a slot was filled while it ran; it looks at an empty
 //! slot once, at boot, and somebody has to make it look again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use provium_devices::virtio::VirtioDevice;
 use provium_devices::virtio::block::{Block, BlockHandle};
 
@@ -32,12 +33,6 @@ struct SlotState {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Slot {
-    fn state(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl DiskSlots {
     /// Empty slots, paused, and their devices.
     pub(crate) fn new(life: Arc<Lifecycle>) -> (DiskSlots, Vec<Box<dyn VirtioDevice>>) {
@@ -56,7 +51,7 @@ impl DiskSlots {
     /// Puts `disk` into `slot`, which exists.
     pub(crate) fn fill(&self, slot: u8, disk: Arc<Disk>) -> std::io::Result<()> {
         let place = &self.slots[usize::from(slot)];
-        let mut state = place.state();
+        let mut state = place.state.lock();
         if state.thread.is_none() {
             let (handle, life) = (place.handle.clone(), Arc::clone(&self.life));
             let thread = std::thread::Builder::new().name(format!("provium-disk{slot}"));
@@ -72,7 +67,7 @@ impl DiskSlots {
 
     /// The first slot that has no disk and that no driver of the guest holds.
     pub(crate) fn first_free(&self) -> Option<u8> {
-        let free = |slot: &Slot| slot.state().disk.is_none() && !slot.handle.is_active();
+        let free = |slot: &Slot| slot.state.lock().disk.is_none() && !slot.handle.is_active();
         let slot = self.slots.iter().position(free)?;
         Some(slot as u8)
     }
@@ -81,7 +76,7 @@ impl DiskSlots {
     pub(crate) fn empty(&self, slot: u8) {
         if let Some(slot) = self.slots.get(usize::from(slot)) {
             slot.handle.eject();
-            slot.state().disk = None;
+            slot.state.lock().disk = None;
         }
     }
 
@@ -97,7 +92,7 @@ impl DiskSlots {
     pub(crate) fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
         let slots = (0..).zip(&self.slots);
         slots
-            .filter_map(|(index, slot)| Some((index, slot.state().disk.clone()?)))
+            .filter_map(|(index, slot)| Some((index, slot.state.lock().disk.clone()?)))
             .collect()
     }
 
@@ -115,7 +110,7 @@ impl DiskSlots {
     pub(crate) fn end(&self) {
         for slot in &self.slots {
             slot.handle.end();
-            let thread = slot.state().thread.take();
+            let thread = slot.state.lock().thread.take();
             // One that panicked has said so through the end reason.
             let _ = thread.map(JoinHandle::join);
         }

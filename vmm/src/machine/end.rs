@@ -1,8 +1,9 @@
 //! How a machine ends, told apart, and the one place where its end is decided.
 
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 /// Why a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) struct End {
 impl End {
     /// Decides the end; whether this call did.
     pub(crate) fn decide(&self, reason: EndReason) -> bool {
-        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.reason.lock();
         if slot.is_some() {
             return false;
         }
@@ -57,29 +58,22 @@ impl End {
         true
     }
 
+    /// Why it ended, if it has.
     pub(crate) fn get(&self) -> Option<EndReason> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 
+    /// Waits for the end, at most `timeout` if there is one; `None` when that passes first.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<EndReason> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut slot = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        while slot.is_none() {
-            let Some(deadline) = deadline else {
-                slot = self.decided.wait(slot).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
+        let mut reason = self.reason.lock();
+        let undecided = |reason: &mut Option<EndReason>| reason.is_none();
+        match timeout {
+            None => self.decided.wait_while(&mut reason, undecided),
+            Some(timeout) => {
+                self.decided.wait_while_for(&mut reason, undecided, timeout);
             }
-            slot = self
-                .decided
-                .wait_timeout(slot, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
         }
-        slot.clone()
+        reason.clone()
     }
 }
 

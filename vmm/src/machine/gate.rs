@@ -4,19 +4,20 @@
 //! and waits until all are parked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex};
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Gate {
     /// Whether the gate is closed in either way; looked at without the lock.
     closed: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     paused: bool,
     stopped: bool,
     alive: usize,
@@ -33,18 +34,14 @@ pub(crate) enum Pass {
 }
 
 impl Gate {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A vCPU thread will come by from now on.
     pub(crate) fn enter(&self) {
-        self.lock().alive += 1;
+        self.state.lock().alive += 1;
     }
 
     /// A vCPU thread will come by no more.
     pub(crate) fn leave(&self) {
-        self.lock().alive -= 1;
+        self.state.lock().alive -= 1;
         self.changed.notify_all();
     }
 
@@ -55,34 +52,32 @@ impl Gate {
 
     /// Waits while the machine is paused.
     pub(crate) fn park(&self) -> Pass {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.parked += 1;
         self.changed.notify_all();
-        while state.paused && !state.stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.changed
+            .wait_while(&mut state, |state| state.paused && !state.stopped);
         state.parked -= 1;
         if state.stopped { Pass::Stop } else { Pass::Go }
     }
 
     /// Closes the gate; vCPUs in the guest have still to be kicked.
     pub(crate) fn pause(&self) {
-        self.lock().paused = true;
+        self.state.lock().paused = true;
         self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Waits until no vCPU is in the guest; false when the machine has stopped for good.
     pub(crate) fn wait_parked(&self) -> bool {
-        let mut state = self.lock();
-        while !state.stopped && state.parked < state.alive {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut state = self.state.lock();
+        self.changed
+            .wait_while(&mut state, |state| !state.stopped && state.parked < state.alive);
         !state.stopped
     }
 
     /// Opens the gate again.
     pub(crate) fn resume(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.paused = false;
         self.closed.store(state.stopped, Ordering::SeqCst);
         self.changed.notify_all();
@@ -90,14 +85,14 @@ impl Gate {
 
     /// Closes the gate for good.
     pub(crate) fn stop(&self) {
-        self.lock().stopped = true;
+        self.state.lock().stopped = true;
         self.closed.store(true, Ordering::SeqCst);
         self.changed.notify_all();
     }
 
     /// Whether the machine is paused.
     pub(crate) fn is_paused(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.paused && !state.stopped
     }
 }
@@ -129,7 +124,7 @@ mod tests {
         for _ in 0..50 {
             gate.pause();
             assert!(gate.wait_parked());
-            assert_eq!(gate.lock().parked, 3);
+            assert_eq!(gate.state.lock().parked, 3);
             gate.resume();
         }
         gate.pause();

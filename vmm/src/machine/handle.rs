@@ -5,9 +5,10 @@
 //! how an end is decided (`lifecycle`).
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use provium_devices::legacy::serial::SerialPort;
 use provium_devices::virtio::vsock::{VsockListener, VsockStream};
 
@@ -82,7 +83,7 @@ impl Machine {
         )?;
         regs::write_tables(&ram)?;
         // `check` has made sure that there is a first one.
-        regs::set_up_boot_cpu(&lock(&hardware.vcpus[0]).fd, entry.entry)?;
+        regs::set_up_boot_cpu(&hardware.vcpus[0].lock().fd, entry.entry)?;
         Ok(Self::of(hardware, ends))
     }
 
@@ -108,7 +109,7 @@ impl Machine {
 
     /// The hardware, locked; `None` once it was given back.
     pub(super) fn hardware(&self) -> MutexGuard<'_, Option<Hardware>> {
-        lock(&self.hardware)
+        self.hardware.lock()
     }
 
     /// The error of a call that comes too late.
@@ -135,19 +136,14 @@ impl Machine {
         if !self.is_paused() {
             hardware.platform.disks.resume();
         }
-        let mut threads = self
-            .ends
-            .life
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.ends.life.threads.lock();
         for (index, vcpu) in hardware.vcpus.iter().enumerate() {
             let surroundings = Surroundings {
                 life: Arc::clone(&self.ends.life),
                 platform: Arc::clone(&hardware.platform),
                 ram: hardware.ram.clone(),
             };
-            let page = Arc::clone(&vcpu.lock().unwrap_or_else(PoisonError::into_inner).page);
+            let page = Arc::clone(&vcpu.lock().page);
             let vcpu = Arc::clone(vcpu);
             self.ends.life.gate.enter();
             let thread = std::thread::Builder::new()
@@ -267,14 +263,7 @@ impl Machine {
         self.ends.life.stop_vcpus();
         // Held to the end, so that a second caller returns no earlier than the first.
         let mut slot = self.hardware();
-        let threads = std::mem::take(
-            &mut *self
-                .ends
-                .life
-                .threads
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let threads = std::mem::take(&mut *self.ends.life.threads.lock());
         for thread in threads {
             // A thread that panicked has said so through the end reason.
             let _ = thread.handle.join();
@@ -316,11 +305,7 @@ impl Machine {
 
     fn with_serial<T>(&self, act: impl FnOnce(&mut SerialPort<ConsoleWriter>) -> T) -> io::Result<T> {
         match self.hardware().as_ref() {
-            Some(hardware) => Ok(act(&mut hardware
-                .platform
-                .serial
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner))),
+            Some(hardware) => Ok(act(&mut hardware.platform.serial.lock())),
             None => Err(io::Error::new(
                 io::ErrorKind::ConnectionReset,
                 "the machine has ended",
@@ -362,8 +347,4 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,10 @@
 //! Input: memory and a shape. Output: [`Hardware`], which goes when the machine ends, and [`HostEnds`], which stay with
 //! the handle. Not here: loading anything into it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use provium_devices::GuestRam;
 use provium_devices::virtio::vsock::Vsock;
 

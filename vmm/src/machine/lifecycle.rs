@@ -4,9 +4,10 @@
 //! panic), the host. Deciding the end stops the vCPUs, fails every stream and wakes who waits, from
 //! whatever thread; joining threads and giving memory back is the owner's part.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use provium_devices::PowerEvent;
 use provium_devices::virtio::vsock::Vsock;
 use vmm_sys_util::eventfd::EventFd;
@@ -72,7 +73,7 @@ impl Lifecycle {
 
     /// Gets every vCPU out of the guest.
     pub(crate) fn kick(&self) {
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for thread in self.threads.lock().iter() {
             thread.page.set();
             // A thread that has just ended needs no signal.
             let _ = thread.handle.kill(SIGRTMIN());
@@ -102,21 +103,18 @@ impl Lifecycle {
     }
 
     fn panic_begun(&self, message: String) {
-        self.panic
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(message);
+        self.panic.lock().get_or_insert(message);
         self.wake_supervisor();
     }
 
     /// The panic that has been seen, if any.
     pub(crate) fn panic_message(&self) -> Option<String> {
-        self.panic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.panic.lock().clone()
     }
 
     /// The machine has become one that has not panicked.
     pub(crate) fn forget_panic(&self) {
-        *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.panic.lock() = None;
         self.wake_supervisor();
     }
 

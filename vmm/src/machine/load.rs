@@ -9,7 +9,7 @@
 //! levels, then vCPUs with their local interrupt controllers, then the interrupt chips, then the clock, and last a look
 //! at every queue, since a kick may have been under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::baseline::Baseline;
 use super::end::EndReason;
@@ -68,7 +68,7 @@ impl Machine {
         hardware.platform.restore(&state.devices)?;
         let host_tsc = tsc::host_tsc();
         for (vcpu, saved) in hardware.vcpus.iter().zip(&state.vcpus) {
-            let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            let vcpu = vcpu.lock();
             vcpu_state::restore(&hardware.vm.kvm, &vcpu.fd, saved, host_tsc)?;
         }
         chips_state::restore(&hardware.vm.fd, &state.chips)?;
@@ -92,7 +92,7 @@ fn check(hardware: &Hardware, snapshot: &Snapshot) -> Result<(), MachineError> {
     }
     let saved = state.vcpus.first().map_or(0, |vcpu| vcpu.tsc_khz);
     if let Some(vcpu) = hardware.vcpus.first() {
-        let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let vcpu = vcpu.lock();
         let here = vcpu.fd.get_tsc_khz().map_err(call("KVM_GET_TSC_KHZ"))?;
         // Kernels measure it, a little differently each time; clocks are corrected for that, timers need not be.
         if saved.abs_diff(here) > here / 100 {

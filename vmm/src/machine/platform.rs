@@ -1,7 +1,8 @@
 //! The machine's devices and where they are on its two buses.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use provium_devices::bus::BusError;
 use provium_devices::legacy::pci::PciHostBridge;
 use provium_devices::legacy::power::{AcpiPower, KeyboardReset, PanicNotifier, PowerListener};
@@ -98,12 +99,12 @@ impl Platform {
     /// The state of every device that has one.
     pub(crate) fn save(&self) -> DevicesState {
         DevicesState {
-            serial: lock(&self.serial).save(),
-            pci_address: lock(&self.pci).save(),
+            serial: self.serial.lock().save(),
+            pci_address: self.pci.lock().save(),
             virtio: self
                 .transports
                 .iter()
-                .map(|transport| lock(transport).save())
+                .map(|transport| transport.lock().save())
                 .collect(),
         }
     }
@@ -120,27 +121,23 @@ impl Platform {
             return Err(StateError::new("machine", what));
         }
         for (transport, state) in self.transports.iter().zip(&state.virtio) {
-            lock(transport).restore(state)?;
+            transport.lock().restore(state)?;
         }
-        lock(&self.pci).restore(state.pci_address);
-        lock(&self.serial).restore(&state.serial)
+        self.pci.lock().restore(state.pci_address);
+        self.serial.lock().restore(&state.serial)
     }
 
     /// Makes every device let go of guest memory, whoever uses it; a [`restore`](Self::restore) follows.
     pub(crate) fn let_go(&self) {
         for transport in &self.transports {
-            lock(transport).let_go();
+            transport.lock().let_go();
         }
     }
 
     /// Lets every device look at its queues.
     pub(crate) fn kick(&self) {
         for transport in &self.transports {
-            lock(transport).kick();
+            transport.lock().kick();
         }
     }
-}
-
-fn lock<T: ?Sized>(device: &Mutex<T>) -> MutexGuard<'_, T> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
 }

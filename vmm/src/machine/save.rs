@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use provium_devices::GuestRam;
@@ -56,7 +56,7 @@ impl Machine {
 
         let host_tsc = tsc::host_tsc();
         let vcpus = hardware.vcpus.iter().map(|vcpu| {
-            let vcpu = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            let vcpu = vcpu.lock();
             vcpu_state::save(&hardware.vm.kvm, &vcpu.fd, host_tsc)
         });
         let vcpus = vcpus.collect::<Result<_, _>>()?;

@@ -1,11 +1,12 @@
 //! The loop of a vCPU thread: run the guest until it needs something, see to that, run again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION, KVM_INTERNAL_ERROR_SIMUL_EX,
 };
 use kvm_ioctls::VcpuExit;
+use parking_lot::Mutex;
 use provium_devices::GuestRam;
 
 use super::end::EndReason;
@@ -26,7 +27,7 @@ pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
     let life = &surroundings.life;
     // Entered by the starter, so that a pause right after the start waits for this thread.
     let _left = Leave(life);
-    let mut guard = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = vcpu.lock();
     loop {
         guard.page.clear();
         if life.gate.is_closed() {
@@ -37,7 +38,7 @@ pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
             if life.gate.park() == Pass::Stop {
                 return;
             }
-            guard = vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+            guard = vcpu.lock();
             // Tells the guest's watchdogs that it was stopped; a guest without kvmclock refuses.
             let _ = guard.fd.kvmclock_ctrl();
             continue;

@@ -124,9 +124,9 @@ pub(crate) mod tests {
     };
     use provium_devices::QueueState;
     use provium_devices::virtio::DeviceState;
-    use provium_devices::virtio::block::BlockState;
-    use provium_devices::virtio::rng::RngState;
-    use provium_devices::virtio::vsock::{ConnectionState, Half, PhaseState, VsockState};
+    use provium_devices::virtio::saved::{
+        BlockState, ConnectionState, OpenDirections, PhaseState, RngState, VsockState,
+    };
 
     use super::*;
     use crate::disk::{ImageStamp, ImageState};
@@ -258,11 +258,11 @@ pub(crate) mod tests {
                 guest_port: 1000,
                 phase: PhaseState::Open,
                 received: b"unread".to_vec(),
-                guest: Half {
+                guest: OpenDirections {
                     sends: true,
                     receives: true,
                 },
-                host: Half {
+                host: OpenDirections {
                     sends: false,
                     receives: true,
                 },

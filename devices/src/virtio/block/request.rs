@@ -5,21 +5,20 @@
 
 use std::io::{Read, Write};
 
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
+    VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
 use virtio_queue::{Reader, Writer};
 use vm_memory::bitmap::BitmapSlice;
 
-use super::{Access, Backend, ID_BYTES, SECTOR};
+use super::backend::{Access, Backend, ID_BYTES, SECTOR};
 use crate::GuestRam;
 use crate::virtio::chain::Chain;
 
-const T_IN: u32 = 0;
-const T_OUT: u32 = 1;
-const T_FLUSH: u32 = 4;
-const T_GET_ID: u32 = 8;
-
-const S_OK: u8 = 0;
-const S_IOERR: u8 = 1;
-const S_UNSUPP: u8 = 2;
+const S_OK: u8 = VIRTIO_BLK_S_OK as u8;
+const S_IOERR: u8 = VIRTIO_BLK_S_IOERR as u8;
+const S_UNSUPP: u8 = VIRTIO_BLK_S_UNSUPP as u8;
 
 /// Bytes that are moved at once: a driver may ask for gigabytes in one request.
 const PIECE: usize = 256 << 10;
@@ -47,9 +46,18 @@ pub(super) fn access(ram: &GuestRam, chain: Chain<'_>) -> Access {
     };
     let sectors = |bytes: usize| bytes as u64 / SECTOR;
     match header(&mut reader) {
-        Some(Header { kind: T_IN, sector }) => Access::Read(sector, sectors(writer.available_bytes())),
-        Some(Header { kind: T_OUT, sector }) => Access::Write(sector, sectors(reader.available_bytes())),
-        Some(Header { kind: T_FLUSH, .. }) => Access::Flush,
+        Some(Header {
+            kind: VIRTIO_BLK_T_IN,
+            sector,
+        }) => Access::Read(sector, sectors(writer.available_bytes())),
+        Some(Header {
+            kind: VIRTIO_BLK_T_OUT,
+            sector,
+        }) => Access::Write(sector, sectors(reader.available_bytes())),
+        Some(Header {
+            kind: VIRTIO_BLK_T_FLUSH,
+            ..
+        }) => Access::Flush,
         _ => Access::Other,
     }
 }
@@ -86,7 +94,7 @@ fn perform<B: BitmapSlice>(
     writer: &mut Writer<'_, B>,
 ) -> Option<(u8, usize)> {
     match header.kind {
-        T_IN => {
+        VIRTIO_BLK_T_IN => {
             let len = writer.available_bytes();
             check(medium, header.sector, len)?;
             pieces(header.sector, len, |sector, piece| {
@@ -95,7 +103,7 @@ fn perform<B: BitmapSlice>(
             })?;
             Some((S_OK, len))
         }
-        T_OUT => {
+        VIRTIO_BLK_T_OUT => {
             let len = reader.available_bytes();
             check(medium, header.sector, len)?;
             if medium.is_readonly() {
@@ -107,8 +115,8 @@ fn perform<B: BitmapSlice>(
             })?;
             Some((S_OK, 0))
         }
-        T_FLUSH => medium.flush().ok().map(|()| (S_OK, 0)),
-        T_GET_ID => {
+        VIRTIO_BLK_T_FLUSH => medium.flush().ok().map(|()| (S_OK, 0)),
+        VIRTIO_BLK_T_GET_ID => {
             let id = medium.id();
             let len = writer.available_bytes().min(ID_BYTES);
             writer.write_all(&id[..len]).ok()?;

@@ -1,3 +1,10 @@
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::device::{F_FLUSH, F_RO, SEG_MAX, ServeStep};
 use super::*;
 use crate::irq::FakeLine;
 use crate::virtio::fake::{FakeDriver, ram};
@@ -38,21 +45,21 @@ impl Backend for Memory {
         *b"scratch\0\0\0\0\0\0\0\0\0\0\0\0\0"
     }
     fn arrive(&self, access: Access) -> Verdict {
-        self.arrived.lock().unwrap().push(access);
-        *self.verdict.lock().unwrap()
+        self.arrived.lock().push(access);
+        *self.verdict.lock()
     }
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {
         let at = (sector * SECTOR) as usize;
-        data.copy_from_slice(&self.bytes.lock().unwrap()[at..at + data.len()]);
+        data.copy_from_slice(&self.bytes.lock()[at..at + data.len()]);
         Ok(())
     }
     fn write(&self, sector: u64, data: &[u8]) -> io::Result<()> {
         let at = (sector * SECTOR) as usize;
-        self.bytes.lock().unwrap()[at..at + data.len()].copy_from_slice(data);
+        self.bytes.lock()[at..at + data.len()].copy_from_slice(data);
         Ok(())
     }
     fn flush(&self) -> io::Result<()> {
-        *self.flushes.lock().unwrap() += 1;
+        *self.flushes.lock() += 1;
         Ok(())
     }
 }
@@ -89,7 +96,7 @@ fn head(kind: u32, sector: u64) -> Vec<u8> {
 
 impl Bench {
     fn serve(&self) {
-        while self.handle.0.serving().step() == Step::Served {}
+        while self.handle.0.serving.lock().step() == ServeStep::Served {}
     }
 
     /// Status of a request with these buffers behind its header; descriptor 9 is the status byte.
@@ -122,7 +129,7 @@ fn sectors_are_read_and_written_where_they_are_asked_for() {
         .collect();
     assert!(read == expected);
     assert!(bench.line.is_high());
-    let arrived = bench.medium.arrived.lock().unwrap().clone();
+    let arrived = bench.medium.arrived.lock().clone();
     assert_eq!(arrived, [Access::Write(3, 3), Access::Read(2, 5)]);
 }
 
@@ -134,7 +141,7 @@ fn the_driver_learns_capacity_name_and_that_it_may_flush() {
     assert_eq!(bench.driver.read(reg::CONFIG + 12), SEG_MAX);
     assert_eq!(bench.driver.read(reg::CONFIG + 20), 512);
     assert_eq!(bench.request(4, 0, &[]), 0);
-    assert_eq!(*bench.medium.flushes.lock().unwrap(), 1);
+    assert_eq!(*bench.medium.flushes.lock(), 1);
     assert_eq!(bench.request(8, 0, &[(1, Err(20))]), 0);
     assert_eq!(&bench.driver.content(0, 1, 8), b"scratch\0");
     assert_eq!(bench.request(77, 0, &[]), S_UNSUPPORTED);
@@ -146,7 +153,7 @@ const S_ERROR: u8 = 1;
 #[test]
 fn what_no_good_driver_asks_for_is_an_error_and_nothing_more() {
     let mut bench = bench(false);
-    let before = bench.medium.bytes.lock().unwrap().clone();
+    let before = bench.medium.bytes.lock().clone();
     let block = [7; 512];
     for (kind, sector, data) in [
         (0, SECTORS, Err(512)),
@@ -174,7 +181,7 @@ fn what_no_good_driver_asks_for_is_an_error_and_nothing_more() {
     for id in [0, 2, 3, 4] {
         assert_eq!(bench.driver.take_used_head(0), Some((id, 0)));
     }
-    assert!(*bench.medium.bytes.lock().unwrap() == before);
+    assert!(*bench.medium.bytes.lock() == before);
     assert_eq!(bench.request(0, 0, &[(1, Err(512))]), 0, "the device goes on");
 }
 
@@ -189,12 +196,12 @@ fn a_medium_that_cannot_be_written_says_so_and_means_it() {
 #[test]
 fn a_request_that_fails_or_takes_its_time_does_so_once() {
     let mut bench = bench(false);
-    *bench.medium.verdict.lock().unwrap() = Verdict {
+    *bench.medium.verdict.lock() = Verdict {
         fails: true,
         ..Verdict::default()
     };
     assert_eq!(bench.request(0, 1, &[(1, Err(512))]), S_ERROR);
-    *bench.medium.verdict.lock().unwrap() = Verdict {
+    *bench.medium.verdict.lock() = Verdict {
         delay: Duration::from_secs(3600),
         fails: false,
     };
@@ -204,18 +211,17 @@ fn a_request_that_fails_or_takes_its_time_does_so_once() {
         .offer_chain(0, &[(0, Ok(&header)), (1, Err(512)), (9, Err(1))]);
     bench.driver.kick(0);
     for _ in 0..3 {
-        assert!(matches!(bench.handle.0.serving().step(), Step::Later(_)));
+        assert!(matches!(
+            bench.handle.0.serving.lock().step(),
+            ServeStep::Later(_)
+        ));
     }
     assert_eq!(bench.driver.take_used_head(0), None);
-    assert_eq!(
-        bench.medium.arrived.lock().unwrap().len(),
-        2,
-        "asked once for each"
-    );
+    assert_eq!(bench.medium.arrived.lock().len(), 2, "asked once for each");
     // It has not been taken off the queue, so a saved device has it still to do.
     let state = bench.driver.transport().save();
     assert_eq!(state.queues[0].next_avail, 1);
-    bench.handle.0.serving().waiting.as_mut().unwrap().due = Instant::now();
+    bench.handle.0.serving.lock().waiting.as_mut().unwrap().due = Instant::now();
     bench.serve();
     assert_eq!(bench.driver.take_used_head(0), Some((0, 513)));
 }
@@ -248,9 +254,9 @@ fn nothing_is_served_while_paused_and_what_came_is_done_by_whoever_gets_the_stat
     other.transport().restore(&state).unwrap();
     assert_eq!(other.transport().save(), state);
     handle.resume();
-    while handle.0.serving().step() == Step::Served {}
+    while handle.0.serving.lock().step() == ServeStep::Served {}
     assert_eq!(other.take_used_head(0), Some((0, 1)));
-    assert_eq!(medium.bytes.lock().unwrap()[5 * 512], 9);
+    assert_eq!(medium.bytes.lock()[5 * 512], 9);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Absent on purpose: queues and locks. Counters are modulo 2³², as on the wire.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
+
+use parking_lot::Condvar;
 
 use super::packet::Header;
 

@@ -1,19 +1,23 @@
 //! The device as the transport sees it, and the handle by which the host uses it.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
+
 use super::connection::Phase;
-use super::state::{Listener, RX, State, TX};
-use super::stream::{VsockListener, VsockStream, wait};
-use crate::virtio::{Activation, DeviceState, VirtioDevice, read_config_bytes};
+use super::core::{PortListener, RX, TX, VsockCore};
+use super::stream::{VsockListener, VsockStream, ended, wait};
+use crate::virtio::device::{Activation, VirtioDevice, read_config_bytes};
+use crate::virtio::saved::DeviceState;
 use crate::{QueueState, StateError};
 
 /// The device; a clone is another handle on the same one.
 #[derive(Clone)]
 pub struct Vsock {
-    shared: Arc<Mutex<State>>,
+    core: Arc<Mutex<VsockCore>>,
     cid: u64,
 }
 
@@ -22,7 +26,7 @@ impl Vsock {
     pub fn new(cid: u32) -> Self {
         let cid = u64::from(cid);
         Self {
-            shared: Arc::new(Mutex::new(State::new(cid))),
+            core: Arc::new(Mutex::new(VsockCore::new(cid))),
             cid,
         }
     }
@@ -35,7 +39,7 @@ impl Vsock {
     /// connections alive.
     pub fn connect(&self, port: u32, timeout: Duration) -> io::Result<VsockStream> {
         let deadline = Instant::now().checked_add(timeout);
-        let mut state = self.lock();
+        let mut state = self.core.lock();
         if state.ended {
             return Err(ended());
         }
@@ -59,14 +63,13 @@ impl Vsock {
                 }
                 Phase::Open | Phase::Closing | Phase::Finished => {
                     connection.handles += 1;
-                    return Ok(VsockStream::new(Arc::clone(&self.shared), id));
+                    return Ok(VsockStream::new(Arc::clone(&self.core), id));
                 }
             }
             let changed = Arc::clone(&connection.changed);
             // The count of one keeps the connection while this caller waits.
             connection.handles = 1;
-            let (guard, timed_out) = wait(&changed, state, deadline);
-            state = guard;
+            let timed_out = wait(&changed, &mut state, deadline);
             if let Some(connection) = state.connections.get_mut(&id) {
                 connection.handles = 0;
                 if timed_out && connection.phase == Phase::Connecting {
@@ -84,50 +87,42 @@ impl Vsock {
     /// # Errors
     /// `AddrInUse` when somebody listens there already.
     pub fn listen(&self, port: u32) -> io::Result<VsockListener> {
-        let mut state = self.lock();
+        let mut state = self.core.lock();
         if state.listeners.contains_key(&port) {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!("host vsock port {port} is taken"),
             ));
         }
-        let listener = Listener {
+        let listener = PortListener {
             backlog: Default::default(),
             changed: Default::default(),
         };
         state.listeners.insert(port, listener);
-        Ok(VsockListener::new(Arc::clone(&self.shared), port))
+        Ok(VsockListener::new(Arc::clone(&self.core), port))
     }
 
     /// Takes the host end of a connection that a restored state brought along: `(host port, guest port)`,
     /// as [`VsockStream::ports`] has told before the save.
     pub fn adopt(&self, ports: (u32, u32)) -> Option<VsockStream> {
-        let id = self.lock().adopt(ports)?;
-        Some(VsockStream::new(Arc::clone(&self.shared), id))
+        let id = self.core.lock().adopt(ports)?;
+        Some(VsockStream::new(Arc::clone(&self.core), id))
     }
 
     /// Ends the connections of a restored state that nobody has adopted.
     pub fn close_unclaimed(&self) {
-        self.lock().close_unclaimed();
+        self.core.lock().close_unclaimed();
     }
 
     /// Connections that are alive and held by streams of the host.
     pub fn held_connections(&self) -> usize {
-        self.lock().held_connections()
+        self.core.lock().held_connections()
     }
 
     /// Ends every connection: the machine is gone.
     pub fn end(&self) {
-        self.lock().end();
+        self.core.lock().end();
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-pub(super) fn ended() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the machine has ended")
 }
 
 fn refused(port: u32) -> io::Error {
@@ -139,7 +134,7 @@ fn refused(port: u32) -> io::Error {
 
 impl VirtioDevice for Vsock {
     fn device_id(&self) -> u32 {
-        19
+        VIRTIO_ID_VSOCK
     }
 
     fn features(&self) -> u64 {
@@ -157,32 +152,32 @@ impl VirtioDevice for Vsock {
     }
 
     fn activate(&mut self, activation: Activation) {
-        self.lock().activate(activation);
+        self.core.lock().activate(activation);
     }
 
     fn notify(&mut self, index: u16) {
         match usize::from(index) {
-            RX => self.lock().receive_buffers_added(),
-            TX => self.lock().receive(),
+            RX => self.core.lock().receive_buffers_added(),
+            TX => self.core.lock().receive(),
             _ => {}
         }
     }
 
     fn reset(&mut self) {
-        self.lock().deactivate();
+        self.core.lock().deactivate();
     }
 
     fn queues(&self) -> Option<Vec<QueueState>> {
-        self.lock().queue_states()
+        self.core.lock().queue_states()
     }
 
     fn save(&self) -> DeviceState {
-        DeviceState::Vsock(self.lock().save())
+        DeviceState::Vsock(self.core.lock().save())
     }
 
     fn restore(&mut self, state: &DeviceState, activation: Option<Activation>) -> Result<(), StateError> {
         match state {
-            DeviceState::Vsock(state) => self.lock().restore(state, activation),
+            DeviceState::Vsock(state) => self.core.lock().restore(state, activation),
             _ => Err(StateError::new("vsock", "it is another device's")),
         }
     }

@@ -22,21 +22,17 @@
 //! # Snapshots
 //!
 //! Both ends of a connection's bookkeeping are here or in guest memory, so connections live on in a restored
-//! machine ([`VsockState`]). Its host ends are new: whoever knows a connection's ports takes it with
+//! machine ([`VsockState`](super::saved::VsockState)). Its host ends are new: whoever knows a connection's ports takes it with
 //! [`Vsock::adopt`], and [`Vsock::close_unclaimed`] ends the others. Streams of before a reset fail.
 
 mod connection;
+mod core;
 mod device;
 mod packet;
 mod saved;
-mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use device::Vsock;
-pub use saved::{ConnectionState, Half, PhaseState, VsockState};
 pub use stream::{VsockListener, VsockStream};
-
-/// The host's context id, virtio 1.2 section 5.10.4.
-pub const HOST_CID: u64 = 2;

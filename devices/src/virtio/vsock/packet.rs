@@ -1,5 +1,7 @@
 //! The packet header, virtio 1.2 section 5.10.6: 44 bytes, little-endian.
 
+/// The host's context id, virtio 1.2 section 5.10.4.
+pub(crate) const HOST_CID: u64 = 2;
 /// Bytes of a header on the wire.
 pub(crate) const HEADER_SIZE: usize = 44;
 /// The only type of socket here.

@@ -1,87 +1,23 @@
 //! The device's connections as a snapshot holds them.
 //!
-//! Enters: the living [`State`], or a [`VsockState`] that is not trusted. Leaves: the other. Absent on purpose:
+//! Enters: the living [`VsockCore`], or a [`VsockState`] that is not trusted. Leaves: the other. Absent on purpose:
 //! listeners and streams, which belong to the process; connections that are over, of which the guest knows
 //! nothing more.
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::connection::{Connection, HOST_BUFFER, Phase, Ports};
+use super::core::{ConnectionId, FIRST_EPHEMERAL, MAX_CONNECTIONS, MAX_CONTROL, VsockCore};
 use super::packet::{HEADER_SIZE, Header};
-use super::state::{FIRST_EPHEMERAL, Id, MAX_CONNECTIONS, MAX_CONTROL, State};
-use crate::virtio::Activation;
+use crate::virtio::device::Activation;
+use crate::virtio::saved::{ConnectionState, OpenDirections, PhaseState, VsockState};
 use crate::{QueueState, StateError};
 
 const WHO: &str = "vsock";
 /// Control packets that one packet of the guest, or one call of the host, may add past the limit; generous.
 const CONTROL_SLACK: usize = 2 * MAX_CONNECTIONS;
 
-/// Everything the device knows of its guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VsockState {
-    /// The guest's context id.
-    pub guest_cid: u64,
-    /// The next port the host connects from.
-    pub next_port: u32,
-    /// Headers of packets without payload that wait for a receive buffer, as on the wire.
-    pub control: Vec<serde_bytes::ByteBuf>,
-    /// The connections that are alive, by their ports.
-    pub connections: Vec<ConnectionState>,
-}
-
-/// One connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConnectionState {
-    /// The host's port.
-    pub host_port: u32,
-    /// The guest's port.
-    pub guest_port: u32,
-    /// How far it is in its life.
-    pub phase: PhaseState,
-    /// Bytes from the guest that no reader has taken yet.
-    #[serde(with = "serde_bytes")]
-    pub received: Vec<u8>,
-    /// What the guest may still do.
-    pub guest: Half,
-    /// What the host may still do.
-    pub host: Half,
-    /// The guest was asked for credit and has not answered.
-    pub credit_requested: bool,
-    /// Bytes readers have taken, modulo 2³².
-    pub taken: u32,
-    /// As much of that as the guest was told of.
-    pub advertised: u32,
-    /// Bytes sent to the guest, modulo 2³².
-    pub sent: u32,
-    /// The guest's receive buffer.
-    pub guest_buffer: u32,
-    /// Bytes the guest says it has taken, modulo 2³².
-    pub guest_taken: u32,
-}
-
-/// Directions that are still open for one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Half {
-    /// It may send.
-    pub sends: bool,
-    /// It may receive.
-    pub receives: bool,
-}
-
-/// How far a living connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PhaseState {
-    /// The host has asked, the guest has not answered.
-    Connecting,
-    /// Bytes flow.
-    Open,
-    /// The host has let go, the guest has still to confirm.
-    Closing,
-}
-
-impl State {
+impl VsockCore {
     pub(super) fn queue_states(&self) -> Option<Vec<QueueState>> {
         let active = self.active.as_ref()?;
         Some(active.queues.iter().map(QueueState::of).collect())
@@ -141,7 +77,7 @@ impl State {
     }
 
     /// Takes hold of a restored connection that is open.
-    pub(super) fn adopt(&mut self, (host, guest): (u32, u32)) -> Option<Id> {
+    pub(super) fn adopt(&mut self, (host, guest): (u32, u32)) -> Option<ConnectionId> {
         let id = *self.by_ports.get(&Ports { host, guest })?;
         let connection = self.connections.get_mut(&id)?;
         if connection.handles > 0 || connection.phase != Phase::Open {
@@ -153,7 +89,7 @@ impl State {
 
     /// Ends what nobody holds and nobody can come to hold.
     pub(super) fn close_unclaimed(&mut self) {
-        let unclaimed = |id: &&Id| {
+        let unclaimed = |id: &&ConnectionId| {
             let connection = self.connections.get(id);
             connection.is_some_and(|c| c.handles == 0 && c.phase != Phase::Closing)
                 && !self
@@ -161,7 +97,7 @@ impl State {
                     .values()
                     .any(|listener| listener.backlog.contains(id))
         };
-        let ids: Vec<Id> = self.by_ports.values().filter(unclaimed).copied().collect();
+        let ids: Vec<ConnectionId> = self.by_ports.values().filter(unclaimed).copied().collect();
         for id in ids {
             self.kill(id);
         }
@@ -186,11 +122,11 @@ fn save_connection(connection: &Connection) -> Option<ConnectionState> {
         guest_port: connection.ports.guest,
         phase,
         received: connection.received.iter().copied().collect(),
-        guest: Half {
+        guest: OpenDirections {
             sends: connection.guest_sends,
             receives: connection.guest_receives,
         },
-        host: Half {
+        host: OpenDirections {
             sends: connection.host_sends,
             receives: connection.host_receives,
         },

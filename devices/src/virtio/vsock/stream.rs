@@ -2,13 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
 use super::connection::Phase;
-use super::device::ended;
-use super::state::{Id, Sent, State};
+use super::core::{ConnectionId, SendOutcome, VsockCore};
 
 /// How long a writer waits for room before it asks the guest about it.
 const CREDIT_PATIENCE: Duration = Duration::from_millis(500);
@@ -20,8 +21,8 @@ const CREDIT_PATIENCE: Duration = Duration::from_millis(500);
 /// returns what is left and then end of file, a write fails with `BrokenPipe`. Dropping the last handle
 /// closes the connection.
 pub struct VsockStream {
-    shared: Arc<Mutex<State>>,
-    id: Id,
+    core: Arc<Mutex<VsockCore>>,
+    id: ConnectionId,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -55,33 +56,31 @@ impl Timeout {
     }
 }
 
-/// Waits for a change; whether the deadline has passed.
-pub(super) fn wait<'a>(
+/// Waits for a change; whether the deadline has passed without one.
+pub(super) fn wait(
     changed: &Condvar,
-    guard: MutexGuard<'a, State>,
+    core: &mut MutexGuard<'_, VsockCore>,
     deadline: Option<Instant>,
-) -> (MutexGuard<'a, State>, bool) {
+) -> bool {
     match deadline {
-        None => (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), false),
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return (guard, true);
-            }
-            let (guard, _) = changed
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner);
-            let timed_out = Instant::now() >= deadline;
-            (guard, timed_out)
+        None => {
+            changed.wait(core);
+            false
         }
+        Some(deadline) => changed.wait_until(core, deadline).timed_out(),
     }
+}
+
+/// The error of every call on a machine that has ended.
+pub(super) fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the machine has ended")
 }
 
 impl VsockStream {
     /// Takes over one count of the connection's handles.
-    pub(super) fn new(shared: Arc<Mutex<State>>, id: Id) -> Self {
+    pub(super) fn new(core: Arc<Mutex<VsockCore>>, id: ConnectionId) -> Self {
         Self {
-            shared,
+            core,
             id,
             read_timeout: Timeout::never(),
             write_timeout: Timeout::never(),
@@ -90,7 +89,7 @@ impl VsockStream {
 
     /// The connection's two ports, host's first; `None` once it is over.
     pub fn ports(&self) -> Option<(u32, u32)> {
-        let state = self.lock();
+        let state = self.core.lock();
         let connection = state.connections.get(&self.id)?;
         connection
             .is_alive()
@@ -109,10 +108,10 @@ impl VsockStream {
 
     /// Another handle on the same connection, with timeouts of its own.
     pub fn try_clone(&self) -> io::Result<VsockStream> {
-        if let Some(connection) = self.lock().connections.get_mut(&self.id) {
+        if let Some(connection) = self.core.lock().connections.get_mut(&self.id) {
             connection.handles += 1;
         }
-        Ok(Self::new(Arc::clone(&self.shared), self.id))
+        Ok(Self::new(Arc::clone(&self.core), self.id))
     }
 
     /// Tells the guest that this side sends no more, wants no more, or both.
@@ -122,16 +121,12 @@ impl VsockStream {
             Shutdown::Read => (false, true),
             Shutdown::Both => (true, true),
         };
-        self.lock().shut_down(self.id, sends, receives);
+        self.core.lock().shut_down(self.id, sends, receives);
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn reset(state: &State) -> io::Error {
+fn reset(state: &VsockCore) -> io::Error {
     if state.ended {
         ended()
     } else {
@@ -155,7 +150,7 @@ impl Read for &VsockStream {
             return Ok(0);
         }
         let deadline = self.read_timeout.deadline();
-        let mut state = self.lock();
+        let mut state = self.core.lock();
         let mut late = false;
         loop {
             let Some(connection) = state.connections.get(&self.id) else {
@@ -172,7 +167,7 @@ impl Read for &VsockStream {
                 _ => {}
             }
             let changed = Arc::clone(&connection.changed);
-            (state, late) = wait(&changed, state, deadline);
+            late = wait(&changed, &mut state, deadline);
         }
     }
 }
@@ -183,7 +178,7 @@ impl Write for &VsockStream {
             return Ok(0);
         }
         let deadline = self.write_timeout.deadline();
-        let mut state = self.lock();
+        let mut state = self.core.lock();
         let mut late = false;
         loop {
             let Some(connection) = state.connections.get(&self.id) else {
@@ -197,7 +192,7 @@ impl Write for &VsockStream {
                 _ => {}
             }
             let changed = Arc::clone(&connection.changed);
-            if let Sent::Bytes(bytes) = state.send(self.id, buf) {
+            if let SendOutcome::Bytes(bytes) = state.send(self.id, buf) {
                 return Ok(bytes);
             }
             if late {
@@ -205,8 +200,7 @@ impl Write for &VsockStream {
             }
             let patience = Instant::now() + CREDIT_PATIENCE;
             let until = deadline.map_or(patience, |deadline| deadline.min(patience));
-            let stalled;
-            (state, stalled) = wait(&changed, state, Some(until));
+            let stalled = wait(&changed, &mut state, Some(until));
             late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if stalled {
                 state.ask_for_credit(self.id);
@@ -244,13 +238,13 @@ impl Write for VsockStream {
 
 impl Drop for VsockStream {
     fn drop(&mut self) {
-        self.lock().release(self.id);
+        self.core.lock().release(self.id);
     }
 }
 
 /// A port of the host that accepts what the guest opens. Dropping it refuses who still waits.
 pub struct VsockListener {
-    shared: Arc<Mutex<State>>,
+    core: Arc<Mutex<VsockCore>>,
     port: u32,
 }
 
@@ -263,8 +257,8 @@ impl std::fmt::Debug for VsockListener {
 }
 
 impl VsockListener {
-    pub(super) fn new(shared: Arc<Mutex<State>>, port: u32) -> Self {
-        Self { shared, port }
+    pub(super) fn new(core: Arc<Mutex<VsockCore>>, port: u32) -> Self {
+        Self { core, port }
     }
 
     /// Waits for the next connection.
@@ -273,7 +267,7 @@ impl VsockListener {
     /// `TimedOut`, or `ConnectionReset` once the machine has ended.
     pub fn accept(&self, timeout: Option<Duration>) -> io::Result<VsockStream> {
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.core.lock();
         let mut late = false;
         loop {
             let ended_now = state.ended;
@@ -285,7 +279,7 @@ impl VsockListener {
                     connection.handles += 1;
                 }
                 drop(state);
-                return Ok(VsockStream::new(Arc::clone(&self.shared), id));
+                return Ok(VsockStream::new(Arc::clone(&self.core), id));
             }
             if ended_now {
                 return Err(ended());
@@ -294,16 +288,13 @@ impl VsockListener {
                 return Err(timed_out(&format!("connect to host vsock port {}", self.port)));
             }
             let changed = Arc::clone(&listener.changed);
-            (state, late) = wait(&changed, state, deadline);
+            late = wait(&changed, &mut state, deadline);
         }
     }
 }
 
 impl Drop for VsockListener {
     fn drop(&mut self) {
-        self.shared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .close_listener(self.port);
+        self.core.lock().close_listener(self.port);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::StateError;
-use crate::virtio::DeviceState;
 use crate::virtio::mmio::TransportState;
+use crate::virtio::saved::{ConnectionState, DeviceState, OpenDirections, PhaseState, RngState, VsockState};
 
 impl Guest {
     fn save(&self) -> TransportState {
@@ -324,7 +324,7 @@ fn states_this_device_cannot_have_saved_are_refused_and_change_nothing() {
         assert_eq!(guest.save(), good, "{expected}");
     }
     let other_device = TransportState {
-        device: DeviceState::Rng(crate::virtio::rng::RngState { stream: None }),
+        device: DeviceState::Rng(RngState { stream: None }),
         ..good.clone()
     };
     assert!(guest.restore(&other_device).is_err());
@@ -348,11 +348,11 @@ fn any_connection() -> impl Strategy<Value = ConnectionState> {
             guest_port,
             phase,
             received,
-            guest: Half {
+            guest: OpenDirections {
                 sends: flags[0],
                 receives: flags[1],
             },
-            host: Half {
+            host: OpenDirections {
                 sends: flags[2],
                 receives: flags[3],
             },

@@ -6,16 +6,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 
+use parking_lot::Condvar;
 use virtio_queue::{Queue, QueueT};
 
-use super::HOST_CID;
 use super::connection::{Connection, HOST_BUFFER, Phase, Ports};
-use super::packet::{HEADER_SIZE, Header, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op};
+use super::packet::{HEADER_SIZE, HOST_CID, Header, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op};
 use crate::GuestRam;
-use crate::virtio::Activation;
 use crate::virtio::chain::{Chain, next_chain};
+use crate::virtio::device::Activation;
 
 /// Index of the queue whose buffers the device fills.
 pub(crate) const RX: usize = 0;
@@ -34,17 +34,17 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 pub(super) const FIRST_EPHEMERAL: u32 = 0x4000_0000;
 
 /// Names a connection for as long as anybody holds it, even when its ports are in use again.
-pub(crate) type Id = u64;
+pub(crate) type ConnectionId = u64;
 
 /// A port of the host that accepts.
-pub(crate) struct Listener {
-    pub(crate) backlog: VecDeque<Id>,
+pub(crate) struct PortListener {
+    pub(crate) backlog: VecDeque<ConnectionId>,
     pub(crate) changed: Arc<Condvar>,
 }
 
 /// What became of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SendOutcome {
     /// So many bytes are in the guest's hands.
     Bytes(usize),
     /// The guest has no room; [`Connection::changed`] tells when to try again.
@@ -52,20 +52,20 @@ pub(crate) enum Sent {
 }
 
 /// See the module.
-pub(crate) struct State {
+pub(crate) struct VsockCore {
     pub(crate) guest_cid: u64,
-    pub(crate) connections: HashMap<Id, Connection>,
-    pub(super) by_ports: HashMap<Ports, Id>,
-    pub(crate) listeners: HashMap<u32, Listener>,
+    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(super) by_ports: HashMap<Ports, ConnectionId>,
+    pub(crate) listeners: HashMap<u32, PortListener>,
     pub(super) control: VecDeque<Header>,
     pub(super) active: Option<Activation>,
-    next_id: Id,
+    next_id: ConnectionId,
     pub(super) next_port: u32,
     pub(crate) ended: bool,
     scratch: Vec<u8>,
 }
 
-impl State {
+impl VsockCore {
     pub(crate) fn new(guest_cid: u64) -> Self {
         Self {
             guest_cid,
@@ -106,7 +106,7 @@ impl State {
     }
 
     pub(super) fn reset_all(&mut self) {
-        let alive: Vec<Id> = self.by_ports.values().copied().collect();
+        let alive: Vec<ConnectionId> = self.by_ports.values().copied().collect();
         for id in alive {
             self.finish(id, Phase::Reset);
         }
@@ -203,7 +203,9 @@ impl State {
                     self.finish(id, Phase::Finished);
                 }
             }
-            (op::CREDIT_UPDATE, _) => connection.changed.notify_all(),
+            (op::CREDIT_UPDATE, _) => {
+                connection.changed.notify_all();
+            }
             (op::CREDIT_REQUEST, Phase::Open) => self.send_control(ports, op::CREDIT_UPDATE, 0),
             (op::CREDIT_REQUEST, Phase::Closing) => {}
             _ => self.kill(id),
@@ -245,7 +247,7 @@ impl State {
     // ---- the host's side ---------------------------------------------------------------------------
 
     /// Asks the guest for a connection; `None` when too many are alive.
-    pub(crate) fn request(&mut self, guest_port: u32) -> Option<Id> {
+    pub(crate) fn request(&mut self, guest_port: u32) -> Option<ConnectionId> {
         if !self.make_room() {
             return None;
         }
@@ -266,10 +268,10 @@ impl State {
     }
 
     /// Puts as much of `bytes` as fits into the guest's receive buffers.
-    pub(crate) fn send(&mut self, id: Id, bytes: &[u8]) -> Sent {
+    pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> SendOutcome {
         self.flush_control();
         let Some(mut active) = self.active.take() else {
-            return Sent::Blocked;
+            return SendOutcome::Blocked;
         };
         let mut sent = 0;
         // Whatever was said before goes first, or a RESPONSE could follow its own connection's bytes.
@@ -295,16 +297,16 @@ impl State {
         self.active = Some(active);
         self.flush_control();
         if sent > 0 {
-            Sent::Bytes(sent)
+            SendOutcome::Bytes(sent)
         } else {
-            Sent::Blocked
+            SendOutcome::Blocked
         }
     }
 
     /// Asks a guest that has no room to say when it has. Guests tell on their own when their reader
     /// follows, so this is for one that has stood still; asked at every stall, it would answer after each
     /// packet it reads, and all would go at the pace of single packets.
-    pub(crate) fn ask_for_credit(&mut self, id: Id) {
+    pub(crate) fn ask_for_credit(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -317,7 +319,7 @@ impl State {
     }
 
     /// Takes received bytes, and tells the guest when that made much room.
-    pub(crate) fn take(&mut self, id: Id, into: &mut [u8]) -> usize {
+    pub(crate) fn take(&mut self, id: ConnectionId, into: &mut [u8]) -> usize {
         let Some(connection) = self.connections.get_mut(&id) else {
             return 0;
         };
@@ -331,7 +333,7 @@ impl State {
     }
 
     /// Ends the host's half, or both.
-    pub(crate) fn shut_down(&mut self, id: Id, sends: bool, receives: bool) {
+    pub(crate) fn shut_down(&mut self, id: ConnectionId, sends: bool, receives: bool) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -350,7 +352,7 @@ impl State {
     }
 
     /// One stream less holds the connection.
-    pub(crate) fn release(&mut self, id: Id) {
+    pub(crate) fn release(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -389,7 +391,7 @@ impl State {
     /// Whether one more connection may be. One that only waits for the guest to confirm its end gives way.
     fn make_room(&mut self) -> bool {
         if self.by_ports.len() >= MAX_CONNECTIONS {
-            let closing = |id: &&Id| {
+            let closing = |id: &&ConnectionId| {
                 self.connections
                     .get(id)
                     .is_some_and(|c| c.phase == Phase::Closing)
@@ -402,7 +404,7 @@ impl State {
         self.by_ports.len() < MAX_CONNECTIONS
     }
 
-    pub(super) fn insert(&mut self, ports: Ports, phase: Phase) -> Id {
+    pub(super) fn insert(&mut self, ports: Ports, phase: Phase) -> ConnectionId {
         let id = self.next_id;
         self.next_id += 1;
         self.connections.insert(id, Connection::new(ports, phase));
@@ -411,7 +413,7 @@ impl State {
     }
 
     /// Ends a connection at once and tells the guest.
-    pub(super) fn kill(&mut self, id: Id) {
+    pub(super) fn kill(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get(&id)
             && connection.is_alive()
         {
@@ -436,7 +438,7 @@ impl State {
     }
 
     /// A connection's ports are free again; it stays for whoever holds it.
-    fn finish(&mut self, id: Id, phase: Phase) {
+    fn finish(&mut self, id: ConnectionId, phase: Phase) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };

@@ -1,0 +1,97 @@
+//! What each virtio device is saved as: plain data that a snapshot holds.
+//!
+//! A snapshot's format is these structures and those beside the transport ([`mmio`](super::mmio)) and the queues
+//! ([`QueueState`](crate::QueueState)). Not here: how a device makes its state and takes one over, which stands with the
+//! device.
+
+use serde::{Deserialize, Serialize};
+
+/// A device's own state, by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceState {
+    /// virtio-blk, or an empty slot for one.
+    Block(BlockState),
+    /// virtio-rng.
+    Rng(RngState),
+    /// virtio-vsock.
+    Vsock(VsockState),
+}
+
+/// What must be equal for a saved state to be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockState {
+    /// Sectors of the medium; none for an empty slot.
+    pub sectors: Option<u64>,
+    /// Whether the driver was told that it cannot write.
+    pub readonly: bool,
+}
+
+/// Where the device's random bytes come from next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RngState {
+    /// How far a seeded stream has come; absent for the host's entropy.
+    pub stream: Option<u64>,
+}
+
+/// Everything the device knows of its guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsockState {
+    /// The guest's context id.
+    pub guest_cid: u64,
+    /// The next port the host connects from.
+    pub next_port: u32,
+    /// Headers of packets without payload that wait for a receive buffer, as on the wire.
+    pub control: Vec<serde_bytes::ByteBuf>,
+    /// The connections that are alive, by their ports.
+    pub connections: Vec<ConnectionState>,
+}
+
+/// One connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionState {
+    /// The host's port.
+    pub host_port: u32,
+    /// The guest's port.
+    pub guest_port: u32,
+    /// How far it is in its life.
+    pub phase: PhaseState,
+    /// Bytes from the guest that no reader has taken yet.
+    #[serde(with = "serde_bytes")]
+    pub received: Vec<u8>,
+    /// What the guest may still do.
+    pub guest: OpenDirections,
+    /// What the host may still do.
+    pub host: OpenDirections,
+    /// The guest was asked for credit and has not answered.
+    pub credit_requested: bool,
+    /// Bytes readers have taken, modulo 2³².
+    pub taken: u32,
+    /// As much of that as the guest was told of.
+    pub advertised: u32,
+    /// Bytes sent to the guest, modulo 2³².
+    pub sent: u32,
+    /// The guest's receive buffer.
+    pub guest_buffer: u32,
+    /// Bytes the guest says it has taken, modulo 2³².
+    pub guest_taken: u32,
+}
+
+/// Directions that are still open for one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenDirections {
+    /// It may send.
+    pub sends: bool,
+    /// It may receive.
+    pub receives: bool,
+}
+
+/// How far a living connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PhaseState {
+    /// The host has asked, the guest has not answered.
+    Connecting,
+    /// Bytes flow.
+    Open,
+    /// The host has let go, the guest has still to confirm.
+    Closing,
+}
