@@ -34,10 +34,12 @@ pub(crate) const HIMEM_START: GuestAddress = GuestAddress(0x10_0000);
 pub(crate) const HOLE_START: u64 = 0xc000_0000;
 /// First address of RAM above the hole.
 pub(crate) const HOLE_END: u64 = 0x1_0000_0000;
-/// virtio-mmio devices, one page each.
+/// Registers of virtio devices; `slots` says whose are where.
 pub(crate) const VIRTIO_MMIO: u64 = 0xd000_0000;
 /// The I/O interrupt controller.
 pub(crate) const IOAPIC: u32 = 0xfec0_0000;
+/// Pins of the I/O interrupt controller that KVM emulates.
+pub(crate) const IOAPIC_PINS: u32 = 24;
 /// The local interrupt controllers.
 pub(crate) const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Page that KVM on Intel needs for real mode.
@@ -59,10 +61,6 @@ pub(crate) const PCI_PORT: u16 = 0xcf8;
 pub(crate) const PVPANIC_PORT: u16 = 0x505;
 /// The power button's interrupt.
 pub(crate) const POWER_BUTTON_GSI: u32 = 9;
-
-/// Interrupts of virtio devices: pins below 16 first, which a kernel without ACPI can reach through its
-/// legacy controller as well.
-pub(crate) const VIRTIO_GSIS: [u32; 16] = [5, 6, 7, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
 
 /// The ranges of RAM of a guest with so much memory: `(address, bytes)`.
 pub(crate) fn ram_ranges(memory: u64) -> Vec<(GuestAddress, usize)> {

@@ -20,6 +20,7 @@ mod layer;
 mod layout;
 pub mod limits;
 mod machine;
+mod slots;
 pub mod snapshot;
 pub mod soundness;
 

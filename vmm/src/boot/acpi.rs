@@ -12,10 +12,11 @@ use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, aml};
 use provium_devices::GuestRam;
 use provium_devices::legacy::power::AcpiPower;
+use provium_devices::virtio::mmio::MMIO_SIZE;
 use vm_memory::{Address, Bytes, GuestAddress};
 
-use super::MmioDevice;
 use crate::layout;
+use crate::slots::DeviceSlot;
 
 const OEM_ID: [u8; 6] = *b"PROVIU";
 const OEM_TABLE: [u8; 8] = *b"PROVIUM ";
@@ -30,7 +31,7 @@ const BOOT_ARCH_NO_VGA_NO_RTC: u16 = (1 << 2) | (1 << 5);
 pub struct AcpiError(usize);
 
 /// Writes the tables; gives the address of the RSDP.
-pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[MmioDevice]) -> Result<GuestAddress, AcpiError> {
+pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[DeviceSlot]) -> Result<GuestAddress, AcpiError> {
     let mut area = Area {
         bytes: vec![0; Rsdp::len().next_multiple_of(16)],
     };
@@ -97,13 +98,11 @@ fn madt(cpus: u8) -> impl Aml {
     madt
 }
 
-fn dsdt(devices: &[MmioDevice]) -> impl Aml + use<> {
+fn dsdt(devices: &[DeviceSlot]) -> impl Aml + use<> {
     let mut code = Vec::new();
     let s5 = aml::Package::new(vec![&AcpiPower::S5, &0u8]);
     aml::Name::new("_S5_".into(), &s5).to_aml_bytes(&mut code);
-    for (index, device) in devices.iter().enumerate() {
-        virtio(index, device, &mut code);
-    }
+    devices.iter().for_each(|device| virtio(device, &mut code));
     serial(&mut code);
     pvpanic(&mut code);
     power_button(&mut code);
@@ -113,16 +112,16 @@ fn dsdt(devices: &[MmioDevice]) -> impl Aml + use<> {
 }
 
 /// What Linux's virtio-mmio driver binds to (`virtio_mmio_acpi_match`).
-fn virtio(index: usize, device: &MmioDevice, code: &mut Vec<u8>) {
-    let name = format!("_SB_.V{index:03}");
-    let registers = aml::Memory32Fixed::new(true, device.base as u32, 0x1000);
+fn virtio(device: &DeviceSlot, code: &mut Vec<u8>) {
+    let name = format!("_SB_.V{:03}", device.number);
+    let registers = aml::Memory32Fixed::new(true, device.base as u32, MMIO_SIZE as u32);
     // Edges: see `Interrupt` in the devices.
     let interrupt = aml::Interrupt::new(true, true, false, false, device.gsi);
     aml::Device::new(
         name.as_str().into(),
         vec![
             &aml::Name::new("_HID".into(), &"LNRO0005"),
-            &aml::Name::new("_UID".into(), &index),
+            &aml::Name::new("_UID".into(), &device.number),
             &aml::Name::new("_CCA".into(), &1u8),
             &aml::Name::new(
                 "_CRS".into(),
@@ -191,6 +190,7 @@ fn power_button(code: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::TABLE;
 
     /// Finds a table the way a kernel does: RSDP, XSDT, signature.
     fn table(ram: &GuestRam, rsdp: GuestAddress, signature: &[u8; 4]) -> Vec<u8> {
@@ -211,17 +211,7 @@ mod tests {
     #[test]
     fn every_table_is_reachable_and_sums_to_zero() {
         let ram = GuestRam::from_ranges(&layout::ram_ranges(64 << 20)).unwrap();
-        let devices = [
-            MmioDevice {
-                base: 0xd000_0000,
-                gsi: 5,
-            },
-            MmioDevice {
-                base: 0xd000_1000,
-                gsi: 6,
-            },
-        ];
-        let rsdp = write(&ram, 8, &devices).unwrap();
+        let rsdp = write(&ram, 8, &TABLE[..2]).unwrap();
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         let fadt = table(&ram, rsdp, b"FACP");
         let madt = table(&ram, rsdp, b"APIC");

@@ -4,8 +4,8 @@
 use provium_devices::GuestRam;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::MmioDevice;
 use crate::layout;
+use crate::slots::DeviceSlot;
 
 const LOCAL_APIC_VERSION: u8 = 0x14;
 const IO_APIC_VERSION: u8 = 0x11;
@@ -28,7 +28,7 @@ const ALL_LOCAL_APICS: u8 = 0xff;
 pub struct MpTableError(usize);
 
 /// Writes the table into the extended BIOS data area, where kernels look for it.
-pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[MmioDevice]) -> Result<(), MpTableError> {
+pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[DeviceSlot]) -> Result<(), MpTableError> {
     let table = table(cpus, devices);
     let address = layout::EBDA_START + 16;
     let mut pointer = Vec::with_capacity(16);
@@ -47,7 +47,7 @@ pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[MmioDevice]) -> Result<
         .map_err(|_| MpTableError(len))
 }
 
-fn table(cpus: u8, devices: &[MmioDevice]) -> Vec<u8> {
+fn table(cpus: u8, devices: &[DeviceSlot]) -> Vec<u8> {
     let io_apic_id = cpus;
     let mut entries: Vec<Vec<u8>> = Vec::new();
     for cpu in 0..cpus {
@@ -61,7 +61,7 @@ fn table(cpus: u8, devices: &[MmioDevice]) -> Vec<u8> {
     entries.push([&[1, 0][..], b"ISA   "].concat());
     let io_apic = layout::IOAPIC.to_le_bytes();
     entries.push([&[2, io_apic_id, IO_APIC_VERSION, 1][..], &io_apic].concat());
-    for irq in 0..24u8 {
+    for irq in 0..layout::IOAPIC_PINS as u8 {
         let level = devices.iter().any(|device| device.gsi == u32::from(irq));
         let flags = if level { LEVEL_HIGH } else { EDGE };
         entries.push(interrupt(3, INTERRUPT, flags, irq, io_apic_id, irq));
@@ -96,19 +96,12 @@ fn checksum(bytes: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::TABLE;
 
     #[test]
     fn the_table_is_found_sums_to_zero_and_fits_with_eight_processors() {
         let ram = GuestRam::from_ranges(&layout::ram_ranges(64 << 20)).unwrap();
-        write(
-            &ram,
-            8,
-            &[MmioDevice {
-                base: 0xd000_0000,
-                gsi: 5,
-            }],
-        )
-        .unwrap();
+        write(&ram, 8, &TABLE[..1]).unwrap();
         let mut area = vec![0; 0x400];
         ram.read_slice(&mut area, GuestAddress(layout::EBDA_START))
             .unwrap();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::error::MachineError;
 use super::handle::Machine;
-use super::platform::FIRST_DISK;
 use crate::disk::Disk;
+use crate::slots;
 
 impl Machine {
     /// The disks by their slots.
@@ -42,7 +42,7 @@ impl Machine {
 
     /// What Linux may call the platform device of a disk's slot: with ACPI, and without.
     pub fn disk_slot_names(slot: u8) -> [String; 2] {
-        let index = FIRST_DISK + usize::from(slot);
+        let index = slots::disk_number(slot);
         [format!("LNRO0005:{index:02x}"), format!("virtio-mmio.{index}")]
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::boot;
 use crate::cmdline::CommandLine;
 use crate::disk::Disk;
 use crate::limits::{self, LimitError};
+use crate::slots::DeviceSlot;
 
 /// Everything a machine is made of.
 #[derive(Debug, Clone)]
@@ -64,14 +64,14 @@ impl MachineConfig {
 
     /// The command line as the guest gets it: the user's, with an argument for each device where there are no ACPI
     /// tables to name it.
-    pub(crate) fn whole_cmdline(&self, devices: &[boot::MmioDevice]) -> String {
+    pub(crate) fn whole_cmdline(&self, devices: &[DeviceSlot]) -> String {
         if self.uses_acpi() {
             return self.cmdline.clone();
         }
         let mut line = CommandLine::parse(&self.cmdline);
         devices
             .iter()
-            .for_each(|device| line.push(boot::device_argument(device)));
+            .for_each(|device| line.push(device.kernel_argument()));
         line.to_string()
     }
 }
@@ -79,6 +79,7 @@ impl MachineConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::TABLE;
 
     fn config() -> MachineConfig {
         MachineConfig {
@@ -97,23 +98,14 @@ mod tests {
 
     #[test]
     fn without_acpi_devices_are_named_on_the_command_line() {
-        let devices = [
-            boot::MmioDevice {
-                base: 0xd000_0000,
-                gsi: 5,
-            },
-            boot::MmioDevice {
-                base: 0xd000_1000,
-                gsi: 6,
-            },
-        ];
-        assert_eq!(config().whole_cmdline(&devices), "quiet");
+        let devices = &TABLE[..2];
+        assert_eq!(config().whole_cmdline(devices), "quiet");
         let off = MachineConfig {
             cmdline: "acpi=off quiet -- init args".to_owned(),
             ..config()
         };
         assert_eq!(
-            off.whole_cmdline(&devices),
+            off.whole_cmdline(devices),
             "acpi=off quiet virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=4K@0xd0001000:6 -- init args"
         );
     }
@@ -133,12 +125,8 @@ mod tests {
         ] {
             assert_eq!(with(cmdline).uses_acpi(), uses_acpi, "{cmdline}");
         }
-        let device = boot::MmioDevice {
-            base: 0xd000_0000,
-            gsi: 5,
-        };
         assert_eq!(
-            with("acpi=off a=\"x -- y\"").whole_cmdline(&[device]),
+            with("acpi=off a=\"x -- y\"").whole_cmdline(&TABLE[..1]),
             "acpi=off a=\"x -- y\" virtio_mmio.device=4K@0xd0000000:5"
         );
     }

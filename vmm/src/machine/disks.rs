@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use provium_devices::virtio::VirtioDevice;
 use provium_devices::virtio::block::{Block, BlockHandle};
 
 use super::end::EndReason;
@@ -35,11 +34,11 @@ struct SlotState {
 
 impl DiskSlots {
     /// Empty slots, paused, and their devices.
-    pub(crate) fn new(life: Arc<Lifecycle>) -> (DiskSlots, Vec<Box<dyn VirtioDevice>>) {
+    pub(crate) fn new(life: Arc<Lifecycle>) -> (DiskSlots, Vec<Block>) {
         let (mut slots, mut devices) = (Vec::new(), Vec::new());
         for _ in 0..MAX_DISKS {
             let (device, handle) = Block::new();
-            devices.push(Box::new(device) as Box<dyn VirtioDevice>);
+            devices.push(device);
             slots.push(Slot {
                 handle,
                 state: Mutex::default(),

@@ -16,13 +16,10 @@ use provium_devices::{Bus, GuestRam, IrqLine, StateError};
 use super::console::{Console, ConsoleWriter};
 use super::disks::DiskSlots;
 use super::lifecycle::Lifecycle;
-use crate::boot::MmioDevice;
 use crate::kvm::vm::Vm;
 use crate::layout;
+use crate::slots::{self, DeviceSlot, SlotUse};
 use crate::snapshot::state::DevicesState;
-
-/// Where on the bus the first slot for a disk is.
-pub(crate) const FIRST_DISK: usize = 2;
 
 /// What vCPU threads reach with port and memory accesses.
 pub(crate) struct Platform {
@@ -34,7 +31,7 @@ pub(crate) struct Platform {
     pub(crate) disks: DiskSlots,
     pub(crate) power_button: Arc<dyn IrqLine>,
     /// The virtio devices as the guest is told of them.
-    pub(crate) virtio: Vec<MmioDevice>,
+    pub(crate) virtio: Vec<DeviceSlot>,
 }
 
 impl Platform {
@@ -73,15 +70,19 @@ impl Platform {
         let mut mmio = Bus::default();
         let mut virtio = Vec::new();
         let mut transports = Vec::new();
-        let others: [Box<dyn VirtioDevice>; FIRST_DISK] = [Box::new(vsock), Box::new(Rng::new(rng_seed))];
         let (disks, slots) = DiskSlots::new(Arc::clone(life));
-        let devices = others.into_iter().chain(slots);
-        for ((index, device), gsi) in devices.enumerate().zip(layout::VIRTIO_GSIS) {
-            let base = layout::VIRTIO_MMIO + index as u64 * MMIO_SIZE;
-            let transport = MmioTransport::new(device, ram.clone(), vm.line(gsi));
+        let mut slots = slots.into_iter();
+        for slot in slots::TABLE {
+            let device: Box<dyn VirtioDevice> = match slot.used_for {
+                SlotUse::Vsock => Box::new(vsock.clone()),
+                SlotUse::Rng => Box::new(Rng::new(rng_seed)),
+                SlotUse::Disk(_) => Box::new(slots.next().expect("a device for each slot of a disk")),
+                SlotUse::Nic(_) => continue,
+            };
+            let transport = MmioTransport::new(device, ram.clone(), vm.line(slot.gsi));
             let transport = Arc::new(Mutex::new(transport));
-            mmio.insert(base, MMIO_SIZE, transport.clone())?;
-            virtio.push(MmioDevice { base, gsi });
+            mmio.insert(slot.base, MMIO_SIZE, transport.clone())?;
+            virtio.push(slot);
             transports.push(transport);
         }
         Ok(Self {
