@@ -14,6 +14,7 @@
 pub mod bus;
 pub mod irq;
 pub mod legacy;
+pub mod lifecycle;
 mod ram;
 pub mod state;
 pub mod virtio;

@@ -31,29 +31,39 @@ pub struct Activation {
 
 /// A device behind the transport.
 ///
-/// The transport calls every method with its own lock held, mostly from a vCPU thread, in this order:
-/// `activate`, any number of `notify` and config accesses, `reset`; then again.
+/// Only the transport calls these methods, with its own lock held, mostly on a vCPU's thread:
+///
+/// ```text
+/// no queues ── activate, or restore with an activation ─► has queues ── reset, or restore without ─► no queues
+///                                                          └─ notify, any number of times
+/// ```
+///
+/// All others may come in either state. When the monitor makes the transport call which of them is told in
+/// [`lifecycle`](crate::lifecycle).
 pub trait VirtioDevice: Send {
     /// Device id, virtio 1.2 section 5.
     fn device_id(&self) -> u32;
-    /// Features of this kind of device; the transport adds its own.
+    /// Feature bits of this kind of device; the transport adds its own.
     fn features(&self) -> u64;
-    /// The greatest size of each queue.
+    /// The most descriptors of each queue, powers of two.
     fn queue_sizes(&self) -> &[u16];
-    /// Reads config space; bytes past its end stay zero.
+    /// Reads config space from `offset` on; bytes past its end stay zero.
     fn read_config(&self, offset: u64, data: &mut [u8]);
-    /// Takes the queues and starts.
+    /// Takes the queues and starts to serve them. The device has none before.
     fn activate(&mut self, activation: Activation);
-    /// The driver has put something into queue `index`, which exists.
+    /// The driver has put something into queue `index`, which exists. The device has its queues.
     fn notify(&mut self, index: u16);
-    /// Forgets the queues and everything the driver did.
+    /// Forgets the queues and everything the driver did; touches guest memory no more. Harmless without queues.
     fn reset(&mut self);
-    /// The queues as they stand, while the device has them.
+    /// The queues as they stand; `None` while the device has none.
     fn queues(&self) -> Option<Vec<QueueState>>;
-    /// What has to be written down of the device itself.
+    /// The device's own state, without its queues.
     fn save(&self) -> DeviceState;
-    /// Takes over a saved state, which is not trusted, and what the driver had set up, if it had. Whatever
-    /// the device was doing is forgotten. Fails without having changed anything.
+    /// Takes over a saved state, which is not trusted, and the queues that belong to it, if it had any. Whatever the
+    /// device was doing is forgotten.
+    ///
+    /// # Errors
+    /// When no device of this kind can have been in that state; nothing has changed then.
     fn restore(&mut self, state: &DeviceState, activation: Option<Activation>) -> Result<(), StateError>;
 }
 

@@ -179,7 +179,7 @@ impl MmioTransport {
     }
 
     /// Makes the device let go of guest memory, which is about to become another; [`restore`](Self::restore) follows.
-    pub fn let_go(&mut self) {
+    pub fn detach_queues(&mut self) {
         self.device.reset();
     }
 

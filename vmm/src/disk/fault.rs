@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provium_devices::virtio::block::{Access, Verdict};
+use provium_devices::virtio::block::{Access, FaultEffect};
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl Faults {
     }
 
     /// What becomes of a request; delays add up.
-    pub(super) fn arrive(&mut self, access: Access) -> Verdict {
-        let mut verdict = Verdict::default();
+    pub(super) fn fault_effect(&mut self, access: Access) -> FaultEffect {
+        let mut effect = FaultEffect::default();
         for fault in &mut self.0 {
             if !fault.concerns(access) {
                 continue;
@@ -82,12 +82,12 @@ impl Faults {
                 *left = left.saturating_sub(1);
             }
             match fault.mode {
-                FaultMode::EioRead | FaultMode::EioWrite => verdict.fails = true,
-                FaultMode::Slow(delay) => verdict.delay = verdict.delay.saturating_add(delay),
+                FaultMode::EioRead | FaultMode::EioWrite => effect.fails = true,
+                FaultMode::Slow(delay) => effect.delay = effect.delay.saturating_add(delay),
             }
         }
         self.0.retain(|fault| fault.count != Some(0));
-        verdict
+        effect
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
             (Access::Write(10, 1), false),
             (Access::Flush, false),
         ] {
-            assert_eq!(faults.arrive(access).fails, fails, "{access:?}");
+            assert_eq!(faults.fault_effect(access).fails, fails, "{access:?}");
         }
     }
 
@@ -134,7 +134,9 @@ mod tests {
             count: Some(3),
             ..fault(FaultMode::EioWrite)
         }]);
-        let met: Vec<bool> = (0..8).map(|_| faults.arrive(Access::Write(0, 1)).fails).collect();
+        let met: Vec<bool> = (0..8)
+            .map(|_| faults.fault_effect(Access::Write(0, 1)).fails)
+            .collect();
         assert_eq!(met, [false, false, true, true, true, false, false, false]);
         assert!(faults.active().is_empty());
     }
@@ -144,9 +146,9 @@ mod tests {
         let ms = Duration::from_millis;
         let mut faults = faults([fault(FaultMode::Slow(ms(2))), fault(FaultMode::Slow(ms(3)))]);
         for access in [Access::Read(0, 1), Access::Write(7, 1), Access::Flush] {
-            assert_eq!(faults.arrive(access).delay, ms(5));
+            assert_eq!(faults.fault_effect(access).delay, ms(5));
         }
         faults.clear();
-        assert_eq!(faults.arrive(Access::Flush), Verdict::default());
+        assert_eq!(faults.fault_effect(Access::Flush), FaultEffect::default());
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use provium_devices::virtio::block::{Access, Backend, ID_BYTES, SECTOR, Verdict};
+use provium_devices::virtio::block::{Access, Backend, FaultEffect, ID_BYTES, SECTOR};
 
 use super::error::DiskError;
 use super::fault::{Fault, Faults};
@@ -201,8 +201,8 @@ impl Backend for Disk {
         id
     }
 
-    fn arrive(&self, access: Access) -> Verdict {
-        self.faults.lock().arrive(access)
+    fn fault_effect(&self, access: Access) -> FaultEffect {
+        self.faults.lock().fault_effect(access)
     }
 
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {

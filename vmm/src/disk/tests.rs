@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use provium_devices::virtio::block::{Access, Backend, SECTOR, Verdict};
+use provium_devices::virtio::block::{Access, Backend, FaultEffect, SECTOR};
 
 use super::saved::SavedDisk;
 use super::store::BLOCK;
@@ -266,5 +266,5 @@ fn a_disk_of_terabytes_takes_no_space() {
     let last = (4 << 40) / SECTOR - 1;
     disk.write_sectors(last, &[5; 512]).unwrap();
     assert_eq!(disk.read_sectors(last, 1).unwrap(), [5; 512]);
-    assert_eq!(disk.arrive(Access::Read(last, 1)), Verdict::default());
+    assert_eq!(disk.fault_effect(Access::Read(last, 1)), FaultEffect::default());
 }

@@ -59,7 +59,7 @@ impl Machine {
         disks: Vec<(u8, Arc<Disk>)>,
     ) -> Result<Option<u64>, MachineError> {
         // A stream of the host that is being written to fills the guest's buffers, paused or not.
-        hardware.platform.let_go();
+        hardware.platform.detach_queues();
         let known = hardware.baseline.take();
         let (baseline, restored) = Baseline::restore(known, &mut hardware.vm, &hardware.ram, snapshot)?;
         hardware.baseline = Some(baseline);

@@ -129,9 +129,9 @@ impl Platform {
     }
 
     /// Makes every device let go of guest memory, whoever uses it; a [`restore`](Self::restore) follows.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn detach_queues(&self) {
         for transport in &self.transports {
-            transport.lock().let_go();
+            transport.lock().detach_queues();
         }
     }
 

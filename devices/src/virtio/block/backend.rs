@@ -25,7 +25,7 @@ pub enum Access {
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub struct FaultEffect {
     /// How long it takes before anything is done.
     pub delay: Duration,
     /// Whether it fails.
@@ -41,7 +41,7 @@ pub trait Backend: Send + Sync {
     /// Its name, as the driver may ask for it; zeros follow a shorter one.
     fn id(&self) -> [u8; ID_BYTES];
     /// A request has come; asked once for each.
-    fn arrive(&self, access: Access) -> Verdict;
+    fn fault_effect(&self, access: Access) -> FaultEffect;
     /// Reads whole sectors that exist, from `sector` on.
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()>;
     /// Writes whole sectors that exist, from `sector` on.

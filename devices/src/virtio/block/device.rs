@@ -10,7 +10,7 @@ use virtio_bindings::virtio_blk::{
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_queue::QueueT;
 
-use super::backend::{Backend, SECTOR, Verdict};
+use super::backend::{Backend, FaultEffect, SECTOR};
 use super::request;
 use crate::virtio::chain::next_chain;
 use crate::virtio::device::{Activation, VirtioDevice, read_config_bytes};
@@ -172,14 +172,14 @@ impl RequestQueue {
         };
         let waiting = self.waiting.take().filter(|waiting| waiting.position == position);
         let waiting = waiting.unwrap_or_else(|| {
-            let verdict = match &self.medium {
-                Some(medium) => medium.arrive(request::access(&active.ram, chain.clone())),
-                None => Verdict::default(),
+            let effect = match &self.medium {
+                Some(medium) => medium.fault_effect(request::access(&active.ram, chain.clone())),
+                None => FaultEffect::default(),
             };
             DelayedRequest {
                 position,
-                due: Instant::now() + verdict.delay,
-                fails: verdict.fails,
+                due: Instant::now() + effect.delay,
+                fails: effect.fails,
             }
         });
         let left = waiting.due.saturating_duration_since(Instant::now());

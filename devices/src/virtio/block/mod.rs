@@ -15,5 +15,5 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Access, Backend, ID_BYTES, SECTOR, Verdict};
+pub use backend::{Access, Backend, FaultEffect, ID_BYTES, SECTOR};
 pub use device::{Block, BlockHandle};

@@ -18,8 +18,8 @@ struct Memory {
     bytes: Mutex<Vec<u8>>,
     readonly: bool,
     flushes: Mutex<usize>,
-    arrived: Mutex<Vec<Access>>,
-    verdict: Mutex<Verdict>,
+    seen: Mutex<Vec<Access>>,
+    effect: Mutex<FaultEffect>,
 }
 
 impl Memory {
@@ -28,8 +28,8 @@ impl Memory {
             bytes: Mutex::new((0..SECTORS * SECTOR).map(|at| (at / SECTOR) as u8).collect()),
             readonly,
             flushes: Mutex::default(),
-            arrived: Mutex::default(),
-            verdict: Mutex::default(),
+            seen: Mutex::default(),
+            effect: Mutex::default(),
         })
     }
 }
@@ -44,9 +44,9 @@ impl Backend for Memory {
     fn id(&self) -> [u8; ID_BYTES] {
         *b"scratch\0\0\0\0\0\0\0\0\0\0\0\0\0"
     }
-    fn arrive(&self, access: Access) -> Verdict {
-        self.arrived.lock().push(access);
-        *self.verdict.lock()
+    fn fault_effect(&self, access: Access) -> FaultEffect {
+        self.seen.lock().push(access);
+        *self.effect.lock()
     }
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {
         let at = (sector * SECTOR) as usize;
@@ -129,8 +129,8 @@ fn sectors_are_read_and_written_where_they_are_asked_for() {
         .collect();
     assert!(read == expected);
     assert!(bench.line.is_high());
-    let arrived = bench.medium.arrived.lock().clone();
-    assert_eq!(arrived, [Access::Write(3, 3), Access::Read(2, 5)]);
+    let seen = bench.medium.seen.lock().clone();
+    assert_eq!(seen, [Access::Write(3, 3), Access::Read(2, 5)]);
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn a_medium_that_cannot_be_written_says_so_and_means_it() {
 #[test]
 fn a_request_that_fails_or_takes_its_time_does_so_once() {
     let mut bench = bench(false);
-    *bench.medium.verdict.lock() = Verdict {
+    *bench.medium.effect.lock() = FaultEffect {
         fails: true,
-        ..Verdict::default()
+        ..FaultEffect::default()
     };
     assert_eq!(bench.request(0, 1, &[(1, Err(512))]), S_ERROR);
-    *bench.medium.verdict.lock() = Verdict {
+    *bench.medium.effect.lock() = FaultEffect {
         delay: Duration::from_secs(3600),
         fails: false,
     };
@@ -217,7 +217,7 @@ fn a_request_that_fails_or_takes_its_time_does_so_once() {
         ));
     }
     assert_eq!(bench.driver.take_used_head(0), None);
-    assert_eq!(bench.medium.arrived.lock().len(), 2, "asked once for each");
+    assert_eq!(bench.medium.seen.lock().len(), 2, "asked once for each");
     // It has not been taken off the queue, so a saved device has it still to do.
     let state = bench.driver.transport().save();
     assert_eq!(state.queues[0].next_avail, 1);

@@ -210,7 +210,7 @@ fn a_restore_in_place_fails_every_stream_held_before_and_wakes_who_waits() {
 }
 
 #[test]
-fn a_device_that_has_let_go_touches_no_memory_whoever_writes() {
+fn a_device_without_its_queues_touches_no_memory_whoever_writes() {
     let (vsock, mut guest, mut stream, _listener) = accepted();
     let state = guest.save();
     let memory = |guest: &Guest| {
@@ -219,7 +219,7 @@ fn a_device_that_has_let_go_touches_no_memory_whoever_writes() {
         bytes
     };
     let before = memory(&guest);
-    guest.driver.transport().let_go();
+    guest.driver.transport().detach_queues();
     assert_eq!(stream.write(b"x").unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(vsock.connect(22, MOMENT).unwrap_err().kind(), ErrorKind::TimedOut);
     drop(stream);
