@@ -102,7 +102,7 @@ impl LinuxRows {
     }
 
     fn warm(&self, recorder: &mut Recorder) -> Result<()> {
-        let shell = Machine::shell(MEMORY, 1)?;
+        let shell = Machine::blank(MEMORY, 1)?;
         let begin = Instant::now();
         let mut guest = resume_in(shell, &self.snapshot, Arrival::default())?;
         guest.client.ping()?;

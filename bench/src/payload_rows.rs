@@ -74,7 +74,7 @@ impl PayloadRows {
     }
 
     fn warm(&self, recorder: &mut Recorder) -> Result<()> {
-        let machine = Machine::shell(MEMORY, 1)?;
+        let machine = Machine::blank(MEMORY, 1)?;
         let begin = Instant::now();
         machine.load(&self.snapshot)?;
         payload::ask(&machine, b'p')?;

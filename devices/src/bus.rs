@@ -1,14 +1,15 @@
 //! A bus: address ranges and the devices behind them.
 //!
-//! Enters: an access at an absolute address. Leaves: the same access at an offset of the one device that
-//! covers it. An access nobody covers reads as all ones and is lost on writing, as on a PC.
+//! Input: an access at an absolute address. Output: the same access at an offset of the one device that
+//! covers it. Not here: which device is where. An access nobody covers reads as all ones and is lost on
+//! writing, as on a PC.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// A device with registers.
+/// A device with registers on a bus; called with its lock held, on a vCPU's thread.
 pub trait BusDevice: Send {
     /// Reads `data.len()` bytes (1, 2, 4 or 8) at `offset` from the device's base.
     fn read(&mut self, offset: u64, data: &mut [u8]);
@@ -16,29 +17,32 @@ pub trait BusDevice: Send {
     fn write(&mut self, offset: u64, data: &[u8]);
 }
 
-/// A range that cannot be put on the bus.
+/// A range of addresses that cannot be put on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("bus range {base:#x}+{len:#x} is empty, wraps around or overlaps one that is there")]
 pub struct BusError {
-    /// First address.
+    /// First address of the range.
     pub base: u64,
-    /// Bytes.
+    /// Bytes of the range.
     pub len: u64,
 }
 
-struct Slot {
+struct BusRange {
     len: u64,
     device: Arc<Mutex<dyn BusDevice>>,
 }
 
-/// Port I/O or memory-mapped I/O space.
+/// A space of addresses, port I/O or memory-mapped I/O, with its devices.
 #[derive(Default)]
 pub struct Bus {
-    slots: BTreeMap<u64, Slot>,
+    slots: BTreeMap<u64, BusRange>,
 }
 
 impl Bus {
-    /// Puts a device at `base`.
+    /// Puts a device at the addresses `base..base + len`.
+    ///
+    /// # Errors
+    /// [`BusError`] when the range is empty, wraps around or is taken in part.
     pub fn insert(&mut self, base: u64, len: u64, device: Arc<Mutex<dyn BusDevice>>) -> Result<(), BusError> {
         let error = BusError { base, len };
         let last = base.checked_add(len.checked_sub(1).ok_or(error)?).ok_or(error)?;
@@ -47,7 +51,7 @@ impl Bus {
         {
             return Err(error);
         }
-        self.slots.insert(base, Slot { len, device });
+        self.slots.insert(base, BusRange { len, device });
         Ok(())
     }
 

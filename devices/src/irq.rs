@@ -1,23 +1,24 @@
 //! Interrupt lines as devices see them: a level that goes up and down.
 //!
-//! Absent on purpose: which chip listens. The monitor implements [`IrqLine`] on KVM, tests with
-//! [`FakeLine`].
+//! Input: levels, from devices. Output: a call of whoever implements [`IrqLine`]: the monitor on KVM, tests
+//! with
+//! [`FakeLine`]. Not here: which interrupt controller listens.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// One wire to the interrupt controller.
+/// One line to the interrupt controller.
 pub trait IrqLine: Send + Sync {
-    /// Drives the wire. Calls with an unchanged level are harmless.
+    /// Drives the line. Calls with an unchanged level are harmless.
     fn set_level(&self, high: bool);
 
-    /// One edge: up, then down, for devices on edge-triggered pins.
+    /// Makes one edge: up, then down, for devices on edge-triggered pins.
     fn pulse(&self) {
         self.set_level(true);
         self.set_level(false);
     }
 }
 
-/// A wire that remembers, for tests.
+/// A line that remembers its level and counts its edges, for tests.
 #[derive(Debug, Default)]
 pub struct FakeLine {
     high: AtomicBool,
@@ -25,7 +26,7 @@ pub struct FakeLine {
 }
 
 impl FakeLine {
-    /// Whether the wire is high now.
+    /// Whether the line is high now.
     pub fn is_high(&self) -> bool {
         self.high.load(Ordering::SeqCst)
     }

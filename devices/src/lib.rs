@@ -1,14 +1,16 @@
 //! Emulated devices: what the guest's drivers talk to.
 //!
-//! Enters: register reads and writes, guest memory, calls of the host's side. Leaves: answers, guest
-//! memory changed, interrupt lines raised and lowered, [`PowerEvent`]s. Absent on purpose: KVM. An
-//! interrupt is a call of [`IrqLine`], so every device runs in a test against a fake driver.
+//! Input: register reads and writes, guest memory, calls of the host's side. Output: answers, guest memory
+//! changed, interrupt lines raised and lowered, [`PowerEvent`]s. Not here: KVM. An interrupt is a call of
+//! [`IrqLine`], so every device runs in a test against a fake driver.
 //!
 //! ```text
-//! bus       address ranges → devices
-//! legacy    serial port, power and reset registers, panic notification, an empty PCI bus
-//! virtio    the MMIO transport, and behind it rng, vsock and disks
-//! state     what a saved device looks like, and what is wrong with one that cannot be
+//! lifecycle  who may call what on a device, and when
+//! bus        address ranges → devices
+//! legacy     serial port, power and reset registers, panic notification, an empty PCI bus
+//! virtio     the MMIO transport, and behind it rng, vsock and disks
+//! state      what is common to the saved state of every device
+//! irq ram    interrupt lines and guest memory, as devices see them
 //! ```
 
 pub mod bus;

@@ -1,7 +1,10 @@
 //! What is common to the saved state of every device.
 //!
-//! Each `Foo` has a `FooState` beside it: plain data that can be written to a file. A state that comes back
-//! is not trusted: `restore` checks it before the device changes, and says what is wrong with a [`StateError`].
+//! Input: a virtqueue, or the state of one. Output: the other, or a [`StateError`]. Not here: the devices'
+//! own states, each named `FooState` after its device.
+//!
+//! A state is plain data that can be written to a file. One that comes back is not trusted: `restore` checks
+//! it before the device changes, and says what is wrong with a [`StateError`].
 
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueT};
@@ -12,7 +15,7 @@ use crate::GuestRam;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("state of the {device}: {what}")]
 pub struct StateError {
-    /// Whose state it is.
+    /// The device whose state it is.
     pub device: &'static str,
     /// What is wrong with it, with the value.
     pub what: String,
@@ -28,16 +31,16 @@ impl StateError {
     }
 }
 
-/// A virtqueue: where the driver has put it and how far the device has come.
+/// The state of a virtqueue: where the driver has put it and how far the device has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueState {
-    /// Most descriptors the device takes.
+    /// Most descriptors that the device takes.
     pub max_size: u16,
-    /// Descriptors the driver has chosen.
+    /// Number of descriptors that the driver has chosen.
     pub size: u16,
     /// Whether the driver has finished setting it up.
     pub ready: bool,
-    /// Notifications are suppressed by index.
+    /// Whether notifications are suppressed by index (EVENT_IDX).
     pub event_idx: bool,
     /// Next entry of the available ring to take.
     pub next_avail: u16,
@@ -68,7 +71,10 @@ impl QueueState {
         }
     }
 
-    /// The queue in this state; one that is ready has to lie in `ram`.
+    /// The queue in this state, for a device that takes `max_size` descriptors.
+    ///
+    /// # Errors
+    /// [`StateError`] about `device` when no queue can be in this state, or a ready one is not within `ram`.
     pub fn queue(&self, max_size: u16, ram: &GuestRam, device: &'static str) -> Result<Queue, StateError> {
         if self.max_size != max_size {
             let what = format!(

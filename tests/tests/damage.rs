@@ -104,7 +104,7 @@ fn a_snapshot_of_another_machine_or_host_leaves_the_machine_as_it_was() {
     let machine = paused_counter();
     let (folder, own) = saved_machine(&machine, false);
     for (memory, cpus) in [(96 << 20, 1), (64 << 20, 2)] {
-        let other = Machine::shell(memory, cpus).unwrap();
+        let other = Machine::blank(memory, cpus).unwrap();
         let error = other.load(&own).unwrap_err();
         assert!(matches!(error, MachineError::Shape { .. }), "{error}");
         assert_eq!(other.ended(), None);
@@ -168,7 +168,7 @@ fn a_state_that_kvm_or_a_device_refuses_ends_the_machine_with_the_reason() {
         std::fs::write(folder.path().join(STATE_FILE), &good).unwrap();
         rewrite(folder.path(), change);
         let spoiled = opened(folder.path()).unwrap();
-        let shell = Machine::shell(spoiled.memory(), spoiled.cpus()).unwrap();
+        let shell = Machine::blank(spoiled.memory(), spoiled.cpus()).unwrap();
         let error = shell.load(&spoiled).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
         let Some(EndReason::Monitor(why)) = shell.ended() else {

@@ -94,7 +94,7 @@ fn assert_counts_on(text: &[u8], first: u8, what: &str) {
 #[test]
 fn a_machine_stopped_within_a_string_instruction_prints_nothing_twice_and_loses_nothing() {
     let machine = start_printer();
-    let other = Machine::shell(64 << 20, 1).unwrap();
+    let other = Machine::blank(64 << 20, 1).unwrap();
     for round in 0..20 {
         wait_for_console(&machine, 1);
         pause_at_random(&machine, round);

@@ -1,11 +1,11 @@
 //! A kernel command line, read as the kernel itself reads it.
 //!
-//! Input: the text. Output: its words, those for the kernel apart from those for init, each with its name and its value.
-//! Not here: what any word means.
+//! Input: the text. Output: its words, those for the kernel apart from those for init, each with its name and
+//! its value. Not here: what any word means.
 //!
-//! The rules are those of `next_arg` and `parse_args` in the kernel (`lib/cmdline.c`, `kernel/params.c`): words end at
-//! blanks outside of double quotes; quotes around a whole word or around a value do not belong to it; a word `--` ends
-//! what the kernel reads, and what follows is init's.
+//! The rules are those of `next_arg` and `parse_args` in the kernel (`lib/cmdline.c`, `kernel/params.c`):
+//! words end at blanks outside of double quotes; quotes around a whole word or around a value do not belong
+//! to it; a word `--` ends what the kernel reads, and what follows is init's.
 
 use std::fmt;
 

@@ -1,7 +1,10 @@
-//! Where things lie in the guest's physical address space.
+//! Where things are in the guest's physical address space and among its ports.
 //!
-//! Below 1 MiB the PC's conventions hold; between [`HOLE_START`] and 4 GiB there is no RAM but the
-//! devices; RAM that does not fit below the hole goes on at 4 GiB.
+//! Input: bytes of memory, for [`ram_ranges`]. Output: constants. Not here: virtio devices, whose addresses
+//! and interrupt lines are in `slots`.
+//!
+//! Below 1 MiB the PC's conventions hold; between [`HOLE_START`] and 4 GiB there is no RAM but the devices;
+//! RAM that does not fit below the hole goes on at 4 GiB.
 
 use vm_memory::GuestAddress;
 
@@ -9,19 +12,19 @@ use vm_memory::GuestAddress;
 pub(crate) const GDT: GuestAddress = GuestAddress(0x500);
 /// Interrupt descriptor table, empty.
 pub(crate) const IDT: GuestAddress = GuestAddress(0x520);
-/// The zero page: `struct boot_params`.
+/// The zero page, Linux's `struct boot_params`.
 pub(crate) const BOOT_PARAMS: GuestAddress = GuestAddress(0x7000);
-/// First stack pointer.
+/// Stack pointer of the boot vCPU at its first instruction.
 pub(crate) const BOOT_STACK: u64 = 0x8ff0;
 /// Page tables that map the first GiB onto itself: one page a level.
 pub(crate) const PML4: GuestAddress = GuestAddress(0x9000);
-/// Second level.
+/// Page tables, second level.
 pub(crate) const PDPT: GuestAddress = GuestAddress(0xa000);
-/// Third level, of 2 MiB pages.
+/// Page tables, third level, of 2 MiB pages.
 pub(crate) const PD: GuestAddress = GuestAddress(0xb000);
 /// The kernel's command line.
 pub(crate) const CMDLINE: GuestAddress = GuestAddress(0x2_0000);
-/// Longest command line with its final zero; x86's COMMAND_LINE_SIZE.
+/// Bytes of the longest command line with its final zero: x86's COMMAND_LINE_SIZE.
 pub(crate) const CMDLINE_MAX: usize = 2048;
 /// End of conventional memory; the extended BIOS data area with the MP table follows.
 pub(crate) const EBDA_START: u64 = 0x9_fc00;
@@ -36,11 +39,11 @@ pub(crate) const HOLE_START: u64 = 0xc000_0000;
 pub(crate) const HOLE_END: u64 = 0x1_0000_0000;
 /// Registers of virtio devices; `slots` says whose are where.
 pub(crate) const VIRTIO_MMIO: u64 = 0xd000_0000;
-/// The I/O interrupt controller.
+/// Registers of the I/O interrupt controller.
 pub(crate) const IOAPIC: u32 = 0xfec0_0000;
 /// Pins of the I/O interrupt controller that KVM emulates.
 pub(crate) const IOAPIC_PINS: u32 = 24;
-/// The local interrupt controllers.
+/// Registers of each vCPU's local interrupt controller.
 pub(crate) const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Page that KVM on Intel needs for real mode.
 pub(crate) const IDENTITY_MAP: u64 = 0xfffb_c000;
@@ -49,20 +52,20 @@ pub(crate) const KVM_TSS: usize = 0xfffb_d000;
 
 /// COM1's ports.
 pub(crate) const SERIAL_PORT: u16 = 0x3f8;
-/// COM1's interrupt.
+/// COM1's interrupt line.
 pub(crate) const SERIAL_GSI: u32 = 4;
 /// The keyboard controller's ports.
 pub(crate) const I8042_PORT: u16 = 0x60;
-/// ACPI reset, sleep control and sleep status registers.
+/// Ports of the ACPI reset, sleep control and sleep status registers.
 pub(crate) const ACPI_POWER_PORT: u16 = 0x600;
-/// PCI configuration address and data.
+/// Ports of the PCI configuration address and data registers.
 pub(crate) const PCI_PORT: u16 = 0xcf8;
-/// pvpanic.
+/// pvpanic's port.
 pub(crate) const PVPANIC_PORT: u16 = 0x505;
-/// The power button's interrupt.
+/// The power button's interrupt line.
 pub(crate) const POWER_BUTTON_GSI: u32 = 9;
 
-/// The ranges of RAM of a guest with so much memory: `(address, bytes)`.
+/// The ranges of RAM of a guest with `memory` bytes of it: `(address, bytes)`, in ascending order.
 pub(crate) fn ram_ranges(memory: u64) -> Vec<(GuestAddress, usize)> {
     let low = memory.min(HOLE_START);
     let mut ranges = vec![(GuestAddress(0), low as usize)];

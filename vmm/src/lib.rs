@@ -1,16 +1,24 @@
 //! Provium's KVM monitor: one [`Machine`] is one guest.
 //!
-//! Enters: a [`MachineConfig`]. Leaves: a running guest, its console's log, plain `Read + Write` streams to
-//! it, and an [`EndReason`]. Absent on purpose: Lua, what is said on the streams, caches of anything.
+//! Input: a [`MachineConfig`]. Output: a running guest, its console's log, plain `Read + Write` streams to
+//! it, and an
+//! [`EndReason`]. Not here: Lua, what is said on the streams, caches of anything.
 //!
 //! ```text
-//! machine   the guest's life: create, start, pause, save, load, end; its threads and devices
-//! snapshot  a paused machine as a few files
-//! disk      what is behind a disk: image, overlay, undo log, faults
-//! boot      files → memory the first instruction can run in
-//! kvm       every ioctl
-//! layout    the guest's physical address space
+//! machine    the guest's life: create, start, pause, save, load, end; its threads and devices
+//! snapshot   a paused machine as a few files
+//! disk       the media behind disks: image, overlay, undo log, faults
+//! layer      sparse files of pages with their indexes, which snapshots and saved disks are made of
+//! soundness  whether this host's KVM can run a guest at all
+//! boot       files → memory in which the first instruction can run
+//! kvm        every ioctl
+//! cmdline    a kernel command line, read as the kernel reads it
+//! slots      which device is at which address and on which interrupt line
+//! layout     the guest's physical address space
+//! limits     how much of everything a machine can have
 //! ```
+//!
+//! A module uses those below it in this list, and none above.
 
 mod boot;
 pub mod cmdline;

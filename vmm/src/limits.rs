@@ -1,8 +1,8 @@
 //! How much of everything a machine can have, and the checks of it.
 //!
-//! Input: numbers from a configuration, a command line, a test or a snapshot. Output: the same, or a [`LimitError`] in
-//! words. Not here: where things lie in guest memory and on the buses, which `layout` and `slots` have,
-//! and sizes of single disks, which are `disk`'s.
+//! Input: numbers from a configuration, a command line, a test or a snapshot. Output: the same, or a
+//! [`LimitError`] in words. Not here: where things lie in guest memory and on the buses, which `layout` and
+//! `slots` have, and sizes of single disks, which are `disk`'s.
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,8 @@ use std::ops::RangeInclusive;
 pub const MIN_MEMORY: u64 = 64 << 20;
 /// Most memory of a machine, in bytes.
 pub const MAX_MEMORY: u64 = 8 << 30;
-/// Least memory of a machine that only ever runs a snapshot, such as a payload of a few instructions, in bytes.
+/// Least memory of a machine that only ever runs a snapshot, such as a payload of a few instructions, in
+/// bytes.
 pub const MIN_SNAPSHOT_MEMORY: u64 = 2 << 20;
 /// Memory is a multiple of this many bytes: a page.
 pub const MEMORY_GRANULARITY: u64 = 4096;
@@ -18,7 +19,7 @@ pub const MEMORY_GRANULARITY: u64 = 4096;
 pub const MAX_CPUS: u8 = 8;
 /// Disks that a machine can have.
 pub const MAX_DISKS: u8 = 8;
-/// Network interfaces that the slot table keeps room for; no machine has one yet.
+/// Network interfaces that the slot table has room for; no machine has one yet.
 pub const MAX_NICS: u8 = 8;
 
 /// A number that is beyond a limit.

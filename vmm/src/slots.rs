@@ -1,11 +1,12 @@
 //! The slot table: which virtio device is at which address of the MMIO bus, and on which interrupt line.
 //!
-//! Input: nothing. Output: [`TABLE`], from which follows whatever a guest is told of a device: its window of registers,
-//! its line, its ACPI entry, its entry in the MP table, its argument on the command line. Not here: the devices
-//! themselves (`machine/platform.rs`), and every address that is no virtio device's ([`layout`]).
+//! Input: nothing. Output: [`TABLE`], from which follows whatever a guest is told of a device: its window of
+//! registers, its line, its ACPI entry, its entry in the MP table, its argument on the command line. Not
+//! here: the devices themselves (`machine/platform.rs`), and every address that is no virtio device's
+//! ([`layout`]).
 //!
-//! A slot's number is its place on the bus, in the names that Linux gives devices, and in a snapshot. So no row ever
-//! moves; new ones go to the end.
+//! A slot's number is its place on the bus, in the names that Linux gives devices, and in a snapshot. So no
+//! row ever moves; new ones go to the end.
 
 use provium_devices::virtio::mmio::MMIO_SIZE;
 
@@ -21,7 +22,7 @@ pub(crate) enum SlotUse {
     Rng,
     /// A disk, by the number of its slot among disks.
     Disk(u8),
-    /// A network interface, by its number among those. Room that is kept: no machine creates one yet, and no guest is
+    /// A network interface, by its number among those. Reserved: no machine creates one yet, and no guest is
     /// told of it.
     Nic(u8),
 }
@@ -51,8 +52,9 @@ const fn row(number: usize, used_for: SlotUse, gsi: u32) -> DeviceSlot {
 /// Number of the first row for a disk.
 const FIRST_DISK: usize = 2;
 
-/// All slots. Lines below 16 come first, which a kernel without ACPI reaches through its legacy controller as well. The
-/// last two are those of a second serial port and of a coprocessor, neither of which a machine here has.
+/// All slots. Lines below 16 come first, which a kernel without ACPI reaches through its legacy controller as
+/// well. The last two are those of a second serial port and of a coprocessor, neither of which a machine here
+/// has.
 pub(crate) const TABLE: [DeviceSlot; FIRST_DISK + MAX_DISKS as usize + MAX_NICS as usize] = [
     row(0, SlotUse::Vsock, 5),
     row(1, SlotUse::Rng, 6),

@@ -1,9 +1,11 @@
 //! A PCI bus with nothing on it but its host bridge, through configuration mechanism 1 (PCI Local Bus
 //! Specification 3.0, section 3.2.2.3.2).
 //!
-//! Kernels built with PCI, as every kernel with ACPI has to be, look for a way to the configuration space
-//! and complain on the console where there is none. This is that way. Absent on purpose: devices, base
-//! address registers, interrupts.
+//! Input: accesses to the address and data ports. Output: the bridge's configuration space. Not here:
+//! devices, base address registers, interrupts.
+//!
+//! Kernels built with PCI, as every kernel with ACPI has to be, look for a way to the configuration space and
+//! complain on the console where there is none. This is that way.
 
 use crate::BusDevice;
 
@@ -15,7 +17,7 @@ const REGISTER: u32 = 0xfc;
 const VENDOR_AND_DEVICE: u32 = 0x0008_1b36;
 const CLASS_HOST_BRIDGE: u32 = 0x0600_0000;
 
-/// The address port and the data port, four bytes each.
+/// The host bridge: the address port and the data port, four bytes each.
 #[derive(Default)]
 pub struct PciHostBridge {
     address: u32,
@@ -25,7 +27,7 @@ impl PciHostBridge {
     /// Bytes of register space, ports 0xcf8 to 0xcff.
     pub const SIZE: u64 = 8;
 
-    /// The address register, which is all there is to save.
+    /// The address register, which is all the state there is.
     pub fn save(&self) -> u32 {
         self.address
     }

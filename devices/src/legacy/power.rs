@@ -1,6 +1,8 @@
 //! How a guest ends itself or tells that it has: power off, restart, panic.
 //!
-//! Four little register blocks report to one listener:
+//! Input: writes to four little register blocks. Output: [`PowerEvent`]s to one listener. Not here: what an
+//! event means for the machine.
+//!
 //! - ACPI sleep control and reset registers (ACPI 6.5, 4.8.3.7 and 4.8.3.6), for hardware-reduced kernels;
 //! - the i8042 keyboard controller's reset line, for kernels without ACPI;
 //! - pvpanic (QEMU's `docs/specs/pvpanic`), by which a kernel says that it has panicked.
@@ -12,18 +14,18 @@ use vm_superio::{I8042Device, Trigger};
 
 use crate::BusDevice;
 
-/// What the guest did to itself.
+/// What the guest did to its power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerEvent {
-    /// Soft-off, ACPI S5.
+    /// It powered off: soft-off, ACPI S5.
     PowerOff,
-    /// A restart.
+    /// It asked for a restart.
     Reset,
-    /// The kernel panicked; it may still print why.
+    /// Its kernel panicked, and may still print why.
     Panicked,
 }
 
-/// Hears the guest's power events, on the vCPU thread that caused them.
+/// A function that is called with each power event, on the vCPU thread that caused it.
 pub type PowerListener = Arc<dyn Fn(PowerEvent) + Send + Sync>;
 
 /// The ACPI reset, sleep control and sleep status registers, one byte each, in this order.

@@ -1,8 +1,9 @@
 //! The serial port, a 16550A, of which the UART itself is `vm-superio`'s.
 //!
-//! Enters: register accesses from the guest, typed bytes from the host. Leaves: printed bytes to a
-//! writer, edges on an interrupt line (COM1's pin is edge-triggered). Input longer than the UART's FIFO
-//! waits here and follows as the guest reads.
+//! Input: register accesses from the guest, typed bytes from the host. Output: printed bytes to a writer,
+//! edges on an interrupt line (COM1's pin is edge-triggered). Not here: what was printed before.
+//!
+//! Input longer than the UART's FIFO waits here and follows as the guest reads.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,13 +26,13 @@ impl Trigger for EdgeLine {
     }
 }
 
-/// COM1.
+/// A serial port that prints to `W`.
 pub struct SerialPort<W: Write + Send> {
     uart: Serial<EdgeLine, NoEvents, W>,
     input: VecDeque<u8>,
 }
 
-/// The UART's registers and what has been typed and not read.
+/// The state of a serial port: the UART's registers, and bytes that were typed and not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SerialState {
     /// Divisor latch, low then high byte; interrupt enable, interrupt identification, line control, line
@@ -40,7 +41,7 @@ pub struct SerialState {
     /// Bytes in the receive FIFO.
     #[serde(with = "serde_bytes")]
     pub fifo: Vec<u8>,
-    /// Bytes that did not fit into it yet.
+    /// Bytes that wait for room in the FIFO.
     #[serde(with = "serde_bytes")]
     pub input: Vec<u8>,
 }
@@ -60,7 +61,7 @@ impl<W: Write + Send> SerialPort<W> {
         }
     }
 
-    /// Types bytes; returns how many were taken (all, unless the guest leaves a megabyte unread).
+    /// Types bytes; gives the number that was taken: all, unless the guest leaves a megabyte unread.
     pub fn type_bytes(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(MAX_PENDING_INPUT - self.input.len());
         self.input.extend(&bytes[..taken]);
@@ -68,7 +69,7 @@ impl<W: Write + Send> SerialPort<W> {
         taken
     }
 
-    /// Types as many bytes as the receive FIFO has room for, unless others wait; returns how many those are.
+    /// Types as many bytes as the receive FIFO has room for, none while others wait; gives their number.
     pub fn offer(&mut self, bytes: &[u8]) -> usize {
         self.feed();
         if !self.input.is_empty() {
@@ -82,7 +83,7 @@ impl<W: Write + Send> SerialPort<W> {
         }
     }
 
-    /// What has to be written down of the port; what it has printed is not part of it.
+    /// The port's state; what it has printed is not part of it.
     pub fn save(&self) -> SerialState {
         let uart = self.uart.state();
         SerialState {
@@ -102,8 +103,11 @@ impl<W: Write + Send> SerialPort<W> {
         }
     }
 
-    /// Puts the port into a saved state. An interrupt that was pending is raised once more, so that a
-    /// driver in the middle of a transmission goes on.
+    /// Puts the port into a saved state. An interrupt that was pending is raised once more, so that a driver
+    /// in the middle of a transmission goes on.
+    ///
+    /// # Errors
+    /// [`StateError`] when no port can have been in that state.
     pub fn restore(&mut self, state: &SerialState) -> Result<(), StateError>
     where
         W: Clone,

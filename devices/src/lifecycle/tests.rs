@@ -1,5 +1,5 @@
-//! Every virtio device goes through its whole life before a driver without a guest, and a wrapper around it sees to it
-//! that the transport keeps the order it promises.
+//! Every virtio device goes through its whole life before a driver without a guest, and a wrapper around it
+//! sees to it that the transport keeps the order it promises.
 
 use std::io;
 use std::sync::Arc;

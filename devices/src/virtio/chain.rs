@@ -1,10 +1,12 @@
-//! Taking descriptor chains off a queue.
+//! Takes descriptor chains off a queue.
+//!
+//! Input: a queue that a driver fills. Output: its next chain. Not here: what is in the buffers.
 
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 
 use crate::GuestRam;
 
-/// A request of the driver: a list of buffers.
+/// A descriptor chain: the buffers of one request.
 pub(crate) type Chain<'a> = DescriptorChain<&'a GuestRam>;
 
 /// The next available chain. When it says `None`, the driver's next one comes with a kick.

@@ -1,4 +1,7 @@
-//! [`VirtioDevice`]: what stands behind a transport, and what the transport hands it.
+//! [`VirtioDevice`]: a device behind a transport, and what the transport hands it.
+//!
+//! Input: an [`Activation`], notifications. Output: whatever the device does. Not here: registers and
+//! negotiation (`mmio`).
 
 use std::sync::Arc;
 
@@ -34,8 +37,9 @@ pub struct Activation {
 /// Only the transport calls these methods, with its own lock held, mostly on a vCPU's thread:
 ///
 /// ```text
-/// no queues ── activate, or restore with an activation ─► has queues ── reset, or restore without ─► no queues
-///                                                          └─ notify, any number of times
+/// no queues ── activate, or restore with an activation ──► has queues ─┬─ notify, any number of times
+///     ▲                                                                │
+///     └─────────────────── reset, or restore without ──────────────────┘
 /// ```
 ///
 /// All others may come in either state. When the monitor makes the transport call which of them is told in
@@ -53,14 +57,15 @@ pub trait VirtioDevice: Send {
     fn activate(&mut self, activation: Activation);
     /// The driver has put something into queue `index`, which exists. The device has its queues.
     fn notify(&mut self, index: u16);
-    /// Forgets the queues and everything the driver did; touches guest memory no more. Harmless without queues.
+    /// Forgets the queues and everything the driver did; touches guest memory no more. Harmless without
+    /// queues.
     fn reset(&mut self);
     /// The queues as they stand; `None` while the device has none.
     fn queues(&self) -> Option<Vec<QueueState>>;
     /// The device's own state, without its queues.
     fn save(&self) -> DeviceState;
-    /// Takes over a saved state, which is not trusted, and the queues that belong to it, if it had any. Whatever the
-    /// device was doing is forgotten.
+    /// Takes over a saved state, which is not trusted, and the queues that belong to it, if it had any.
+    /// Whatever the device was doing is forgotten.
     ///
     /// # Errors
     /// When no device of this kind can have been in that state; nothing has changed then.

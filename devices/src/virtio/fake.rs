@@ -1,5 +1,8 @@
-//! A driver without a guest: sets a device up through its registers and plays the driver's side of its
-//! queues in plain memory. For the tests of this crate and of the monitor.
+//! A driver without a guest: sets a device up through its registers and plays the driver's side of its queues
+//! in plain memory.
+//!
+//! Input: a transport. Output: what a driver would see. Not here: anything that only Linux does. For the
+//! tests of this crate and of the monitor.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,8 +47,7 @@ impl FakeDriver {
         }
     }
 
-    /// The same driver before another transport, whose memory is made equal: what a guest is after a
-    /// restore.
+    /// The same driver before another transport, whose memory is made equal: what a guest is after a restore.
     pub fn onto(&self, transport: MmioTransport) -> FakeDriver {
         let mut memory = vec![0; 4 << 20];
         self.ram.read_slice(&mut memory, GuestAddress(0)).unwrap();
@@ -56,7 +58,7 @@ impl FakeDriver {
         driver
     }
 
-    /// The registers, for accesses no good driver makes.
+    /// The transport, locked, for accesses that no good driver makes.
     pub fn transport(&self) -> MutexGuard<'_, MmioTransport> {
         self.transport.lock()
     }
@@ -78,7 +80,7 @@ impl FakeDriver {
         self.transport().write(offset, &value.to_le_bytes());
     }
 
-    /// Acknowledges the device and asks for `features`; whether it agreed.
+    /// Acknowledges the device and asks for `features`; whether the device agreed.
     pub fn negotiate(&mut self, features: u64) -> bool {
         self.write(reg::STATUS, 0);
         self.write(reg::STATUS, status::ACKNOWLEDGE | status::DRIVER);
@@ -93,7 +95,7 @@ impl FakeDriver {
         self.read(reg::STATUS) & status::FEATURES_OK != 0
     }
 
-    /// The whole of section 3.1.1: negotiates, places every queue, says DRIVER_OK.
+    /// Sets the device up as section 3.1.1 says: negotiates, places every queue, sets DRIVER_OK.
     pub fn set_up(&mut self, features: u64) {
         assert!(self.negotiate(features), "the device refused {features:#x}");
         self.sizes.clear();
@@ -178,7 +180,7 @@ impl FakeDriver {
         }
     }
 
-    /// What is in descriptor `id`'s buffer.
+    /// The first `len` bytes in descriptor `id`'s buffer.
     pub fn content(&self, queue: u16, id: u16, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.ram.read_slice(&mut bytes, self.buffer(queue, id)).unwrap();
@@ -217,7 +219,7 @@ impl FakeDriver {
             .unwrap();
     }
 
-    /// Tells the device to look at `queue`.
+    /// Notifies the device of `queue`.
     pub fn kick(&self, queue: u16) {
         self.write(reg::QUEUE_NOTIFY, u32::from(queue));
     }

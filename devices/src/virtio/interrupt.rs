@@ -1,8 +1,12 @@
-//! A virtio device's interrupt: the status bits the driver reads and acknowledges, and the wire.
+//! A virtio device's interrupt: the status bits the driver reads and acknowledges, and the line.
 //!
-//! The wire is high while any bit is set. A bit that is set between the driver's read and its acknowledgement makes a
-//! new edge, so that a kernel which takes the pin's edges loses nothing. By the ACPI tables it does: a level would cost it
-//! two more exits each time, one to see that it was a level and one to tell the interrupt controller.
+//! Input: events of the device, acknowledgements of the driver. Output: levels of a line. Not here: whether
+//! the driver wants to be notified, which is the queue's.
+//!
+//! The line is high while any bit is set. A bit that is set between the driver's read and its acknowledgement
+//! makes a new edge, so that a kernel which takes the pin's edges loses nothing. By the ACPI tables it does:
+//! a level would cost it two more exits each time, one to see that it was a level and one to tell the
+//! interrupt controller.
 
 use std::sync::Arc;
 
@@ -14,14 +18,14 @@ use crate::IrqLine;
 const USED_BUFFER: u32 = VIRTIO_MMIO_INT_VRING;
 const CONFIG_CHANGE: u32 = VIRTIO_MMIO_INT_CONFIG;
 
-/// InterruptStatus, InterruptACK and the wire behind them.
+/// The registers InterruptStatus and InterruptACK, and the line behind them.
 pub struct Interrupt {
     status: Mutex<u32>,
     line: Arc<dyn IrqLine>,
 }
 
 impl Interrupt {
-    /// Nothing pending.
+    /// An interrupt on `line`, with nothing pending.
     pub fn new(line: Arc<dyn IrqLine>) -> Self {
         Self {
             status: Mutex::new(0),
@@ -41,26 +45,26 @@ impl Interrupt {
 
     fn raise(&self, bit: u32) {
         let mut status = self.status.lock();
-        // The lock is held over the wire's change, so that wire and bits never disagree.
+        // The lock is held over the line's change, so that line and bits never disagree.
         if *status == 0 {
             self.line.set_level(true);
         }
         *status |= bit;
     }
 
-    /// What is pending.
+    /// The status bits that are pending.
     pub fn status(&self) -> u32 {
         *self.status.lock()
     }
 
-    /// Puts saved status bits back and drives the wire accordingly, whatever it was before.
+    /// Puts saved status bits back and drives the line accordingly, whatever its level was.
     pub fn restore(&self, bits: u32) {
         let mut status = self.status.lock();
         *status = bits & (USED_BUFFER | CONFIG_CHANGE);
         self.line.set_level(*status != 0);
     }
 
-    /// The driver has seen these bits.
+    /// Clears status bits that the driver has seen.
     pub fn acknowledge(&self, bits: u32) {
         let mut status = self.status.lock();
         if *status & bits == 0 {
@@ -73,7 +77,7 @@ impl Interrupt {
         }
     }
 
-    /// Nothing pending any more: the device was reset.
+    /// Clears all status bits: the device was reset.
     pub fn clear(&self) {
         self.acknowledge(u32::MAX);
     }
@@ -85,7 +89,7 @@ mod tests {
     use crate::irq::FakeLine;
 
     #[test]
-    fn the_wire_is_high_while_anything_is_pending() {
+    fn the_line_is_high_while_anything_is_pending() {
         let line = Arc::new(FakeLine::default());
         let interrupt = Interrupt::new(line.clone());
         interrupt.used_buffer();

@@ -1,9 +1,10 @@
 //! The MMIO transport, virtio 1.2 section 4.2: registers, negotiation, queue set-up.
 //!
-//! Enters: register accesses of a driver that is not trusted. Leaves: a device activated with queues that
-//! lie in guest memory. A driver that breaks the order of section 3.1 is ignored where that is harmless
-//! and told DEVICE_NEEDS_RESET where it is not. Absent on purpose: legacy (version 1) registers, shared
-//! memory regions.
+//! Input: register accesses of a driver that is not trusted. Output: a device activated with queues that lie
+//! in guest memory. Not here: legacy (version 1) registers, shared memory regions.
+//!
+//! A driver that breaks the order of section 3.1 is ignored where that is harmless and told
+//! DEVICE_NEEDS_RESET where it is not.
 
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ pub mod status {
     pub const FAILED: u32 = config::VIRTIO_CONFIG_S_FAILED;
 }
 
-/// One device on the bus.
+/// One device on the bus, behind its registers.
 pub struct MmioTransport {
     device: Box<dyn VirtioDevice>,
     ram: GuestRam,
@@ -82,20 +83,20 @@ pub struct MmioTransport {
     active: bool,
 }
 
-/// The registers of a transport, its queues, and the device behind it.
+/// The state of a transport: its registers, its queues, and the device behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransportState {
     /// Device id, virtio 1.2 section 5.
     pub device_id: u32,
     /// The status register.
     pub status: u32,
-    /// Which half of the offered features is read.
+    /// Register DeviceFeaturesSel: which half of the offered features is read.
     pub device_features_sel: u32,
-    /// Which half of the accepted features is written.
+    /// Register DriverFeaturesSel: which half of the accepted features is written.
     pub driver_features_sel: u32,
-    /// The features the driver has accepted so far.
+    /// The feature bits that the driver has accepted so far.
     pub driver_features: u64,
-    /// The queue that queue registers stand for.
+    /// Register QueueSel: the queue that the queue registers stand for.
     pub queue_sel: u32,
     /// Whether the device has the queues.
     pub active: bool,
@@ -103,12 +104,12 @@ pub struct TransportState {
     pub interrupt: u32,
     /// Every queue, the device's own while it is active.
     pub queues: Vec<QueueState>,
-    /// The device.
+    /// The device's own state.
     pub device: DeviceState,
 }
 
 impl MmioTransport {
-    /// What has to be written down of the transport and its device.
+    /// The state of the transport and its device.
     pub fn save(&self) -> TransportState {
         let own = || self.queues.iter().map(QueueState::of).collect();
         TransportState {
@@ -127,6 +128,9 @@ impl MmioTransport {
 
     /// Puts transport and device into a saved state, whatever they are doing. The guest's memory has to be
     /// the one that belongs to it; [`kick`](Self::kick) follows when all else is in place.
+    ///
+    /// # Errors
+    /// [`StateError`] when this transport cannot have been in that state; nothing has changed then.
     pub fn restore(&mut self, state: &TransportState) -> Result<(), StateError> {
         const WHO: &str = "virtio transport";
         let id = self.device.device_id();
@@ -178,12 +182,14 @@ impl MmioTransport {
         Ok(())
     }
 
-    /// Makes the device let go of guest memory, which is about to become another; [`restore`](Self::restore) follows.
+    /// Takes the queues from the device, which touches guest memory no more: that is about to become another.
+    /// A
+    /// [`restore`](Self::restore) follows.
     pub fn detach_queues(&mut self) {
         self.device.reset();
     }
 
-    /// Lets the device look at every queue, as after a restore: a kick that was under way is not lost.
+    /// Notifies the device of every queue, as after a restore: a notification that was under way is not lost.
     pub fn kick(&mut self) {
         for index in 0..self.queues.len() {
             if self.active && self.queues[index].ready() {
@@ -192,7 +198,7 @@ impl MmioTransport {
         }
     }
 
-    /// Puts `device` behind registers; its interrupt is the level of `line`.
+    /// A transport before `device`, in `ram`, whose interrupt is the level of `line`.
     pub fn new(device: Box<dyn VirtioDevice>, ram: GuestRam, line: Arc<dyn IrqLine>) -> Self {
         let queues = fresh_queues(&*device);
         Self {

@@ -1,8 +1,12 @@
-//! Virtio devices (OASIS virtio 1.2) and the MMIO transport they sit behind.
+//! Virtio devices (OASIS virtio 1.2) and the MMIO transport they are behind.
 //!
-//! A device is a [`VirtioDevice`]: what it offers, its config space, and what it does when the driver
-//! has set its queues up or kicks one. The transport ([`mmio`]) owns the registers and the negotiation
-//! and hands the queues over with [`VirtioDevice::activate`].
+//! Input: register accesses of a driver, calls of the host. Output: requests served, data moved, interrupts.
+//! Not here: where a device is on the bus.
+//!
+//! A device is a [`VirtioDevice`]: what it offers, its config space, and what it does when the driver has set
+//! its queues up or notifies it. The transport ([`mmio`]) owns the registers and the negotiation and hands
+//! the queues over with
+//! [`VirtioDevice::activate`].
 
 pub mod block;
 pub(crate) mod chain;

@@ -1,7 +1,8 @@
 //! virtio-rng, virtio 1.2 section 5.4: one queue of buffers that the device fills with random bytes.
 //!
-//! Enters: empty buffers. Leaves: the same, filled from the host's generator or, with a seed, from a
-//! stream that is the same on every run, so that a test can have its luck twice.
+//! Input: empty buffers. Output: the same, filled from the host's generator or, with a seed, from a stream
+//! that is the same on every run, so that a test can have its luck twice. Not here: secrets; the seeded
+//! stream is none.
 
 use std::io::Write;
 
@@ -13,22 +14,23 @@ use super::device::{Activation, VirtioDevice};
 use super::saved::{DeviceState, RngState};
 use crate::{GuestRam, QueueState, StateError};
 
-/// Most bytes one request is given; the driver asks again for more.
+/// Most bytes that one request is given; the driver asks again for more.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// The device.
+/// The random number device.
 pub struct Rng {
     source: EntropySource,
     active: Option<Activation>,
 }
 
+/// Where the random bytes come from.
 enum EntropySource {
     Host,
     Seeded(SplitMix64),
 }
 
 impl Rng {
-    /// Random bytes from the host, or the stream that belongs to `seed`.
+    /// A device that gives random bytes of the host, or with `seed` the stream that belongs to it.
     pub fn new(seed: Option<u64>) -> Self {
         let source = seed.map_or(EntropySource::Host, |seed| {
             EntropySource::Seeded(SplitMix64(seed))

@@ -1,39 +1,41 @@
 //! What each virtio device is saved as: plain data that a snapshot holds.
 //!
-//! A snapshot's format is these structures and those beside the transport ([`mmio`](super::mmio)) and the queues
-//! ([`QueueState`](crate::QueueState)). Not here: how a device makes its state and takes one over, which stands with the
-//! device.
+//! Input: nothing. Output: structures that are written and read. Not here: how a device makes its state and
+//! takes one over.
+//!
+//! A snapshot's format is these structures and those beside the transport ([`mmio`](super::mmio)) and the
+//! queues ([`QueueState`](crate::QueueState)).
 
 use serde::{Deserialize, Serialize};
 
 /// A device's own state, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceState {
-    /// virtio-blk, or an empty slot for one.
+    /// The state of a virtio-blk device, or of an empty slot for one.
     Block(BlockState),
-    /// virtio-rng.
+    /// The state of a virtio-rng device.
     Rng(RngState),
-    /// virtio-vsock.
+    /// The state of a virtio-vsock device.
     Vsock(VsockState),
 }
 
-/// What must be equal for a saved state to be taken over.
+/// What a virtio-blk device and a saved state of one must have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockState {
-    /// Sectors of the medium; none for an empty slot.
+    /// Number of sectors of the medium; `None` for an empty slot.
     pub sectors: Option<u64>,
     /// Whether the driver was told that it cannot write.
     pub readonly: bool,
 }
 
-/// Where the device's random bytes come from next.
+/// Where a virtio-rng device's random bytes come from next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RngState {
-    /// How far a seeded stream has come; absent for the host's entropy.
+    /// Position of the seeded stream; `None` for the host's random bytes.
     pub stream: Option<u64>,
 }
 
-/// Everything the device knows of its guest.
+/// What a virtio-vsock device knows of its guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VsockState {
     /// The guest's context id.
@@ -46,14 +48,14 @@ pub struct VsockState {
     pub connections: Vec<ConnectionState>,
 }
 
-/// One connection.
+/// A vsock connection that is alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionState {
     /// The host's port.
     pub host_port: u32,
     /// The guest's port.
     pub guest_port: u32,
-    /// How far it is in its life.
+    /// How far the connection is in its life.
     pub phase: PhaseState,
     /// Bytes from the guest that no reader has taken yet.
     #[serde(with = "serde_bytes")]
@@ -66,17 +68,17 @@ pub struct ConnectionState {
     pub credit_requested: bool,
     /// Bytes readers have taken, modulo 2³².
     pub taken: u32,
-    /// As much of that as the guest was told of.
+    /// The part of `taken` that the guest was told of.
     pub advertised: u32,
     /// Bytes sent to the guest, modulo 2³².
     pub sent: u32,
-    /// The guest's receive buffer.
+    /// Bytes of the guest's receive buffer.
     pub guest_buffer: u32,
     /// Bytes the guest says it has taken, modulo 2³².
     pub guest_taken: u32,
 }
 
-/// Directions that are still open for one side.
+/// The directions of a connection that are still open for one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDirections {
     /// It may send.
@@ -85,7 +87,7 @@ pub struct OpenDirections {
     pub receives: bool,
 }
 
-/// How far a living connection is.
+/// How far a connection that is alive is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PhaseState {
     /// The host has asked, the guest has not answered.

@@ -55,7 +55,7 @@ impl Ready {
         let shape = (snapshot.memory(), snapshot.cpus());
         let shell = match self.take_shell(shape) {
             Some(shell) => shell,
-            None => Machine::shell(shape.0, shape.1)?,
+            None => Machine::blank(shape.0, shape.1)?,
         };
         let guest = resume_in(shell, snapshot, arrival);
         self.prepare(shape);
@@ -109,7 +109,7 @@ impl Ready {
             if let Some((_, shell)) = surplus {
                 shell.dispose();
             }
-            let shell = Machine::shell(shape.0, shape.1);
+            let shell = Machine::blank(shape.0, shape.1);
             let mut kept = ready.lock();
             kept.making = false;
             match shell {

@@ -151,7 +151,7 @@ pub fn arrival_of(snapshot: &Snapshot) -> Arrival {
 /// # Errors
 /// [`ResumeError`]; no machine is left.
 pub fn resume(snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
-    let shell = Machine::shell(snapshot.memory(), snapshot.cpus())?;
+    let shell = Machine::blank(snapshot.memory(), snapshot.cpus())?;
     resume_in(shell, snapshot, arrival)
 }
 

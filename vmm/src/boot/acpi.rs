@@ -1,7 +1,10 @@
 //! ACPI tables of a hardware-reduced PC: processors, interrupts, the virtio devices, how to power off.
 //!
-//! Hardware-reduced (ACPI 6.5, section 4.1) leaves out the fixed registers of old: no PM timer, no SCI,
-//! no PIT. Power-off and reset are one register each, the power button is an event device.
+//! Input: the number of vCPUs and the devices' slots. Output: tables in guest memory and the RSDP's address.
+//! Not here: tables for sleep states, power management or NUMA.
+//!
+//! Hardware-reduced (ACPI 6.5, section 4.1) leaves out the fixed registers of old: no PM timer, no SCI, no
+//! PIT. Power-off and reset are one register each, the power button is an event device.
 
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -25,14 +28,14 @@ const OEM_REVISION: u32 = 1;
 /// Boot flags: neither VGA nor a CMOS clock is there to be probed (ACPI 6.5, table 5.11).
 const BOOT_ARCH_NO_VGA_NO_RTC: u16 = (1 << 2) | (1 << 5);
 
-/// Tables that do not fit their place.
+/// The tables are larger than their place in memory; the number is theirs, in bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the ACPI tables need {0} bytes; there is room for 131072")]
 pub struct AcpiError(usize);
 
-/// Writes the tables; gives the address of the RSDP.
+/// Writes the tables into guest memory; gives the address of the RSDP.
 pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[DeviceSlot]) -> Result<GuestAddress, AcpiError> {
-    let mut area = Area {
+    let mut area = TableArea {
         bytes: vec![0; Rsdp::len().next_multiple_of(16)],
     };
     let dsdt = area.add(&dsdt(devices));
@@ -55,11 +58,11 @@ pub(crate) fn write(ram: &GuestRam, cpus: u8, devices: &[DeviceSlot]) -> Result<
 }
 
 /// Tables laid one behind the other, 16 bytes aligned, the RSDP's place first.
-struct Area {
+struct TableArea {
     bytes: Vec<u8>,
 }
 
-impl Area {
+impl TableArea {
     fn add(&mut self, table: &dyn Aml) -> u64 {
         let offset = self.bytes.len().next_multiple_of(16);
         self.bytes.resize(offset, 0);
@@ -111,7 +114,7 @@ fn dsdt(devices: &[DeviceSlot]) -> impl Aml + use<> {
     table
 }
 
-/// What Linux's virtio-mmio driver binds to (`virtio_mmio_acpi_match`).
+/// A virtio device, by the id that Linux's driver binds to (`virtio_mmio_acpi_match`).
 fn virtio(device: &DeviceSlot, code: &mut Vec<u8>) {
     let name = format!("_SB_.V{:03}", device.number);
     let registers = aml::Memory32Fixed::new(true, device.base as u32, MMIO_SIZE as u32);

@@ -1,4 +1,7 @@
-//! Loading the kernel and its initial RAM disk.
+//! Loads the kernel and its initial RAM disk.
+//!
+//! Input: paths and archives. Output: both in guest memory, with their addresses. Not here: the boot
+//! parameters.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -24,15 +27,15 @@ pub enum LoadError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The file is neither kind of kernel.
+    /// The file is neither a bzImage nor an x86-64 ELF file.
     #[error("`{}` is no kernel this monitor can boot: it is neither a bzImage nor an x86-64 ELF vmlinux ({found})", path.display())]
     NotAKernel {
         /// The file.
         path: PathBuf,
-        /// What it is in place of that.
+        /// What it is instead.
         found: String,
     },
-    /// The file ends too early.
+    /// The file ends before its contents do.
     #[error("the kernel `{}` is truncated: {detail}", path.display())]
     Truncated {
         /// The file.
@@ -40,7 +43,7 @@ pub enum LoadError {
         /// What is missing.
         detail: String,
     },
-    /// The kernel loads, but nothing can start it.
+    /// The file is a kernel, but of a kind that cannot be started.
     #[error("cannot load the kernel `{}`: {detail}", path.display())]
     Unloadable {
         /// The file.
@@ -48,27 +51,27 @@ pub enum LoadError {
         /// Why.
         detail: String,
     },
-    /// The guest's memory cannot hold it all.
+    /// The guest's memory is too small for kernel and initrd.
     #[error("{memory_mib} MiB of memory is too small: {what} needs {needed_mib} MiB; raise `memory`")]
     TooSmall {
-        /// The guest's memory.
+        /// The guest's memory, in MiB.
         memory_mib: u64,
         /// What does not fit.
         what: String,
-        /// What would be enough for it.
+        /// Memory that would be enough for it, in MiB.
         needed_mib: u64,
     },
 }
 
-/// A kernel in memory.
+/// A kernel that is in guest memory.
 pub(crate) struct LoadedKernel {
     /// Address of the 64-bit entry.
     pub(crate) entry: GuestAddress,
-    /// First address behind the kernel, its bss and its room to unpack.
+    /// First address behind the kernel, its bss and the room it unpacks in.
     pub(crate) end: u64,
     /// Highest address an initrd may have.
     pub(crate) initrd_max: u64,
-    /// The header the boot parameters start from.
+    /// The setup header that the boot parameters start from.
     pub(crate) header: setup_header,
 }
 
@@ -77,7 +80,7 @@ const BZIMAGE_MAGIC: u32 = 0x5372_6448; // "HdrS"
 const XLF_KERNEL_64: u16 = 1;
 const EM_X86_64: u16 = 62;
 
-/// Loads a bzImage or an ELF vmlinux.
+/// Loads a bzImage or an ELF vmlinux into guest memory.
 pub(crate) fn load_kernel(ram: &GuestRam, path: &Path) -> Result<LoadedKernel, LoadError> {
     let read_error = |source| LoadError::Read {
         what: "kernel",
@@ -155,7 +158,7 @@ fn load_elf(ram: &GuestRam, path: &Path, file: &mut File, head: &[u8]) -> Result
     })
 }
 
-/// Says clearly what the loader would only call a failed read: missing bytes, or memory too small.
+/// Finds missing bytes and memory that is too small, both of which the loader only calls a failed read.
 fn check_elf_segments(ram: &GuestRam, path: &Path, file: &mut File) -> Result<(), LoadError> {
     let read_error = |source| LoadError::Read {
         what: "kernel",
@@ -286,8 +289,8 @@ fn low_end(ram: &GuestRam) -> u64 {
         .unwrap_or(0)
 }
 
-/// Places the user's initrd and the extra archive behind it as high as the kernel allows. Gives address
-/// and length, or nothing when there are neither.
+/// Places the archives one behind the other, as high as the kernel allows: `early`, the user's initrd,
+/// `extra`. Gives their address and length, `None` when there are none.
 ///
 /// The kernel unpacks one archive after the other and skips the zeros between them.
 pub(crate) fn load_initrd(

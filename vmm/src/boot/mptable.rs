@@ -1,5 +1,8 @@
-//! The MultiProcessor table (Intel MP specification 1.4), for kernels without ACPI: processors, the
-//! interrupt controller and which pin each interrupt has.
+//! The MultiProcessor table (Intel MP specification 1.4), for kernels without ACPI.
+//!
+//! Input: the number of vCPUs and the devices' slots. Output: a table in guest memory that names processors,
+//! the interrupt controller and the pin of each interrupt. Not here: where devices are, which such kernels
+//! read on the command line.
 
 use provium_devices::GuestRam;
 use vm_memory::{Bytes, GuestAddress};
@@ -13,16 +16,16 @@ const CPU_ENABLED: u8 = 1;
 const CPU_BOOT: u8 = 2;
 const CPU_FAMILY_6: u32 = 0x600;
 const CPU_HAS_APIC_FPU: u32 = 0x201;
-/// Polarity and trigger as the ISA bus has them: rising edge.
+/// Polarity and trigger mode of the ISA bus: rising edge.
 const EDGE: u16 = 0;
-/// Active high, level-triggered.
+/// Polarity and trigger mode of virtio devices: active high, level-triggered.
 const LEVEL_HIGH: u16 = 0b1101;
 const INTERRUPT: u8 = 0;
 const NMI: u8 = 1;
 const EXT_INT: u8 = 3;
 const ALL_LOCAL_APICS: u8 = 0xff;
 
-/// Tables that do not fit their place.
+/// The table is larger than its place in memory; the number is its own, in bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the MP table needs {0} bytes; there is room for 1024")]
 pub struct MpTableError(usize);

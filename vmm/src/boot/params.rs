@@ -1,4 +1,7 @@
 //! The zero page and the command line.
+//!
+//! Input: [`Params`]. Output: both in guest memory, the memory map included. Not here: what the command line
+//! says.
 
 use linux_loader::configurator::{BootConfigurator, BootParams, linux::LinuxBootConfigurator};
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
@@ -10,7 +13,7 @@ use crate::layout;
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
-/// What the kernel is told besides its memory.
+/// What the kernel is told besides its memory map.
 pub(crate) struct Params<'a> {
     /// Header of the kernel's own image.
     pub(crate) header: setup_header,
@@ -25,23 +28,23 @@ pub(crate) struct Params<'a> {
 /// Why the parameters cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ParamsError {
-    /// The kernel would cut it off.
+    /// The command line is longer than the kernel reads.
     #[error("the kernel command line has {len} bytes; x86 kernels take at most {}: `{start}…`", layout::CMDLINE_MAX - 1)]
     CommandLineTooLong {
-        /// Its length.
+        /// Bytes of the command line.
         len: usize,
-        /// How it begins.
+        /// Its first 60 characters.
         start: String,
     },
-    /// A zero byte would end it early.
+    /// The command line has a zero byte, which would end it; the number is its position.
     #[error("the kernel command line has a zero byte at position {0}")]
     CommandLineZero(usize),
-    /// Guest memory has no place for them.
+    /// Guest memory does not take them; the text says why.
     #[error("cannot write the boot parameters: {0}")]
     Memory(String),
 }
 
-/// Writes command line and zero page.
+/// Writes the command line and the zero page into guest memory.
 pub(crate) fn write(ram: &GuestRam, params: &Params<'_>) -> Result<(), ParamsError> {
     let memory = |error: &dyn std::fmt::Display| ParamsError::Memory(error.to_string());
     let cmdline = params.cmdline.as_bytes();
@@ -81,7 +84,7 @@ pub(crate) fn write(ram: &GuestRam, params: &Params<'_>) -> Result<(), ParamsErr
         .map_err(|e| memory(&e))
 }
 
-/// The memory map: RAM, and the two areas below 1 MiB that hold tables.
+/// The memory map for the guest: RAM, and the two areas below 1 MiB that hold tables.
 fn e820(ram: &GuestRam) -> Vec<boot_e820_entry> {
     let entry = |addr, end, kind| boot_e820_entry {
         addr,

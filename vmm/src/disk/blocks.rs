@@ -1,12 +1,14 @@
 //! A set of block numbers that takes the space of what is in it, however large the disk.
+//!
+//! Input: block numbers. Output: a [`BlockSet`]. Not here: the blocks' bytes.
 
 use std::collections::BTreeMap;
 
-/// Blocks whose bits lie together: 16 MiB of a disk.
+/// Number of blocks whose bits lie together: 16 MiB of a disk.
 const GROUP: u64 = 4096;
 const WORDS: usize = (GROUP / 64) as usize;
 
-/// The set.
+/// A set of block numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BlockSet(BTreeMap<u64, Box<[u64; WORDS]>>);
 

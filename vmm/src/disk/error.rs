@@ -1,14 +1,17 @@
 //! What goes wrong with disks.
+//!
+//! Input: specs that cannot be, accesses that cannot be, errors of the host. Output: an error that names the
+//! disk. Not here: errors that a guest sees, which are a status byte.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::layer::LayerError;
 
-/// Why there is no such disk, or why it did not do what was asked.
+/// Why a disk cannot be made, or did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// The name does not fit into the place that virtio has for it.
+    /// The name does not fit into the 20 bytes that virtio has for it.
     #[error("`{0}` is no name of a disk: it takes 1 to 20 letters, digits, dots, dashes and underscores")]
     Id(String),
     /// The image cannot be used.
@@ -16,38 +19,38 @@ pub enum DiskError {
     Image {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         why: String,
     },
     /// The size is impossible.
     #[error("disk `{id}`: {why}")]
     Size {
-        /// The disk.
+        /// The disk's name.
         id: String,
-        /// Why.
+        /// What is wrong with it.
         why: String,
     },
-    /// Sectors that it does not have.
+    /// Sectors beyond its end were asked for.
     #[error("disk `{id}` has {sectors} sectors; {wanted} sectors from sector {from} on are beyond its end")]
     Beyond {
-        /// The disk.
+        /// The disk's name.
         id: String,
-        /// As many as it has.
+        /// Number of its sectors.
         sectors: u64,
-        /// The first wanted.
+        /// The first sector asked for.
         from: u64,
-        /// How many were wanted.
+        /// Number of sectors asked for.
         wanted: u64,
     },
-    /// It cannot be written.
+    /// The disk is read-only; the text is its name.
     #[error("disk `{0}` is read-only")]
     ReadOnly(String),
-    /// The host cannot keep its bytes.
+    /// The host cannot read or write its bytes.
     #[error("disk `{id}`: {source}")]
     Io {
-        /// The disk.
+        /// The disk's name.
         id: String,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }

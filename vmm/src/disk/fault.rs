@@ -1,30 +1,34 @@
 //! Faults of a disk: which of the guest's requests fail or take their time.
+//!
+//! Input: [`Fault`]s, and each request as it comes. Output: what the faults do to it. Not here: the host's
+//! own reads and writes, which no fault concerns; power.
 
 use std::time::Duration;
 
 use provium_devices::virtio::block::{Access, FaultEffect};
 
-/// What a fault does.
+/// What a fault does to the requests it concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultMode {
     /// Reads fail.
     EioRead,
     /// Writes fail.
     EioWrite,
-    /// Requests take longer, by this time each.
+    /// Requests take longer, by this time each; flushes too.
     Slow(Duration),
 }
 
-/// A fault.
+/// A fault, as it was injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What it does.
+    /// What it does to a request.
     pub mode: FaultMode,
-    /// Only requests that touch these sectors, the first and the last; all without.
+    /// First and last sector of the range that a request must touch to be concerned; `None` for the whole
+    /// disk.
     pub sectors: Option<(u64, u64)>,
-    /// So many such requests are left alone first.
+    /// Number of matching requests to skip first.
     pub after: u64,
-    /// So many are met, then the fault is over; all without.
+    /// Number of requests it concerns before it is over; `None` for all.
     pub count: Option<u64>,
 }
 
@@ -62,12 +66,12 @@ impl Faults {
         self.0.clear();
     }
 
-    /// Those that are not over, as they stand.
+    /// The faults that are not over, with what is left of their counts.
     pub(super) fn active(&self) -> Vec<Fault> {
         self.0.clone()
     }
 
-    /// What becomes of a request; delays add up.
+    /// What the faults together do to a request, which is counted; delays add up.
     pub(super) fn fault_effect(&mut self, access: Access) -> FaultEffect {
         let mut effect = FaultEffect::default();
         for fault in &mut self.0 {

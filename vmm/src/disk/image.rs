@@ -1,4 +1,7 @@
 //! An image file below a disk, and whether it still is the one it was.
+//!
+//! Input: a path. Output: an open file with its [`ImageStamp`]; the name of a format that is not raw. Not
+//! here: a digest of its content, which whoever saves has.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,16 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DiskError;
 
-/// What tells, without reading it, that a file is as it was.
+/// Size and time of last change of a file: what tells, without reading it, that it is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageStamp {
-    /// Its bytes.
+    /// Bytes of the file.
     pub len: u64,
-    /// Nanoseconds since 1970 of its last change.
+    /// Time of its last change, in nanoseconds since 1970.
     pub modified_ns: i64,
 }
 
-/// An open image.
+/// An open image file.
 #[derive(Debug)]
 pub(crate) struct ImageFile {
     pub(crate) path: PathBuf,
@@ -27,7 +30,7 @@ pub(crate) struct ImageFile {
 }
 
 impl ImageStamp {
-    /// Of the file at `path` as it is now.
+    /// The stamp of the file at `path` as it is now.
     ///
     /// # Errors
     /// When it cannot be looked at.
@@ -47,7 +50,7 @@ impl ImageStamp {
 }
 
 impl ImageFile {
-    /// Opens the file, for writing too if that is wanted.
+    /// Opens the file, for writing too if `writable`.
     pub(crate) fn open(path: &Path, writable: bool) -> Result<ImageFile, DiskError> {
         let failed = |why: String| DiskError::Image {
             path: path.to_owned(),
@@ -71,12 +74,12 @@ impl ImageFile {
         })
     }
 
-    /// What the open file is stamped with now.
+    /// The stamp of the open file as it is now.
     pub(crate) fn stamp_now(&self) -> io::Result<ImageStamp> {
         Ok(ImageStamp::read(&self.file.metadata()?))
     }
 
-    /// Reads; zeros follow the file's end.
+    /// Reads from byte `at` on; zeros follow the file's end.
     pub(crate) fn read(&self, at: u64, data: &mut [u8]) -> io::Result<()> {
         let there = self.stamp.len.saturating_sub(at).min(data.len() as u64) as usize;
         let (file, beyond) = data.split_at_mut(there);
@@ -84,16 +87,18 @@ impl ImageFile {
         self.file.read_exact_at(file, at)
     }
 
+    /// Writes from byte `at` on.
     pub(crate) fn write(&self, at: u64, data: &[u8]) -> io::Result<()> {
         self.file.write_all_at(data, at)
     }
 
+    /// Writes what was written through to the host's disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
 
-/// Whether the file begins like an image of another format than raw; its name if so.
+/// The name of the image format, other than raw, that the file at `path` begins like; `None` for raw.
 ///
 /// # Errors
 /// When it cannot be read.

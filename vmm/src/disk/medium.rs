@@ -1,7 +1,7 @@
 //! [`Disk`]: the medium behind a virtio-blk device.
 //!
-//! Input: the guest's requests through [`Backend`], the host's own reads and writes. Output: bytes. Not here: where they
-//! are kept (`store`).
+//! Input: the guest's requests through [`Backend`], the host's own reads and writes. Output: bytes. Not here:
+//! where the bytes are (`store`).
 
 use std::io;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use super::image::ImageFile;
 use super::spec::DiskSpec;
 use super::store::Store;
 
-/// A disk.
+/// A disk: the content, the faults and the power of one medium.
 pub struct Disk {
     spec: DiskSpec,
     size: u64,
-    content: Mutex<Content>,
+    content: Mutex<DiskContent>,
     faults: Mutex<Faults>,
 }
 
 /// What is under the disk's lock.
-pub(super) struct Content {
+pub(super) struct DiskContent {
     pub(super) store: Store,
-    /// Without, every request of the guest fails.
+    /// Whether it has power; without, every request of the guest fails.
     pub(super) powered: bool,
 }
 
@@ -39,10 +39,10 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    /// Makes the disk.
+    /// Makes a disk of `spec`, powered.
     ///
     /// # Errors
-    /// [`DiskError`]: its name, its image or its size cannot be.
+    /// [`DiskError`] when its name, its image or its size cannot be.
     pub fn create(spec: DiskSpec) -> Result<Arc<Disk>, DiskError> {
         spec.check_id()?;
         let image = match &spec.image {
@@ -59,17 +59,17 @@ impl Disk {
         Arc::new(Disk {
             spec,
             size,
-            content: Mutex::new(Content { store, powered }),
+            content: Mutex::new(DiskContent { store, powered }),
             faults: Mutex::default(),
         })
     }
 
-    /// What it was made of.
+    /// The spec it was made of.
     pub fn spec(&self) -> &DiskSpec {
         &self.spec
     }
 
-    /// Whether it is what `spec` makes.
+    /// Whether `spec` would make the same disk.
     pub fn is_made_of(&self, spec: &DiskSpec) -> bool {
         let own = &self.spec;
         // What came out of a snapshot has its size written down, whatever it was made of.
@@ -78,12 +78,12 @@ impl Disk {
             == (&spec.id, &spec.image, spec.readonly, spec.writable)
     }
 
-    /// Its name.
+    /// The disk's name.
     pub fn id(&self) -> &str {
         &self.spec.id
     }
 
-    /// Its bytes.
+    /// Bytes of the disk.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -94,7 +94,7 @@ impl Disk {
     }
 
     /// The content, locked: whoever holds it holds up the guest's requests.
-    pub(super) fn content(&self) -> MutexGuard<'_, Content> {
+    pub(super) fn content(&self) -> MutexGuard<'_, DiskContent> {
         self.content.lock()
     }
 
@@ -135,7 +135,8 @@ impl Disk {
     /// Writes whole sectors from the host's side, for good: no power cut takes that back.
     ///
     /// # Errors
-    /// [`DiskError::Beyond`], [`DiskError::ReadOnly`], [`DiskError::Size`] for a part of a sector, [`DiskError::Io`].
+    /// [`DiskError::Beyond`], [`DiskError::ReadOnly`], [`DiskError::Size`] for a part of a sector,
+    /// [`DiskError::Io`].
     pub fn write_sectors(&self, from: u64, data: &[u8]) -> Result<(), DiskError> {
         let len = data.len() as u64;
         if !len.is_multiple_of(SECTOR) {
@@ -154,22 +155,23 @@ impl Disk {
             .map_err(self.io())
     }
 
-    /// Adds a fault.
+    /// Adds a fault; those that are there stay.
     pub fn inject(&self, fault: Fault) {
         self.faults.lock().inject(fault);
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.faults.lock().clear();
     }
 
-    /// The faults that are not over.
+    /// The faults that are not over, with what is left of their counts.
     pub fn active_faults(&self) -> Vec<Fault> {
         self.faults.lock().active()
     }
 
-    /// Pulls the plug: what was not flushed is gone, and every request fails until [`power_on`](Self::power_on).
+    /// Cuts the power: what was not flushed is gone, and every request fails until
+    /// [`power_on`](Self::power_on).
     ///
     /// # Errors
     /// [`DiskError::Io`]; the disk's content is not to be relied on then.
@@ -179,7 +181,7 @@ impl Disk {
         content.store.roll_back().map_err(self.io())
     }
 
-    /// Puts the plug back.
+    /// Gives the disk power again.
     pub fn power_on(&self) {
         self.content().powered = true;
     }
@@ -219,7 +221,7 @@ impl Backend for Disk {
 }
 
 impl Disk {
-    fn powered(&self) -> io::Result<MutexGuard<'_, Content>> {
+    fn powered(&self) -> io::Result<MutexGuard<'_, DiskContent>> {
         let content = self.content();
         match content.powered {
             true => Ok(content),

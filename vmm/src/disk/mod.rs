@@ -1,12 +1,17 @@
 //! Disks: the media behind virtio-blk.
 //!
-//! Enters: a [`DiskSpec`], the guest's requests (through [`Backend`]), the host's own reads and writes. Leaves: bytes,
-//! and files on the host that have no name. A disk outlives the machine it is in: a guest that boots again finds what
-//! it wrote. Absent on purpose: slots and how a guest learns of a disk, which is the machine's; formats other than raw.
+//! Input: a [`DiskSpec`], the guest's requests (through
+//! [`Backend`](provium_devices::virtio::block::Backend)), the host's own reads and writes. Output: bytes, and
+//! files on the host that have no name. Not here: slots and how a guest learns of a disk, which is the
+//! machine's; formats other than raw.
+//!
+//! A disk outlives the machine it is in: a guest that boots again finds what it wrote.
 //!
 //! ```text
+//! spec     what a disk is made of
+//! medium   the disk itself: requests, faults, power
 //! store    where the bytes are: overlay, snapshot's layer, image; what a power cut takes back
-//! blocks   sets of blocks
+//! blocks   sets of block numbers
 //! image    an image file, and whether it is as it was
 //! fault    requests that fail or take their time
 //! saved    a disk in a snapshot's folder

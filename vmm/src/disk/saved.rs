@@ -1,8 +1,10 @@
 //! A disk in a snapshot's folder.
 //!
-//! Enters: a disk, or what a snapshot has of one. Leaves: the other. Two sparse files each, of the same kind as the
-//! file `memory`: what differs from the image, overlay and older layers flattened into one; and what a power cut would
-//! make of the blocks that were not flushed. The image itself is not in the snapshot, so it has to be the same still.
+//! Input: a disk, or what a snapshot has of one. Output: the other. Not here: the image below a disk, which
+//! is not in the snapshot and has to be the same still.
+//!
+//! A disk has two sparse files, layers like the file `memory`: what differs from the image, overlay and older
+//! layers flattened into one; and what a power cut would make of the blocks that were not flushed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,45 +19,45 @@ use super::error::{DiskError, SavedDiskError};
 use super::image::{ImageFile, ImageStamp};
 use super::medium::Disk;
 use super::spec::{DiskSpec, MAX_DISK};
-use super::store::{BLOCK, Layer, Store};
+use super::store::{BLOCK, BlockLayer, Store};
 use crate::layer::{self, LayerError, LayerWriter, PageIndex, io_error};
 
 /// A digest of an image's content, made by whoever saves.
 pub type ImageDigest = [u8; 32];
 
-/// What a snapshot has of a disk.
+/// What a snapshot has of a disk, beside its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskState {
     /// The slot it is in.
     pub slot: u8,
-    /// Its name.
+    /// The disk's name.
     pub id: String,
-    /// Its bytes.
+    /// Bytes of the disk.
     pub size: u64,
-    /// The guest cannot write.
+    /// Whether the guest cannot write.
     pub readonly: bool,
-    /// The plug is in.
+    /// Whether it has power.
     pub powered: bool,
-    /// The image below.
+    /// The image below, if there is one.
     pub image: Option<ImageState>,
     /// The blocks in the disk's file.
     pub content: PageIndex,
-    /// The blocks in the file of what a power cut brings back.
+    /// The blocks in the file of the undo log.
     pub undo: PageIndex,
 }
 
 /// An image that a snapshot needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageState {
-    /// Where it was.
+    /// The path it had.
     pub path: PathBuf,
-    /// What it was.
+    /// The stamp it had.
     pub stamp: ImageStamp,
-    /// Of its content, where somebody made one.
+    /// The digest of its content, where whoever saved had one.
     pub digest: Option<ImageDigest>,
 }
 
-/// The names of a disk's files.
+/// The names of the two files of the disk in `slot`: content and undo log.
 fn names(slot: u8) -> (String, String) {
     (format!("disk-{slot}"), format!("disk-{slot}.undo"))
 }
@@ -66,7 +68,7 @@ pub(crate) fn all_names(slots: u8) -> impl Iterator<Item = String> {
 }
 
 impl DiskState {
-    /// Refuses what no disk can be.
+    /// Refuses a state that no disk in one of `slots` slots can have; the error says what is wrong.
     pub(crate) fn check(&self, slots: u8) -> Result<(), String> {
         if self.slot >= slots {
             return Err(format!("a disk in slot {}", self.slot));
@@ -81,7 +83,8 @@ impl DiskState {
 }
 
 impl Disk {
-    /// Writes it into `folder` as the disk of `slot`; nobody writes to it meanwhile.
+    /// Writes the disk into `folder` as that of `slot`; nobody writes to it meanwhile. `digest` is that of
+    /// its image.
     pub(crate) fn save(
         &self,
         folder: &Path,
@@ -126,15 +129,17 @@ impl Disk {
 pub(crate) struct SavedDisk {
     folder: PathBuf,
     pub(crate) state: DiskState,
-    content: Arc<Layer>,
-    undo: Arc<Layer>,
-    /// The image once it was opened, or confirmed to be good in spite of its stamp.
-    image: Mutex<Known>,
+    content: Arc<BlockLayer>,
+    undo: Arc<BlockLayer>,
+    /// What is known of the image by now.
+    image: Mutex<ImageCheck>,
 }
 
 #[derive(Default)]
-struct Known {
+struct ImageCheck {
+    /// The image, once it was opened.
     open: Option<Arc<ImageFile>>,
+    /// A stamp other than the saved one under which the content was found to be the same.
     confirmed: Option<ImageStamp>,
 }
 
@@ -156,7 +161,7 @@ impl SavedDisk {
             }
             let mut blocks = BlockSet::default();
             blocks.extend(index.runs.iter().flat_map(|(first, count)| *first..first + count));
-            Ok(Arc::new(Layer { file, blocks }))
+            Ok(Arc::new(BlockLayer { file, blocks }))
         };
         let (name, undo) = names(state.slot);
         Ok(SavedDisk {
@@ -168,7 +173,7 @@ impl SavedDisk {
         })
     }
 
-    /// Reads all of its files and compares them with the checksums.
+    /// Reads its files and compares them with the checksums.
     pub(crate) fn verify(&self) -> Result<(), LayerError> {
         let (name, undo) = names(self.state.slot);
         let len = self.state.size.next_multiple_of(BLOCK);
@@ -183,7 +188,7 @@ impl SavedDisk {
         layer::verify(&self.folder.join(undo), &self.undo.file, len, &state.undo, false)
     }
 
-    /// Takes an image with another stamp for the same, if `digest` says that its content is.
+    /// Accepts an image with another stamp if `digest` gives the digest that was saved.
     pub(crate) fn confirm(
         &self,
         digest: &dyn Fn(&Path) -> std::io::Result<ImageDigest>,
@@ -210,7 +215,7 @@ impl SavedDisk {
         }
     }
 
-    /// A disk that is as this one was.
+    /// A new disk that is as this one was.
     pub(crate) fn disk(&self) -> Result<Arc<Disk>, SavedDiskError> {
         let state = &self.state;
         let store = Store::new(state.size, self.open_image()?, false);

@@ -1,4 +1,7 @@
 //! What a disk is made of, and which of that can be.
+//!
+//! Input: a [`DiskSpec`]. Output: its size, or a [`DiskError`] in words. Not here: opening the image
+//! (`image`).
 
 use std::path::PathBuf;
 
@@ -12,15 +15,16 @@ pub const MAX_DISK: u64 = 8 << 40;
 /// What a disk is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSpec {
-    /// Its name, which the guest sees as its serial number: 1 to 20 printable ASCII characters.
+    /// The name, which the guest sees as serial number: 1 to 20 letters, digits, dots, dashes and
+    /// underscores.
     pub id: String,
-    /// A raw image; scratch without.
+    /// A raw image to begin with; `None` for zeros.
     pub image: Option<PathBuf>,
-    /// Bytes; the image's without, which is also the least.
+    /// Bytes of the disk; `None` for the image's size, which is also the least.
     pub size: Option<u64>,
-    /// The guest cannot write.
+    /// Whether the guest cannot write.
     pub readonly: bool,
-    /// Writes go into the image itself.
+    /// Whether writes go into the image itself.
     pub writable: bool,
 }
 
@@ -43,7 +47,7 @@ impl DiskSpec {
     }
 }
 
-/// The size of a disk with an image of `image` bytes.
+/// The bytes of a disk on an image of `image` bytes, or what is wrong with its size.
 fn size_of(spec: &DiskSpec, image: Option<u64>) -> Result<u64, String> {
     let size = match (spec.size, image) {
         (None, None) => return Err("it needs an image or a size".to_owned()),

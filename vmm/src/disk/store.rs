@@ -1,9 +1,12 @@
-//! Where a disk's bytes are: an overlay over a snapshot's layer over an image, and what a power cut takes back.
+//! Where a disk's bytes are: an overlay over a snapshot's layer over an image, and what a power cut takes
+//! back.
 //!
-//! Enters: reads, writes, flushes at byte offsets within the disk. Leaves: files. Writes go to the overlay, a sparse
-//! file without a name, made at the first of them; or into the image where the user wants that. The first write to a
-//! block since the last flush puts into the undo log what was there before; a flush drops the log, a power cut plays it
-//! back. Absent on purpose: who may do what, locks, faults.
+//! Input: reads, writes, flushes at byte offsets within the disk. Output: files. Not here: who may do what,
+//! locks, faults.
+//!
+//! Writes go to the overlay, a sparse file without a name, made at the first of them; or into the image where
+//! the user wants that. The first write to a block since the last flush puts into the undo log what was there
+//! before; a flush drops the log, a power cut plays it back.
 
 use std::fs::File;
 use std::io;
@@ -16,53 +19,53 @@ use super::image::ImageFile;
 /// Bytes of a block; as many as a page, so that a snapshot's files are alike.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// Blocks in a file at their places; nothing changes it any more.
+/// Blocks in a file at their places, which nothing changes any more.
 #[derive(Debug)]
-pub(crate) struct Layer {
+pub(crate) struct BlockLayer {
     pub(crate) file: File,
     pub(crate) blocks: BlockSet,
 }
 
-/// The same, while it changes.
+/// Blocks in a file without a name, while they change.
 #[derive(Debug, Default)]
-struct Sparse {
+struct SparseFile {
     file: Option<File>,
     blocks: BlockSet,
 }
 
-/// What was there before the writes that have not been flushed.
+/// The undo log: what was there before the writes that have not been flushed.
 #[derive(Debug, Default)]
-struct Undo {
-    /// What the disk came out of a snapshot with.
-    layer: Option<Arc<Layer>>,
-    /// Blocks that had content of the overlay's (or the image's, where it is written).
-    saved: Sparse,
-    /// Blocks that the overlay did not have.
+struct UndoLog {
+    /// The undo log that the disk has from a snapshot.
+    layer: Option<Arc<BlockLayer>>,
+    /// Blocks that were in the overlay (or in the image, where that is written), with what they held.
+    saved: SparseFile,
+    /// Blocks that were not in the overlay.
     absent: BlockSet,
 }
 
-/// See the module.
+/// The bytes of one disk.
 #[derive(Debug)]
 pub(crate) struct Store {
     size: u64,
     image: Option<Arc<ImageFile>>,
-    /// Writes go into the image.
+    /// Whether writes go into the image.
     through: bool,
-    layer: Option<Arc<Layer>>,
-    overlay: Sparse,
-    undo: Undo,
+    layer: Option<Arc<BlockLayer>>,
+    overlay: SparseFile,
+    undo: UndoLog,
 }
 
-/// Where a block is read from.
+/// Which file a block is read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum BlockSource {
     Overlay,
-    Layer,
+    BlockLayer,
     Image,
     Nowhere,
 }
 
-impl Sparse {
+impl SparseFile {
     fn file(&mut self) -> io::Result<&File> {
         match &mut self.file {
             Some(file) => Ok(file),
@@ -91,36 +94,36 @@ impl Store {
             through: through && image.is_some(),
             image,
             layer: None,
-            overlay: Sparse::default(),
-            undo: Undo::default(),
+            overlay: SparseFile::default(),
+            undo: UndoLog::default(),
         }
     }
 
-    /// The same with what a snapshot has of it.
-    pub(crate) fn with_layers(mut self, layer: Arc<Layer>, undo: Arc<Layer>) -> Store {
+    /// The same store with the layer and the undo log that a snapshot has of it.
+    pub(crate) fn with_layers(mut self, layer: Arc<BlockLayer>, undo: Arc<BlockLayer>) -> Store {
         self.layer = Some(layer);
         self.undo.layer = Some(undo);
         self
     }
 
-    /// The image below.
+    /// The image below, if there is one.
     pub(crate) fn image(&self) -> Option<&Arc<ImageFile>> {
         self.image.as_ref()
     }
 
-    fn source(&self, block: u64) -> Source {
+    fn source(&self, block: u64) -> BlockSource {
         if self.overlay.blocks.contains(block) {
-            Source::Overlay
+            BlockSource::Overlay
         } else if self
             .layer
             .as_ref()
             .is_some_and(|layer| layer.blocks.contains(block))
         {
-            Source::Layer
+            BlockSource::BlockLayer
         } else if self.image.is_some() {
-            Source::Image
+            BlockSource::Image
         } else {
-            Source::Nowhere
+            BlockSource::Nowhere
         }
     }
 
@@ -129,7 +132,7 @@ impl Store {
         (self.size - block * BLOCK).min(BLOCK) as usize
     }
 
-    /// Reads what is within the disk.
+    /// Reads from byte `at` on, within the disk.
     pub(crate) fn read(&self, at: u64, data: &mut [u8]) -> io::Result<()> {
         let end = at + data.len() as u64;
         let mut from = at;
@@ -142,9 +145,9 @@ impl Store {
             let to = to.min(end);
             let part = &mut data[(from - at) as usize..(to - at) as usize];
             match (source, &self.layer, &self.image) {
-                (Source::Overlay, ..) => self.overlay.read(from, part)?,
-                (Source::Layer, Some(layer), _) => layer.file.read_exact_at(part, from)?,
-                (Source::Image, _, Some(image)) => image.read(from, part)?,
+                (BlockSource::Overlay, ..) => self.overlay.read(from, part)?,
+                (BlockSource::BlockLayer, Some(layer), _) => layer.file.read_exact_at(part, from)?,
+                (BlockSource::Image, _, Some(image)) => image.read(from, part)?,
                 _ => part.fill(0),
             }
             from = to;
@@ -227,7 +230,7 @@ impl Store {
         Ok(())
     }
 
-    /// What was written stays, whatever happens.
+    /// Makes everything written so far last over a power cut.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if let (true, Some(image)) = (self.through, &self.image) {
             image.sync()?;
@@ -237,7 +240,7 @@ impl Store {
         self.undo.saved.clear()
     }
 
-    /// What was not flushed is gone.
+    /// Takes back everything that was not flushed.
     pub(crate) fn roll_back(&mut self) -> io::Result<()> {
         for block in self.undo.absent.iter() {
             self.overlay.blocks.remove(block);
@@ -259,7 +262,7 @@ impl Store {
         self.undo.saved.clear()
     }
 
-    /// The blocks that are not the image's.
+    /// The blocks whose content is not the image's.
     pub(crate) fn own_blocks(&self) -> BlockSet {
         let mut blocks = self
             .layer
@@ -277,13 +280,14 @@ impl Store {
         blocks
     }
 
-    /// A block as it is, followed by zeros up to [`BLOCK`].
+    /// Reads a block as it is, followed by zeros up to [`BLOCK`].
     pub(crate) fn block(&self, block: u64, content: &mut [u8]) -> io::Result<()> {
         content.fill(0);
         self.read(block * BLOCK, &mut content[..self.block_len(block)])
     }
 
-    /// A block as a power cut would make it, the same way; one of [`unflushed_blocks`](Self::unflushed_blocks).
+    /// Reads a block as a power cut would make it, the same way; it is one of
+    /// [`unflushed_blocks`](Self::unflushed_blocks).
     pub(crate) fn old_block(&self, block: u64, content: &mut [u8]) -> io::Result<()> {
         content.fill(0);
         let (at, part) = (block * BLOCK, &mut content[..self.block_len(block)]);

@@ -1,3 +1,5 @@
+//! A disk against an array that does the same, and what it refuses.
+
 use std::io::Write;
 use std::path::Path;
 
@@ -45,7 +47,8 @@ impl Dice {
     }
 }
 
-/// The disk does what an array does: reads, writes, flushes, power cuts, host writes and snapshots in any order.
+/// The disk does what an array does: reads, writes, flushes, power cuts, host writes and snapshots in any
+/// order.
 #[test]
 fn a_disk_is_an_array_that_a_power_cut_takes_back_to_the_last_flush() {
     let original = image();

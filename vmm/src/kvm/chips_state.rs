@@ -1,4 +1,7 @@
-//! What KVM keeps for the machine as a whole: the interrupt chips and the clock.
+//! The state that KVM has for the machine as a whole: the interrupt chips and the clock.
+//!
+//! Input: a machine whose vCPUs are not running, or a [`ChipsState`]. Output: the other. Not here: the vCPUs'
+//! own state.
 
 use kvm_bindings::{
     KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_clock_data, kvm_irqchip,
@@ -19,7 +22,7 @@ pub struct ChipsState {
 
 const CHIPS: [u32; 3] = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC];
 
-/// Saves chips and clock.
+/// Reads chips and clock.
 pub(crate) fn save(vm: &VmFd) -> Result<ChipsState, KvmError> {
     let mut irqchips = Vec::with_capacity(CHIPS.len());
     for chip_id in CHIPS {

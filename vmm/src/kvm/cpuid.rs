@@ -1,4 +1,7 @@
 //! What the guest's CPUID instruction says: KVM's own offer, fitted to each vCPU.
+//!
+//! Input: KVM_GET_SUPPORTED_CPUID, a vCPU's number. Output: that vCPU's leaves. Not here: whether two hosts
+//! offer the same (`host`).
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 use kvm_ioctls::Kvm;

@@ -1,7 +1,10 @@
-//! What of the host a saved machine depends on.
+//! The model of a host, as far as a saved machine depends on it.
 //!
-//! A snapshot holds registers as one kernel's KVM gives them on one model of processor; on another they may be
-//! refused, or worse, accepted. So the model is part of every snapshot and compared before anything is restored.
+//! Input: this host. Output: a [`HostModel`]. Not here: the comparison, which is the snapshot's.
+//!
+//! A snapshot holds registers as one kernel's KVM gives them on one model of processor; on another they may
+//! be refused, or worse, accepted. So the model is part of every snapshot and compared before anything is
+//! restored.
 
 use std::sync::OnceLock;
 
@@ -12,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{KvmError, call, cpuid};
 
-/// Processor and kernel.
+/// Processor and kernel of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostModel {
     /// The processor's own name for itself.
@@ -34,7 +37,7 @@ impl std::fmt::Display for HostModel {
     }
 }
 
-/// The offer and the model of this host, which are looked up once in a process.
+/// KVM's CPUID offer and the model of this host, looked up once in a process.
 pub(crate) fn offer(kvm: &Kvm) -> Result<&'static (CpuId, HostModel), KvmError> {
     static OFFER: OnceLock<(CpuId, HostModel)> = OnceLock::new();
     if let Some(offer) = OFFER.get() {

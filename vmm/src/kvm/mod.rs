@@ -1,4 +1,7 @@
-//! KVM: the only place in the monitor that knows its ioctls.
+//! KVM: the only place in the monitor that knows its ioctls, beside the vCPU loop and the self-test.
+//!
+//! Input: memory, states, registers. Output: machines and vCPUs that run. Not here: what a vCPU leaves the
+//! guest for (`machine/vcpu_thread.rs`).
 //!
 //! Order matters to speed: memory slots come before the interrupt chips, because a slot that changes
 //! afterwards waits for a grace period of the kernel's I/O bus.
@@ -13,13 +16,13 @@ pub(crate) mod vcpu;
 pub(crate) mod vcpu_state;
 pub(crate) mod vm;
 
-/// Why KVM could not do something.
+/// Why KVM did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum KvmError {
-    /// The device cannot be opened.
+    /// `/dev/kvm` cannot be opened.
     #[error("cannot open /dev/kvm: {0}; `provium doctor` says what this host can do")]
     Open(kvm_ioctls::Error),
-    /// The kernel's KVM lacks something.
+    /// The kernel's KVM has not got something; the text names it.
     #[error("this kernel's KVM lacks {0}")]
     Lacks(&'static str),
     /// An ioctl failed.
@@ -30,15 +33,15 @@ pub enum KvmError {
         /// What the kernel said.
         source: kvm_ioctls::Error,
     },
-    /// Fewer model-specific registers than given were accepted.
+    /// A model-specific register was refused; the number is the register's.
     #[error("KVM refused the model-specific register {0:#x}")]
     Msr(u32),
-    /// Guest memory has no place for the first instructions' tables.
+    /// Guest memory does not take the tables for the first instructions; the text says why.
     #[error("cannot write the boot tables: {0}")]
     Tables(String),
 }
 
-/// Names the ioctl that an error came from.
+/// Turns an error of the ioctl `call` into a [`KvmError`] that names it.
 pub(crate) fn call(call: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
     move |source| KvmError::Call { call, source }
 }

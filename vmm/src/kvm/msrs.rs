@@ -1,8 +1,11 @@
 //! The model-specific registers of a vCPU, all that the host lists.
 //!
+//! Input: a vCPU, or registers with their values. Output: the other. Not here: the time stamp counter, which
+//! is saved as an offset (`tsc`).
+//!
 //! KVM_GET_MSRS and KVM_SET_MSRS stop at the first register they refuse and return how many they did, so both
-//! are called again behind it. A register that cannot be read is no part of a state; one that cannot be written
-//! must have the wanted value already.
+//! are called again behind it. A register that cannot be read is no part of a state; one that cannot be
+//! written must have the wanted value already.
 
 use std::sync::OnceLock;
 
@@ -12,17 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{KvmError, call};
 
-/// The counter itself; its offset is saved in its place.
+/// IA32_TIME_STAMP_COUNTER; the counter's offset is saved instead of it.
 pub(crate) const TSC: u32 = 0x10;
-/// When the local timer fires: last, since it means nothing before the counter is right.
+/// IA32_TSC_DEADLINE, when the local timer fires: restored last, since it means nothing before the counter is
+/// right.
 pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
 /// Writing these makes KVM write the wall clock's start into guest memory, once; the guest has long had it.
 const WALL_CLOCKS: [u32; 2] = [0x11, 0x4b56_4d00];
 
-/// Hyper-V's registers, which KVM lists although guests are not offered them. Some are clocks, and never the same.
+/// Hyper-V's registers, which KVM lists although guests are not offered them. Some are clocks, and never the
+/// same.
 const HYPER_V: std::ops::Range<u32> = 0x4000_0000..0x4000_0200;
 
-/// One register.
+/// One model-specific register with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MsrState {
     /// Its number.
@@ -48,7 +53,7 @@ fn list(kvm: &Kvm) -> Result<&'static [u32], KvmError> {
     Ok(LIST.get_or_init(|| list))
 }
 
-/// Reads every register that can be read.
+/// Reads every listed register that can be read.
 pub(crate) fn save(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<MsrState>, KvmError> {
     let mut saved = Vec::new();
     for chunk in list(kvm)?.chunks(KVM_MAX_MSR_ENTRIES) {
@@ -68,7 +73,7 @@ pub(crate) fn save(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<MsrState>, KvmError> 
     Ok(saved)
 }
 
-/// Writes registers in their order.
+/// Writes registers, in the order given.
 pub(crate) fn restore(vcpu: &VcpuFd, state: &[MsrState]) -> Result<(), KvmError> {
     for chunk in state.chunks(KVM_MAX_MSR_ENTRIES) {
         let mut rest = chunk;

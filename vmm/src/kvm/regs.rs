@@ -1,4 +1,7 @@
 //! A vCPU's registers at its first instruction: 64-bit mode, as the boot protocol's 64-bit entry wants it.
+//!
+//! Input: guest memory, a new vCPU, the kernel's entry. Output: descriptor and page tables in memory,
+//! registers set. Not here: registers that a snapshot brings (`vcpu_state`).
 
 use kvm_bindings::{Msrs, kvm_fpu, kvm_msr_entry, kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
@@ -58,7 +61,7 @@ pub(crate) fn write_tables(ram: &GuestRam) -> Result<(), KvmError> {
     Ok(())
 }
 
-/// Sets the boot processor to `entry`.
+/// Sets the boot vCPU's registers so that it starts at `entry`.
 pub(crate) fn set_up_boot_cpu(vcpu: &VcpuFd, entry: GuestAddress) -> Result<(), KvmError> {
     let mut sregs = vcpu.get_sregs().map_err(call("KVM_GET_SREGS"))?;
     sregs.cs = code();
@@ -100,7 +103,7 @@ pub(crate) fn set_up_boot_cpu(vcpu: &VcpuFd, entry: GuestAddress) -> Result<(), 
     vcpu.set_fpu(&fpu).map_err(call("KVM_SET_FPU"))
 }
 
-/// What firmware would leave behind on every processor.
+/// Sets what firmware would leave behind on every processor.
 pub(crate) fn set_up_any_cpu(vcpu: &VcpuFd) -> Result<(), KvmError> {
     let entry = |index, data| kvm_msr_entry {
         index,

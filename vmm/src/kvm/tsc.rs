@@ -1,5 +1,8 @@
 //! A vCPU's time stamp counter as an offset from the host's.
 //!
+//! Input: a vCPU. Output: its counter and offset, read and set; the host's frequency. Not here: kvmclock
+//! (`chips_state`).
+//!
 //! Writes of the counter itself are no good for going back in time: KVM takes a value near the expected one
 //! for an attempt to synchronize, and ignores it. The offset is taken as it is
 //! (`Documentation/virt/kvm/devices/vcpu.rst`, section 4).
@@ -24,21 +27,22 @@ pub(crate) fn host_tsc() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// The frequency of the host's counter in kHz, measured against the raw monotonic clock once in a process: within some
-/// ten parts in a million.
+/// The frequency of the host's counter in kHz, measured against the raw monotonic clock once in a process:
+/// within some ten parts in a million.
 pub fn measured_khz() -> u32 {
-    const STRETCH: Duration = Duration::from_millis(60);
+    const INTERVAL: Duration = Duration::from_millis(60);
     static MEASURED: OnceLock<u32> = OnceLock::new();
     *MEASURED.get_or_init(|| {
         let (start, first) = reading();
-        std::thread::sleep(STRETCH);
+        std::thread::sleep(INTERVAL);
         let (end, last) = reading();
         let khz = u128::from(last.wrapping_sub(first)) * 1_000_000 / (end - start).max(1);
         u32::try_from(khz).unwrap_or(u32::MAX)
     })
 }
 
-/// Clock in nanoseconds and counter at one moment: of several readings the one that took least.
+/// The raw monotonic clock in nanoseconds and the counter, at one moment: of 16 readings the one that took
+/// least.
 fn reading() -> (u128, u64) {
     let readings = (0..16).map(|_| {
         let before = host_tsc();
@@ -55,8 +59,8 @@ fn reading() -> (u128, u64) {
 }
 
 /// Makes sure that a new vCPU's counter runs. Where the host's kernel has corrected its idea of the counter's
-/// frequency since KVM was loaded, KVM asks itself for the old one, refuses, and leaves the vCPU with a counter that
-/// stands still: such a guest boots, and its first sleep never ends.
+/// frequency since KVM was loaded, KVM asks itself for the old one, refuses, and leaves the vCPU with a
+/// counter that stands still: such a guest boots, and its first sleep never ends.
 pub(crate) fn ensure_running(vcpu: &VcpuFd) -> Result<(), KvmError> {
     if !runs(vcpu)? {
         vcpu.set_tsc_khz(measured_khz())

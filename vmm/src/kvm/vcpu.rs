@@ -1,4 +1,7 @@
-//! One vCPU: its descriptor, the memory it shares with KVM, what it was doing when it died.
+//! One vCPU: its descriptor, the memory it shares with KVM, and what to say of it when it has died.
+//!
+//! Input: a machine. Output: a [`Vcpu`] that can be run. Not here: the loop that runs it
+//! (`machine/vcpu_thread.rs`).
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -39,7 +42,7 @@ impl Vcpu {
         Ok(Self { fd, page })
     }
 
-    /// Registers and instruction bytes, for people.
+    /// Registers and the instruction bytes at `rip`, as text for an end reason.
     pub(crate) fn describe(&self, ram: &GuestRam) -> String {
         let Ok(regs) = self.fd.get_regs() else {
             return "registers are not readable".to_owned();
@@ -132,7 +135,7 @@ impl RunPage {
         usize::from(size.max(1))
     }
 
-    /// Cause and details of the KVM_EXIT_INTERNAL_ERROR that KVM_RUN has just returned with.
+    /// Suberror and data words of the KVM_EXIT_INTERNAL_ERROR that KVM_RUN has just returned with.
     pub(crate) fn internal_error(&self) -> (u32, Vec<u64>) {
         // SAFETY: as in `port_access_size`, for KVM_EXIT_INTERNAL_ERROR and `internal`.
         let internal = unsafe { (*self.run).__bindgen_anon_1.internal };
@@ -140,10 +143,12 @@ impl RunPage {
         (internal.suberror, internal.data[..words].to_vec())
     }
 
+    /// Makes the vCPU's next KVM_RUN, or the one under way once a signal comes, return at once.
     pub(crate) fn set(&self) {
         self.flag().store(1, Ordering::SeqCst);
     }
 
+    /// Lets KVM_RUN enter the guest again.
     pub(crate) fn clear(&self) {
         self.flag().store(0, Ordering::SeqCst);
     }

@@ -1,5 +1,8 @@
 //! Everything KVM knows of a vCPU.
 //!
+//! Input: a vCPU that is not running, or a [`VcpuState`]. Output: the other. Not here: the state that vCPUs
+//! share (`chips_state`).
+//!
 //! Order matters when it comes back, and the wrong one is dropped silently: system registers before the local
 //! interrupt controller before the model-specific registers; the time stamp counter before the deadline that
 //! counts on it; pending events last.
@@ -14,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::msrs::{self, MsrState};
 use super::{KvmError, call, tsc};
 
-/// The state of one vCPU that is not running.
+/// The state of one vCPU.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VcpuState {
-    /// KVM_GET_MP_STATE: running, halted, waiting for its start.
+    /// KVM_GET_MP_STATE: running, halted, or waiting to be started.
     pub mp_state: kvm_mp_state,
     /// KVM_GET_REGS.
     pub regs: kvm_regs,
@@ -38,7 +41,7 @@ pub struct VcpuState {
     pub events: kvm_vcpu_events,
     /// The guest's time stamp counter at the moment common to all vCPUs of the machine.
     pub tsc: u64,
-    /// Its frequency.
+    /// The counter's frequency in kHz.
     pub tsc_khz: u32,
 }
 
@@ -103,10 +106,10 @@ pub(crate) fn restore(kvm: &Kvm, vcpu: &VcpuFd, state: &VcpuState, host_tsc: u64
         .map_err(call("KVM_SET_VCPU_EVENTS"))
 }
 
-/// Bytes that KVM_GET_XSAVE returns.
+/// Bytes of the area that KVM_GET_XSAVE returns.
 const XSAVE_SIZE: usize = size_of::<kvm_xsave>();
 
-/// Bytes that this kernel reads and writes, a multiple of four.
+/// Bytes of the XSAVE area that this kernel reads and writes, a multiple of four.
 fn xsave_size(kvm: &Kvm) -> usize {
     let size = kvm.check_extension_raw(u64::from(KVM_CAP_XSAVE2));
     let size = usize::try_from(size).unwrap_or(0).max(XSAVE_SIZE);

@@ -1,4 +1,6 @@
-//! One virtual machine as KVM sees it: memory slots, interrupt chips, interrupt lines.
+//! One virtual machine as KVM sees it: memory slots, dirty log, interrupt chips, interrupt lines.
+//!
+//! Input: guest memory. Output: a [`Vm`]. Not here: vCPUs (`vcpu`).
 
 use std::sync::Arc;
 
@@ -15,11 +17,11 @@ use vmm_sys_util::ioctl_iowr_nr;
 use super::{KvmError, call};
 use crate::layout;
 
-/// The system and a machine in it.
+/// A virtual machine and the memory its slots point at.
 pub(crate) struct Vm {
     pub(crate) kvm: Kvm,
     pub(crate) fd: Arc<VmFd>,
-    /// What slots point at; unmapped only after the machine is gone.
+    /// The memory that slots point at; unmapped only after the machine is gone.
     ram: GuestRam,
     logs_dirty: bool,
     /// Whether a page stays in KVM's log, and writable, until it is taken out.
@@ -28,7 +30,7 @@ pub(crate) struct Vm {
 
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 
-/// What a host's KVM must have for guests of this monitor.
+/// The capabilities that a host's KVM must have for guests of this monitor.
 pub(crate) const NEEDED: [(Cap, &str); 6] = [
     (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
     (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
@@ -53,7 +55,8 @@ impl Vm {
             .map_err(call("KVM_SET_IDENTITY_MAP_ADDR"))?;
         fd.set_tss_address(layout::KVM_TSS)
             .map_err(call("KVM_SET_TSS_ADDR"))?;
-        // Reading the log would make every page in it read-only again, and the guest leave for each at its next write.
+        // Reading the log would make every page in it read-only again, and the guest leave for each at its
+        // next write.
         let keeps_dirty = fd
             .enable_cap(&kvm_enable_cap {
                 cap: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
@@ -102,8 +105,8 @@ impl Vm {
         Ok(())
     }
 
-    /// The pages of region `slot` that vCPUs have written since they were taken [out of the log](Self::forget_dirty), a
-    /// bit each; on a KVM that cannot keep them, since the last call.
+    /// The pages of region `slot` that vCPUs have written since they were taken [out of the
+    /// log](Self::forget_dirty), a bit each; on a KVM that cannot keep them, since the last call.
     pub(crate) fn dirty_log(&self, slot: usize, bytes: u64) -> Result<Vec<u64>, KvmError> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.fd
@@ -126,14 +129,15 @@ impl Vm {
                 dirty_bitmap: pages.as_ptr().cast_mut().cast(),
             },
         };
-        // SAFETY: the kernel reads a bit for each of `num_pages` pages, for which `pages` has room, and writes nothing.
+        // SAFETY: the kernel reads a bit for each of `num_pages` pages, for which `pages` has room, and
+        // writes nothing.
         match unsafe { ioctl_with_ref(&*self.fd, KVM_CLEAR_DIRTY_LOG(), &request) } {
             0 => Ok(()),
             _ => Err(call("KVM_CLEAR_DIRTY_LOG")(kvm_ioctls::Error::last())),
         }
     }
 
-    /// The wire to pin `gsi` of the interrupt controllers.
+    /// The interrupt line `gsi`: a pin of the interrupt controllers.
     pub(crate) fn line(&self, gsi: u32) -> Arc<dyn IrqLine> {
         Arc::new(KvmLine {
             vm: Arc::clone(&self.fd),
@@ -152,8 +156,8 @@ pub(crate) fn create_vm(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
     }
 }
 
-/// KVM_IRQ_LINE: injected at once, on the caller's thread. An event file would take the way over a
-/// kernel work queue for a pin of the I/O interrupt controller.
+/// An interrupt line driven by KVM_IRQ_LINE, which injects at once, on the caller's thread. An eventfd would
+/// go through a kernel work queue for a pin of the I/O interrupt controller.
 struct KvmLine {
     vm: Arc<VmFd>,
     gsi: u32,

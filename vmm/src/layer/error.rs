@@ -1,4 +1,7 @@
 //! What goes wrong with the files of a snapshot.
+//!
+//! Input: errors of the system, contents that are not what was written. Output: a [`LayerError`] that names
+//! the file. Not here: what that means for a disk or a snapshot.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
 //! Writes a layer's file, and compares one with its index.
+//!
+//! Input: pages in ascending order, or a file with its index. Output: a sparse file and its index, or whether
+//! they belong together. Not here: reading single pages, which whoever maps or opens the file does.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,19 +15,19 @@ use super::index::{PAGE, PageIndex};
 /// Bytes that are read or written at once.
 const CHUNK: u64 = 1 << 20;
 
-/// Writes pages in the order of their addresses.
+/// Writes a layer's file, page after page.
 pub(crate) struct LayerWriter {
     path: PathBuf,
     file: File,
     index: PageIndex,
     hash: Xxh3,
-    /// Pages that go out together, and where the first belongs.
+    /// Bytes of pages that are written together, and the offset of the first.
     pending: Vec<u8>,
     pending_at: u64,
 }
 
 impl LayerWriter {
-    /// Starts the file `name` in `folder`, `len` bytes long.
+    /// Creates the file `name` in `folder`, `len` bytes long.
     pub(crate) fn create(folder: &Path, name: &str, len: u64) -> Result<Self, LayerError> {
         let path = folder.join(name);
         let options = File::options()
@@ -44,8 +47,8 @@ impl LayerWriter {
         })
     }
 
-    /// Adds `page` with its content; pages come in ascending order. A page of zeros is in the index and the
-    /// checksum, but takes no space.
+    /// Adds `page` with its content of [`PAGE`] bytes; pages come in ascending order. A page of zeros is in
+    /// the index and the checksum, but takes no space.
     pub(crate) fn push(&mut self, page: u64, content: &[u8]) -> Result<(), LayerError> {
         debug_assert_eq!(content.len() as u64, PAGE);
         self.index.push(page);
@@ -74,7 +77,7 @@ impl LayerWriter {
         Ok(())
     }
 
-    /// Writes the rest through to the disk.
+    /// Writes the rest through to the host's disk; gives the index.
     pub(crate) fn finish(mut self) -> Result<PageIndex, LayerError> {
         self.flush()?;
         self.file.sync_all().map_err(io_error(&self.path))?;
@@ -89,8 +92,8 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && tail.iter().all(|byte| *byte == 0)
 }
 
-/// Reads the whole file and compares it with its index. In a layer without parent, what is not in the index has to be
-/// zero, since it is mapped all the same.
+/// Reads the whole file, which should have `memory` bytes, and compares it with its index. In a base, which
+/// has no parent, what is not in the index has to be zero, since it is mapped all the same.
 pub(crate) fn verify(
     path: &Path,
     file: &File,

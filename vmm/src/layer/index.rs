@@ -1,11 +1,13 @@
 //! Which pages a layer's file holds.
+//!
+//! Input: page numbers in ascending order. Output: a [`PageIndex`]. Not here: the pages' bytes.
 
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;
 
-/// Runs of pages, and the checksum of their content.
+/// The pages in a file, as runs, and the checksum of their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageIndex {
     /// `(first page, number of pages)`, in order, with gaps between them.
@@ -28,7 +30,7 @@ impl PageIndex {
         }
     }
 
-    /// Whether the runs are in order and within `pages`.
+    /// Refuses runs that are out of order or go beyond `pages`.
     pub(crate) fn check(&self, pages: u64) -> Result<(), String> {
         let mut free = 0;
         for &(first, count) in &self.runs {

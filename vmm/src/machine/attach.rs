@@ -1,7 +1,7 @@
 //! Disks of a machine, attached and detached while it runs.
 //!
-//! Input: a disk, or a slot. Output: the slot filled or emptied. Not here: telling the guest; it looks at an empty slot
-//! once, at boot, and somebody has to make it look again.
+//! Input: a disk, or a slot. Output: the slot filled or emptied. Not here: telling the guest. It looks at an
+//! empty slot once, at boot, and somebody has to make it look again.
 
 use std::sync::Arc;
 
@@ -11,17 +11,18 @@ use crate::disk::Disk;
 use crate::slots;
 
 impl Machine {
-    /// The disks by their slots.
+    /// The disks, each with its slot; none once the machine has ended.
     pub fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
         self.hardware()
             .as_ref()
             .map_or_else(Vec::new, |hardware| hardware.platform.disks.disks())
     }
 
-    /// Puts a disk into the first free slot; returns the slot. The guest does not look there by itself.
+    /// Puts a disk, with its power on, into the first free slot; gives the slot. The guest does not look
+    /// there by itself.
     ///
     /// # Errors
-    /// [`MachineError::NoDiskSlot`] when all are taken; [`MachineError::Ended`].
+    /// [`MachineError::NoDiskSlot`] when all slots are taken; [`MachineError::Ended`].
     pub fn attach_disk(&self, disk: Arc<Disk>) -> Result<u8, MachineError> {
         let hardware = self.hardware();
         let hardware = hardware.as_ref().ok_or_else(|| self.ended_error())?;
@@ -32,15 +33,15 @@ impl Machine {
         Ok(slot)
     }
 
-    /// Takes the disk out of a slot, whatever the guest is doing with it. A driver that has not let go of the slot gets
-    /// errors, and keeps the slot from being filled again.
+    /// Takes the disk out of a slot, whatever the guest is doing with it. A driver that has not let go of the
+    /// slot gets errors, and keeps the slot from being filled again.
     pub fn detach_disk(&self, slot: u8) {
         if let Some(hardware) = self.hardware().as_ref() {
             hardware.platform.disks.empty(slot);
         }
     }
 
-    /// What Linux may call the platform device of a disk's slot: with ACPI, and without.
+    /// The names that Linux may give the platform device of a disk's slot: with ACPI tables, and without.
     pub fn disk_slot_names(slot: u8) -> [String; 2] {
         let index = slots::disk_number(slot);
         [format!("LNRO0005:{index:02x}"), format!("virtio-mmio.{index}")]

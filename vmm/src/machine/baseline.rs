@@ -1,4 +1,7 @@
 //! The snapshot that a machine was equal to, and what has changed since: what makes a reset in place quick.
+//!
+//! Input: the machine's memory and dirty logs, a snapshot. Output: memory equal to the snapshot's. Not here:
+//! the rest of a machine's state (`load`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,18 +16,19 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::dirty::DirtyPages;
 use crate::snapshot::pages::locate;
 
-/// Pages that stay writable over resets, at most. To compare more than that each time would take longer than it saves.
+/// Most pages that stay writable over resets. To compare more than that each time would take longer than it
+/// saves.
 const MOST_WRITABLE: u64 = 2048;
 
-/// A snapshot that a machine was equal to.
+/// The snapshot that a machine was equal to last.
 pub(super) struct Baseline {
     pub(super) snapshot: Arc<Snapshot>,
-    /// What has been written since.
+    /// The pages that have been written since.
     pub(super) dirty: DirtyPages,
 }
 
 impl Baseline {
-    /// A machine is equal to `snapshot` from now on.
+    /// Notes which pages change from now on, when the machine is equal to `snapshot`.
     pub(super) fn start(vm: &mut Vm, ram: &GuestRam, snapshot: &Arc<Snapshot>) -> Result<Self, MachineError> {
         vm.log_dirty()?;
         Ok(Baseline {
@@ -34,8 +38,8 @@ impl Baseline {
         })
     }
 
-    /// Makes `ram` equal to `snapshot`: by copying back what has changed if `known` is of that snapshot, else by mapping
-    /// it anew. Gives the number of pages copied, `None` for a new mapping.
+    /// Makes `ram` equal to `snapshot`: by copying back what has changed if `known` is of that snapshot, else
+    /// by mapping it anew. Gives the number of pages copied, `None` for a new mapping.
     pub(super) fn restore(
         known: Option<Baseline>,
         vm: &mut Vm,

@@ -1,4 +1,7 @@
 //! What a machine is made of: a plain description, checked before anything is created.
+//!
+//! Input: numbers, paths, disks. Output: the same, checked, and the command line as the guest gets it. Not
+//! here: whether the files are there, which shows when they are loaded; the limits themselves (`limits`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,28 +11,30 @@ use crate::disk::Disk;
 use crate::limits::{self, LimitError};
 use crate::slots::DeviceSlot;
 
-/// Everything a machine is made of.
+/// The description of a machine.
 #[derive(Debug, Clone)]
 pub struct MachineConfig {
-    /// bzImage or ELF vmlinux.
+    /// The kernel's file: a bzImage or an ELF vmlinux.
     pub kernel: PathBuf,
-    /// A cpio archive (newc), placed before the user's initrd in memory: what it has, the initrd may replace.
+    /// A cpio archive (newc), placed before the user's initrd in memory, which may replace what it has; may
+    /// be empty.
     pub early_initrd: Vec<u8>,
-    /// The user's initrd, loaded as it is.
+    /// The file of the user's initrd, loaded as it is.
     pub initrd: Option<PathBuf>,
-    /// Another cpio archive (newc), placed behind the user's initrd in memory.
+    /// Another cpio archive (newc), placed behind the user's initrd in memory; may be empty.
     pub extra_initrd: Vec<u8>,
-    /// Kernel command line; the monitor appends what its devices need.
+    /// The kernel command line; the monitor adds what its devices need.
     pub cmdline: String,
-    /// Bytes of RAM, [`MIN_MEMORY`](limits::MIN_MEMORY) to [`MAX_MEMORY`](limits::MAX_MEMORY), in whole pages.
+    /// Bytes of RAM, [`MIN_MEMORY`](limits::MIN_MEMORY) to [`MAX_MEMORY`](limits::MAX_MEMORY), in whole
+    /// pages.
     pub memory: u64,
-    /// Number of vCPUs, 1 to [`MAX_CPUS`](limits::MAX_CPUS).
+    /// The number of vCPUs, 1 to [`MAX_CPUS`](limits::MAX_CPUS).
     pub cpus: u8,
-    /// Seed of the virtio-rng device; the host's entropy when absent.
+    /// Seed of the virtio-rng device; `None` for the host's entropy.
     pub rng_seed: Option<u64>,
-    /// How the guest finds its devices.
+    /// How the guest finds its virtio devices.
     pub discovery: Discovery,
-    /// Disks, in the order of their slots; a disk lives longer than the machine.
+    /// The disks, in the order of their slots; a disk outlives the machine.
     pub disks: Vec<Arc<Disk>>,
 }
 
@@ -46,7 +51,7 @@ pub enum Discovery {
 }
 
 impl MachineConfig {
-    /// Checks the plain numbers; files are looked at when they are loaded.
+    /// Checks the numbers against the limits.
     pub(crate) fn check(&self) -> Result<(), LimitError> {
         limits::check_cpus(self.cpus)?;
         limits::check_memory(self.memory)?;
@@ -62,8 +67,8 @@ impl MachineConfig {
         }
     }
 
-    /// The command line as the guest gets it: the user's, with an argument for each device where there are no ACPI
-    /// tables to name it.
+    /// The command line as the guest gets it: the user's, with an argument for each device where there are no
+    /// ACPI tables to name it.
     pub(crate) fn whole_cmdline(&self, devices: &[DeviceSlot]) -> String {
         if self.uses_acpi() {
             return self.cmdline.clone();

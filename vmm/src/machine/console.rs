@@ -1,9 +1,11 @@
 //! What the serial console has printed, and the one thing in it the monitor understands: a kernel panic.
 //!
-//! Enters: bytes from the serial port. Leaves: the log, its last lines, and a [`PanicSign`] for each line
-//! by which a kernel says that it has panicked (`kernel/panic.c`). A line counts only when the phrase
-//! starts it, behind at most the kernel's time stamp, so that a program which prints the phrase in passing
-//! does not end its machine.
+//! Input: bytes from the serial port. Output: the log, its last lines, and a [`PanicSign`] for each line by
+//! which a kernel says that it has panicked (`kernel/panic.c`). Not here: what a panic means for the machine
+//! (`lifecycle`).
+//!
+//! A line counts only when the phrase starts it, behind at most the kernel's time stamp, so that a program
+//! which prints the phrase in passing does not end its machine.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Bytes of log that are kept; of more, the oldest half goes.
+/// Most bytes of the log; when it is full, the oldest half is dropped.
 const MAX_LOG: usize = 16 << 20;
 const PANIC: &str = "Kernel panic - not syncing: ";
 const PANIC_END: &str = "---[ end Kernel panic - not syncing";
@@ -19,32 +21,32 @@ const PANIC_END: &str = "---[ end Kernel panic - not syncing";
 /// What a console line says about a panic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PanicSign {
-    /// It has happened; the kernel still prints where.
+    /// The panic has happened, with this message; the kernel still prints where.
     Begun(String),
-    /// It has said all.
+    /// The kernel has printed all there is to the panic.
     Over,
 }
 
-type Listener = Box<dyn Fn(PanicSign) + Send + Sync>;
+type PanicListener = Box<dyn Fn(PanicSign) + Send + Sync>;
 
 /// The console's log.
 pub(crate) struct Console {
-    log: Mutex<Log>,
+    log: Mutex<ConsoleLog>,
     printed: Condvar,
-    on_panic: Listener,
+    on_panic: PanicListener,
 }
 
 #[derive(Default)]
-struct Log {
+struct ConsoleLog {
     bytes: Vec<u8>,
     line_start: usize,
-    /// Bytes that were let go.
+    /// Number of bytes that were dropped.
     dropped: u64,
 }
 
 impl Console {
     /// An empty log that calls `on_panic` from the thread that prints.
-    pub(crate) fn new(on_panic: Listener) -> Arc<Self> {
+    pub(crate) fn new(on_panic: PanicListener) -> Arc<Self> {
         Arc::new(Self {
             log: Mutex::default(),
             printed: Condvar::new(),
@@ -66,28 +68,28 @@ impl Console {
         }
     }
 
-    /// Forgets what was printed: the machine has become another.
+    /// Empties the log: the machine has become another.
     pub(crate) fn clear(&self) {
-        *self.log.lock() = Log::default();
+        *self.log.lock() = ConsoleLog::default();
     }
 
-    /// Everything printed so far, as far as it is kept.
+    /// The log as it is now.
     pub(crate) fn log(&self) -> Vec<u8> {
         self.log.lock().bytes.clone()
     }
 
-    /// What was printed from position `from` on, and the position behind it. Waits until there is something, at most
-    /// `limit`. Positions count every byte since the machine's start or its last snapshot; of what was let go, as of a
-    /// position that has never been, the rest follows from where it can.
+    /// The bytes from position `from` on, and the position behind them. Waits until there are any, at most
+    /// `limit`. Positions count every byte since the machine's start or since a snapshot was loaded. From a
+    /// position that was dropped, or has never been, the bytes begin at the first one there is.
     pub(crate) fn since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
         let mut log = self.log.lock();
-        let nothing = |log: &mut Log| log.end() <= from;
+        let nothing = |log: &mut ConsoleLog| log.end() <= from;
         self.printed.wait_while_for(&mut log, nothing, limit);
         let start = from.saturating_sub(log.dropped).min(log.bytes.len() as u64) as usize;
         (log.bytes[start..].to_vec(), log.end())
     }
 
-    /// The last `max` bytes, from the start of a line where there is one.
+    /// The last `max` bytes as text, from the start of a line where there is one.
     pub(crate) fn tail(&self, max: usize) -> String {
         let log = self.log.lock();
         let from = log.bytes.len().saturating_sub(max);
@@ -103,8 +105,8 @@ impl Console {
     }
 }
 
-impl Log {
-    /// The position behind the last byte.
+impl ConsoleLog {
+    /// Position behind the last byte.
     fn end(&self) -> u64 {
         self.dropped + self.bytes.len() as u64
     }
@@ -140,7 +142,7 @@ fn sign_in(line: &str) -> Option<PanicSign> {
         .map(|message| PanicSign::Begun(message.to_owned()))
 }
 
-/// The serial port's way in.
+/// A writer into the log, for the serial port.
 #[derive(Clone)]
 pub(crate) struct ConsoleWriter(pub(crate) Arc<Console>);
 

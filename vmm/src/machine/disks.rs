@@ -1,8 +1,8 @@
 //! The machine's slots for disks: which disk is in which, and the thread that serves each.
 //!
-//! Enters: disks. Leaves: block devices that serve the guest's requests on a thread of the slot's own, started when the
-//! slot is first filled. Absent on purpose: telling the guest that a slot was filled while it ran; it looks at an empty
-//! slot once, at boot, and somebody has to make it look again.
+//! Input: disks. Output: block devices that serve the guest's requests on a thread of the slot's own, started
+//! when the slot is first filled. Not here: finding a free slot for a caller, or a slot's address (`attach`,
+//! `slots`).
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,31 +15,31 @@ use super::lifecycle::Lifecycle;
 use crate::disk::Disk;
 use crate::limits::MAX_DISKS;
 
-/// See the module.
+/// All slots for disks of one machine.
 pub(crate) struct DiskSlots {
-    slots: Vec<Slot>,
+    slots: Vec<DiskSlot>,
     life: Arc<Lifecycle>,
 }
 
-struct Slot {
+struct DiskSlot {
     handle: BlockHandle,
-    state: Mutex<SlotState>,
+    state: Mutex<DiskSlotState>,
 }
 
 #[derive(Default)]
-struct SlotState {
+struct DiskSlotState {
     disk: Option<Arc<Disk>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DiskSlots {
-    /// Empty slots, paused, and their devices.
+    /// Empty slots, paused, and the device of each.
     pub(crate) fn new(life: Arc<Lifecycle>) -> (DiskSlots, Vec<Block>) {
         let (mut slots, mut devices) = (Vec::new(), Vec::new());
         for _ in 0..MAX_DISKS {
             let (device, handle) = Block::new();
             devices.push(device);
-            slots.push(Slot {
+            slots.push(DiskSlot {
                 handle,
                 state: Mutex::default(),
             });
@@ -48,6 +48,9 @@ impl DiskSlots {
     }
 
     /// Puts `disk` into `slot`, which exists.
+    ///
+    /// # Errors
+    /// When the host refuses a thread.
     pub(crate) fn fill(&self, slot: u8, disk: Arc<Disk>) -> std::io::Result<()> {
         let place = &self.slots[usize::from(slot)];
         let mut state = place.state.lock();
@@ -66,7 +69,7 @@ impl DiskSlots {
 
     /// The first slot that has no disk and that no driver of the guest holds.
     pub(crate) fn first_free(&self) -> Option<u8> {
-        let free = |slot: &Slot| slot.state.lock().disk.is_none() && !slot.handle.is_active();
+        let free = |slot: &DiskSlot| slot.state.lock().disk.is_none() && !slot.handle.is_active();
         let slot = self.slots.iter().position(free)?;
         Some(slot as u8)
     }
@@ -87,7 +90,7 @@ impl DiskSlots {
             .try_for_each(|(slot, disk)| self.fill(slot, disk))
     }
 
-    /// The disks and their slots.
+    /// The disks, each with its slot.
     pub(crate) fn disks(&self) -> Vec<(u8, Arc<Disk>)> {
         let slots = (0..).zip(&self.slots);
         slots
@@ -95,12 +98,13 @@ impl DiskSlots {
             .collect()
     }
 
-    /// No request is under way when this returns, and none is begun until [`resume`](Self::resume).
+    /// Pauses every slot: no request is under way when this returns, and none is begun until
+    /// [`resume`](Self::resume).
     pub(crate) fn pause(&self) {
         self.slots.iter().for_each(|slot| slot.handle.pause());
     }
 
-    /// Requests are served again.
+    /// Serves requests again.
     pub(crate) fn resume(&self) {
         self.slots.iter().for_each(|slot| slot.handle.resume());
     }

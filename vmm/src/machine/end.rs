@@ -1,4 +1,7 @@
 //! How a machine ends, told apart, and the one place where its end is decided.
+//!
+//! Input: reasons, from any thread. Output: the first of them, for everybody who asks or waits. Not here:
+//! what follows from an end (`lifecycle`).
 
 use std::fmt;
 use std::time::Duration;
@@ -38,14 +41,14 @@ impl fmt::Display for EndReason {
     }
 }
 
-/// The first reason wins; everybody may wait for it.
+/// The end reason, once there is one: the first wins, and everybody may wait for it.
 #[derive(Default)]
-pub(crate) struct End {
+pub(crate) struct EndDecision {
     reason: Mutex<Option<EndReason>>,
     decided: Condvar,
 }
 
-impl End {
+impl EndDecision {
     /// Decides the end; whether this call did.
     pub(crate) fn decide(&self, reason: EndReason) -> bool {
         let mut slot = self.reason.lock();
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_wins_and_wakes_who_waits() {
-        let end = End::default();
+        let end = EndDecision::default();
         assert_eq!(end.wait(Some(Duration::from_millis(5))), None);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| end.wait(None));

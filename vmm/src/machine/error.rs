@@ -1,4 +1,7 @@
 //! Why a machine could not do what was asked.
+//!
+//! Input: errors of every part. Output: one type, with what was asked and what was found. Not here: why a
+//! machine has ended (`end`).
 
 use std::io;
 
@@ -23,7 +26,7 @@ pub enum MachineError {
     /// Kernel or initrd cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The kernel cannot be told what it must know.
+    /// The boot parameters cannot be written.
     #[error(transparent)]
     Params(#[from] ParamsError),
     /// The ACPI tables do not fit.
@@ -32,16 +35,16 @@ pub enum MachineError {
     /// The MP table does not fit.
     #[error(transparent)]
     MpTable(#[from] MpTableError),
-    /// KVM refused something.
+    /// KVM refused a call.
     #[error(transparent)]
     Kvm(#[from] KvmError),
     /// Two devices want one address.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The host has no memory for the guest.
+    /// The host does not give the guest's memory.
     #[error("cannot map {mib} MiB of guest memory: {cause}")]
     Memory {
-        /// What was asked for.
+        /// The memory that was asked for, in MiB.
         mib: u64,
         /// What the kernel said.
         cause: String,
@@ -58,7 +61,7 @@ pub enum MachineError {
     /// The machine has not been started yet.
     #[error("the machine has not been started yet")]
     NotStarted,
-    /// The machine runs, and has to be paused for this.
+    /// The machine is running, and has to be paused for this.
     #[error("the machine is not paused")]
     NotPaused,
     /// Every slot for a disk is taken.
@@ -67,9 +70,9 @@ pub enum MachineError {
     /// The machine writes into an image, which no snapshot can put back.
     #[error("disk `{disk}` writes into its image {}: a snapshot could not put that back", image.display())]
     WritableDisk {
-        /// The disk.
+        /// The disk's name.
         disk: String,
-        /// Its image.
+        /// The file of its image.
         image: std::path::PathBuf,
     },
     /// A snapshot cannot be written or used.
@@ -81,17 +84,17 @@ pub enum MachineError {
     /// The host's counters run at another speed than those of the snapshot's host.
     #[error("the snapshot's time stamp counter runs at {snapshot} kHz, and this host's at {host} kHz")]
     Frequency {
-        /// The snapshot's.
+        /// The snapshot's frequency, in kHz.
         snapshot: u32,
-        /// The host's.
+        /// This host's frequency, in kHz.
         host: u32,
     },
-    /// The snapshot is of another kind of machine.
+    /// The snapshot is of a machine with other memory or vCPUs.
     #[error("the snapshot is of a machine with {snapshot}, and this one has {machine}")]
     Shape {
-        /// What the snapshot needs.
+        /// Memory and vCPUs of the snapshot, in words.
         snapshot: String,
-        /// What there is.
+        /// Those of this machine.
         machine: String,
     },
 }

@@ -1,16 +1,19 @@
 //! Where vCPU threads stop: for a pause, or for good.
 //!
-//! A vCPU passes the gate before every KVM_RUN. Whoever closes it then kicks the vCPUs out of the guest
-//! and waits until all are parked.
+//! Input: vCPU threads that come by, and whoever pauses or ends the machine. Output: threads parked, or told
+//! to end. Not here: getting a vCPU out of the guest (`lifecycle`).
+//!
+//! A vCPU passes the gate before every KVM_RUN. Whoever closes it then kicks the vCPUs out of the guest and
+//! waits until all are parked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
-/// See the module.
+/// The gate that every vCPU thread of one machine passes.
 #[derive(Default)]
 pub(crate) struct Gate {
-    /// Whether the gate is closed in either way; looked at without the lock.
+    /// Whether the gate is closed, for a pause or for good; read without the lock.
     closed: AtomicBool,
     state: Mutex<GateState>,
     changed: Condvar,
@@ -19,27 +22,30 @@ pub(crate) struct Gate {
 #[derive(Default)]
 struct GateState {
     paused: bool,
+    /// Whether it is closed for good.
     stopped: bool,
+    /// Number of vCPU threads.
     alive: usize,
+    /// Number of those that wait at the gate.
     parked: usize,
 }
 
 /// What a vCPU thread does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// It goes on.
+    /// It enters the guest.
     Go,
     /// It ends.
     Stop,
 }
 
 impl Gate {
-    /// A vCPU thread will come by from now on.
+    /// Counts one more vCPU thread, which will come by.
     pub(crate) fn enter(&self) {
         self.state.lock().alive += 1;
     }
 
-    /// A vCPU thread will come by no more.
+    /// Counts one vCPU thread less.
     pub(crate) fn leave(&self) {
         self.state.lock().alive -= 1;
         self.changed.notify_all();
@@ -50,7 +56,7 @@ impl Gate {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Waits while the machine is paused.
+    /// Waits while the machine is paused; tells the thread what to do then.
     pub(crate) fn park(&self) -> Pass {
         let mut state = self.state.lock();
         state.parked += 1;

@@ -1,8 +1,8 @@
 //! [`Machine`]: the handle of one guest, by which the host creates it, drives it and talks to it.
 //!
-//! Input: a [`MachineConfig`], calls from any thread. Output: a running guest, streams to it, its console's log, its end.
-//! Not here: what a call needs beyond the handle's own hardware: saving, loading, attaching disks (`save`, `load`, `attach`);
-//! how an end is decided (`lifecycle`).
+//! Input: a [`MachineConfig`], calls from any thread. Output: a running guest, streams to it, its console's
+//! log, its end. Not here: what a call needs beyond the handle's own hardware: saving, loading, attaching
+//! disks (`save`, `load`, `attach`); how an end is decided (`lifecycle`).
 
 use std::io;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::error::MachineError;
 use super::hardware::{GUEST_CID, Hardware, HostEnds, map_ram};
 use super::lifecycle::VcpuThread;
 use super::supervisor;
-use super::vcpu_thread::{self, Surroundings};
+use super::vcpu_thread::{self, VcpuContext};
 use crate::boot::params::{self, Params};
 use crate::boot::{acpi, kernel, mptable};
 use crate::kvm::regs;
 use crate::limits;
 use crate::snapshot::state::Shape;
 
-/// One guest.
+/// The handle of one guest; dropping it ends the guest.
 pub struct Machine {
     pub(super) ends: HostEnds,
     /// `None` once the machine has ended and given everything back.
@@ -43,6 +43,9 @@ impl std::fmt::Debug for Machine {
 
 impl Machine {
     /// Checks the configuration, loads the kernel and creates vCPUs and devices. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`MachineError`] with what cannot be: a number, a file, a call of the host or of KVM.
     pub fn create(config: MachineConfig) -> Result<Machine, MachineError> {
         config.check()?;
         let ram = map_ram(config.memory)?;
@@ -87,9 +90,12 @@ impl Machine {
         Ok(Self::of(hardware, ends))
     }
 
-    /// A machine with nothing in it, paused, its vCPUs' threads waiting: all that can be done for a restore
-    /// before it is known of which snapshot. [`load`](Self::load) gives it content.
-    pub fn shell(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
+    /// A blank machine: nothing in it, paused, its vCPUs' threads waiting. That is all that can be done for a
+    /// restore before it is known of which snapshot; [`load`](Self::load) gives it content.
+    ///
+    /// # Errors
+    /// [`MachineError::Limit`] for numbers that no machine has; what the host or KVM refuses.
+    pub fn blank(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
         limits::check_cpus(cpus)?;
         limits::check_snapshot_memory(memory)?;
         let ram = map_ram(memory)?;
@@ -125,7 +131,10 @@ impl Machine {
         self.ends.vsock.listen(port)
     }
 
-    /// Lets the vCPUs run.
+    /// Starts the machine's threads and lets the vCPUs run.
+    ///
+    /// # Errors
+    /// [`MachineError::Started`], [`MachineError::Ended`], [`MachineError::Host`].
     pub fn start(&self) -> Result<(), MachineError> {
         let mut slot = self.hardware();
         let hardware = slot.as_mut().ok_or_else(|| self.ended_error())?;
@@ -138,7 +147,7 @@ impl Machine {
         }
         let mut threads = self.ends.life.threads.lock();
         for (index, vcpu) in hardware.vcpus.iter().enumerate() {
-            let surroundings = Surroundings {
+            let context = VcpuContext {
                 life: Arc::clone(&self.ends.life),
                 platform: Arc::clone(&hardware.platform),
                 ram: hardware.ram.clone(),
@@ -148,7 +157,7 @@ impl Machine {
             self.ends.life.gate.enter();
             let thread = std::thread::Builder::new()
                 .name(format!("provium-vcpu{index}"))
-                .spawn(move || vcpu_thread::run(&surroundings, &vcpu));
+                .spawn(move || vcpu_thread::run(&context, &vcpu));
             match thread {
                 Ok(handle) => threads.push(VcpuThread { page, handle }),
                 Err(error) => {
@@ -172,7 +181,11 @@ impl Machine {
         self.ends.vsock.connect(port, timeout)
     }
 
-    /// Stops every vCPU at an instruction boundary and every disk between two requests; returns when all have stopped.
+    /// Stops every vCPU at an instruction boundary and every disk between two requests; returns when all have
+    /// stopped.
+    ///
+    /// # Errors
+    /// [`MachineError::NotStarted`], [`MachineError::Ended`].
     pub fn pause(&self) -> Result<(), MachineError> {
         self.check_started()?;
         self.ends.life.gate.pause();
@@ -187,7 +200,10 @@ impl Machine {
         }
     }
 
-    /// Lets paused vCPUs go on.
+    /// Lets paused vCPUs and disks go on.
+    ///
+    /// # Errors
+    /// [`MachineError::NotStarted`], [`MachineError::Ended`].
     pub fn resume(&self) -> Result<(), MachineError> {
         self.check_started()?;
         // Not while somebody saves or loads.
@@ -230,7 +246,10 @@ impl Machine {
         }
     }
 
-    /// Presses the power button; the guest may obey.
+    /// Presses the power button; whether the guest obeys is its business.
+    ///
+    /// # Errors
+    /// [`MachineError::NotStarted`], [`MachineError::Ended`].
     pub fn power_button(&self) -> Result<(), MachineError> {
         self.check_started()?;
         if let Some(hardware) = self.hardware().as_ref() {
@@ -239,7 +258,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes the host end of a connection that came with a snapshot, by its ports: host's, guest's.
+    /// The host's stream of a connection that came with a snapshot, by its ports: host's, guest's. `None`
+    /// when there is no such connection, or somebody has it already.
     pub fn adopt(&self, ports: (u32, u32)) -> Option<VsockStream> {
         self.ends.vsock.adopt(ports)
     }
@@ -249,7 +269,7 @@ impl Machine {
         self.ends.vsock.close_unclaimed();
     }
 
-    /// Connections with the guest that streams of the host hold.
+    /// Number of connections with the guest that streams of the host hold.
     pub fn held_connections(&self) -> usize {
         self.ends.vsock.held_connections()
     }
@@ -258,8 +278,8 @@ impl Machine {
     /// are gone.
     pub fn kill(&self) {
         self.ends.life.end(EndReason::Killed);
-        // Another thread may have decided the end and told those who wait for it, and not have stopped the vCPUs yet; once
-        // they are taken from the list it could not any more.
+        // Another thread may have decided the end and told those who wait for it, and not have stopped the
+        // vCPUs yet; once they are taken from the list it could not any more.
         self.ends.life.stop_vcpus();
         // Held to the end, so that a second caller returns no earlier than the first.
         let mut slot = self.hardware();
@@ -277,12 +297,12 @@ impl Machine {
         *slot = None;
     }
 
-    /// Why the machine ended, if it has.
+    /// Why the machine ended; `None` while it has not.
     pub fn ended(&self) -> Option<EndReason> {
         self.ends.life.end.get()
     }
 
-    /// Waits for the end; `None` when the timeout passes first.
+    /// Waits for the end, at most `timeout` if there is one; `None` when that passes first.
     pub fn wait_end(&self, timeout: Option<Duration>) -> Option<EndReason> {
         self.ends.life.end.wait(timeout)
     }
@@ -297,8 +317,8 @@ impl Machine {
         self.ends.console.tail(max)
     }
 
-    /// What the serial console has printed from position `from` on (0 is the start), and the position behind it; waits
-    /// for something to be there, at most `limit`.
+    /// The bytes that the serial console has printed from position `from` on (0 is the start), and the
+    /// position behind them; waits for some to be there, at most `limit`.
     pub fn console_since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
         self.ends.console.since(from, limit)
     }
@@ -313,7 +333,7 @@ impl Machine {
         }
     }
 
-    /// Types as many bytes into the serial console as its receive FIFO has room for; returns how many those are.
+    /// Types as many bytes into the serial console as its receive FIFO has room for; gives their number.
     ///
     /// # Errors
     /// `ConnectionReset` once the machine has ended.

@@ -1,7 +1,7 @@
 //! What a machine is made of once it is created: memory, vCPUs, devices, the KVM machine.
 //!
-//! Input: memory and a shape. Output: [`Hardware`], which goes when the machine ends, and [`HostEnds`], which stay with
-//! the handle. Not here: loading anything into it.
+//! Input: memory and a shape. Output: [`Hardware`], which goes when the machine ends, and [`HostEnds`], which
+//! stay with the handle. Not here: loading a kernel or a snapshot into it.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ use crate::kvm::{KvmError, host};
 use crate::layout;
 use crate::snapshot::state::Shape;
 
-/// The guest's context id. Every machine has a vsock of its own, so they can all have the same.
+/// The guest's vsock context id. Every machine has a vsock of its own, so they can all have the same.
 pub(super) const GUEST_CID: u32 = 3;
 
 /// What a machine gives back when it ends.
@@ -31,6 +31,7 @@ pub(super) struct Hardware {
     pub(super) ram: GuestRam,
     /// The supervisor's thread; `None` until the machine is started.
     pub(super) supervisor: Option<JoinHandle<()>>,
+    /// Bytes of memory and number of vCPUs.
     pub(super) shape: Shape,
     /// The snapshot the machine was equal to, and what has changed since.
     pub(super) baseline: Option<Baseline>,
@@ -38,7 +39,7 @@ pub(super) struct Hardware {
     pub(super) vm: Vm,
 }
 
-/// What the host keeps of a machine beyond its end.
+/// The parts of a machine that outlive its end.
 pub(super) struct HostEnds {
     pub(super) life: Arc<Lifecycle>,
     pub(super) console: Arc<Console>,
@@ -46,8 +47,8 @@ pub(super) struct HostEnds {
 }
 
 impl Hardware {
-    /// Creates vCPUs and devices around `ram`, all at rest. With `log_dirty`, KVM notes from the start which pages
-    /// vCPUs write.
+    /// Creates vCPUs and devices around `ram`, all at rest. With `log_dirty`, KVM notes from the start which
+    /// pages vCPUs write.
     pub(super) fn create(
         ram: GuestRam,
         shape: Shape,

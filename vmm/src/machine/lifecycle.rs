@@ -1,8 +1,8 @@
 //! The machine's life: what ends it, and whom that concerns.
 //!
-//! Everybody who can end a machine holds the lifecycle: vCPU threads, power registers, the console (a
-//! panic), the host. Deciding the end stops the vCPUs, fails every stream and wakes who waits, from
-//! whatever thread; joining threads and giving memory back is the owner's part.
+//! Input: ends and panics, from whoever notices them: vCPU threads, power registers, the console, the host.
+//! Output: the vCPUs stopped, every stream failed, everybody who waits woken. Not here: joining threads and
+//! giving memory back, which is the handle's part.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,24 +14,24 @@ use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use super::console::PanicSign;
-use super::end::{End, EndReason};
+use super::end::{EndDecision, EndReason};
 use super::gate::Gate;
 use crate::kvm::vcpu::RunPage;
 
-/// A running vCPU, as others reach it.
+/// The thread of a vCPU, as others reach it.
 pub(crate) struct VcpuThread {
     pub(crate) page: Arc<RunPage>,
     pub(crate) handle: JoinHandle<()>,
 }
 
-/// See the module.
+/// Shared by everybody who can end the machine.
 pub(crate) struct Lifecycle {
-    pub(crate) end: End,
+    pub(crate) end: EndDecision,
     pub(crate) gate: Gate,
     pub(crate) threads: Mutex<Vec<VcpuThread>>,
     vsock: Vsock,
     panic: Mutex<Option<String>>,
-    /// Tells the supervisor to look.
+    /// Wakes the supervisor.
     pub(crate) wake: EventFd,
 }
 
@@ -41,7 +41,7 @@ impl Lifecycle {
     pub(crate) fn new(vsock: Vsock) -> std::io::Result<Self> {
         install_kick_handler()?;
         Ok(Self {
-            end: End::default(),
+            end: EndDecision::default(),
             gate: Gate::default(),
             threads: Mutex::default(),
             vsock,
@@ -71,7 +71,7 @@ impl Lifecycle {
         self.kick();
     }
 
-    /// Gets every vCPU out of the guest.
+    /// Gets every vCPU out of the guest, to look at the gate.
     pub(crate) fn kick(&self) {
         for thread in self.threads.lock().iter() {
             thread.page.set();
@@ -80,7 +80,7 @@ impl Lifecycle {
         }
     }
 
-    /// The guest did something to its power.
+    /// Takes note of what the guest did to its power.
     pub(crate) fn power_event(&self, event: PowerEvent) {
         match event {
             PowerEvent::PowerOff => self.end(EndReason::PowerOff),
@@ -89,7 +89,7 @@ impl Lifecycle {
         }
     }
 
-    /// The console showed a sign of panic.
+    /// Takes note of a sign of panic on the console.
     pub(crate) fn panic_sign(&self, sign: PanicSign) {
         match sign {
             PanicSign::Begun(message) => self.panic_begun(message),
@@ -107,12 +107,12 @@ impl Lifecycle {
         self.wake_supervisor();
     }
 
-    /// The panic that has been seen, if any.
+    /// The message of the panic that has been seen, if any.
     pub(crate) fn panic_message(&self) -> Option<String> {
         self.panic.lock().clone()
     }
 
-    /// The machine has become one that has not panicked.
+    /// Forgets a panic: the machine has become one that has not panicked.
     pub(crate) fn forget_panic(&self) {
         *self.panic.lock() = None;
         self.wake_supervisor();

@@ -1,13 +1,13 @@
 //! A paused machine, given the content of a snapshot.
 //!
-//! Enters: a machine, a shell or one that has run, and a [`Snapshot`]. Leaves: the machine in the snapshot's state,
-//! still paused. A machine that was equal to this snapshot before gets back only the pages that have changed since;
-//! any other has the snapshot's memory mapped in the place of its own.
+//! Input: a machine, blank or one that has run, and a [`Snapshot`]. Output: the machine in the snapshot's
+//! state, still paused. Not here: which pages are copied and which mapped (`baseline`).
 //!
-//! The order: devices let go of memory and streams fail; then memory, then disks, each with an overlay of its own on
-//! what the snapshot has, then devices, whose interrupt lines take their
-//! levels, then vCPUs with their local interrupt controllers, then the interrupt chips, then the clock, and last a look
-//! at every queue, since a kick may have been under way. A machine that fails on the way is ended: it is neither what it was nor what it should be.
+//! The order is that of [`provium_devices::lifecycle`]: devices detach from their queues and streams fail;
+//! then memory, then disks, each with an overlay of its own on what the snapshot has, then devices, whose
+//! interrupt lines take their levels, then vCPUs with their local interrupt controllers, then the interrupt
+//! chips, then the clock, and last a kick of every queue, since a notification may have been under way. A
+//! machine that fails on the way is ended: it is neither what it was nor what it should be.
 
 use std::sync::Arc;
 
@@ -22,19 +22,24 @@ use crate::snapshot::state::Shape;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 impl Machine {
-    /// A machine in the state of a snapshot, paused.
+    /// A new machine in the state of a snapshot, paused.
+    ///
+    /// # Errors
+    /// Those of [`blank`](Self::blank) and [`load`](Self::load).
     pub fn restore(snapshot: &Arc<Snapshot>) -> Result<Machine, MachineError> {
-        let machine = Self::shell(snapshot.memory(), snapshot.cpus())?;
+        let machine = Self::blank(snapshot.memory(), snapshot.cpus())?;
         machine.load(snapshot)?;
         Ok(machine)
     }
 
-    /// Puts the machine, which has to be paused, into the state of `snapshot`. Streams held so far fail from now on;
-    /// those of the snapshot are to be [`adopt`](Self::adopt)ed before [`close_unclaimed`](Self::close_unclaimed)
-    /// and [`resume`](Self::resume). Returns how many pages were put back, `None` when all were.
+    /// Puts the machine, which has to be paused, into the state of `snapshot`. Streams held so far fail from
+    /// now on; those of the snapshot are to be [`adopt`](Self::adopt)ed before
+    /// [`close_unclaimed`](Self::close_unclaimed) and [`resume`](Self::resume). Returns how many pages were
+    /// put back, `None` when all were.
     ///
     /// # Errors
-    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`MachineError::Frequency`], [`SnapshotError::Host`] and
+    /// [`MachineError::NotPaused`], [`MachineError::Shape`], [`MachineError::Frequency`],
+    /// [`SnapshotError::Host`] and
     /// [`SnapshotError::DiskImage`]: the machine is as it was. After any other it has ended.
     pub fn load(&self, snapshot: &Arc<Snapshot>) -> Result<Option<u64>, MachineError> {
         let loaded = {
@@ -79,7 +84,7 @@ impl Machine {
     }
 }
 
-/// Refuses a snapshot of another kind of machine or host.
+/// Refuses a snapshot of a machine with another shape, or of another host.
 fn check(hardware: &Hardware, snapshot: &Snapshot) -> Result<(), MachineError> {
     let state = snapshot.state();
     if state.shape != hardware.shape {
@@ -94,7 +99,8 @@ fn check(hardware: &Hardware, snapshot: &Snapshot) -> Result<(), MachineError> {
     if let Some(vcpu) = hardware.vcpus.first() {
         let vcpu = vcpu.lock();
         let here = vcpu.fd.get_tsc_khz().map_err(call("KVM_GET_TSC_KHZ"))?;
-        // Kernels measure it, a little differently each time; clocks are corrected for that, timers need not be.
+        // Kernels measure it, a little differently each time; clocks are corrected for that, timers need not
+        // be.
         if saved.abs_diff(here) > here / 100 {
             return Err(MachineError::Frequency {
                 snapshot: saved,

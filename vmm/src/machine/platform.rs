@@ -1,4 +1,7 @@
 //! The machine's devices and where they are on its two buses.
+//!
+//! Input: the KVM machine, memory, the slot table. Output: a [`Platform`] that vCPU threads reach by port and
+//! address, and the calls that concern all devices at once. Not here: what a single device does.
 
 use std::sync::Arc;
 
@@ -21,7 +24,7 @@ use crate::layout;
 use crate::slots::{self, DeviceSlot, SlotUse};
 use crate::snapshot::state::DevicesState;
 
-/// What vCPU threads reach with port and memory accesses.
+/// Every device of a machine, on its buses.
 pub(crate) struct Platform {
     pub(crate) ports: Bus,
     pub(crate) mmio: Bus,
@@ -30,7 +33,7 @@ pub(crate) struct Platform {
     transports: Vec<Arc<Mutex<MmioTransport>>>,
     pub(crate) disks: DiskSlots,
     pub(crate) power_button: Arc<dyn IrqLine>,
-    /// The virtio devices as the guest is told of them.
+    /// The slots whose devices the guest is told of.
     pub(crate) virtio: Vec<DeviceSlot>,
 }
 
@@ -97,7 +100,7 @@ impl Platform {
         })
     }
 
-    /// The state of every device that has one.
+    /// The state of every device that has one; the machine is paused.
     pub(crate) fn save(&self) -> DevicesState {
         DevicesState {
             serial: self.serial.lock().save(),
@@ -110,8 +113,8 @@ impl Platform {
         }
     }
 
-    /// Puts every device into a saved state and drives the interrupt lines accordingly; guest memory has to be in
-    /// place.
+    /// Puts every device into a saved state and drives the interrupt lines accordingly; guest memory has to
+    /// be in place.
     pub(crate) fn restore(&self, state: &DevicesState) -> Result<(), StateError> {
         if state.virtio.len() != self.transports.len() {
             let what = format!(
@@ -128,14 +131,15 @@ impl Platform {
         self.serial.lock().restore(&state.serial)
     }
 
-    /// Makes every device let go of guest memory, whoever uses it; a [`restore`](Self::restore) follows.
+    /// Detaches every device from its queues, so that none touches guest memory; a [`restore`](Self::restore)
+    /// follows.
     pub(crate) fn detach_queues(&self) {
         for transport in &self.transports {
             transport.lock().detach_queues();
         }
     }
 
-    /// Lets every device look at its queues.
+    /// Makes every device look at its queues.
     pub(crate) fn kick(&self) {
         for transport in &self.transports {
             transport.lock().kick();

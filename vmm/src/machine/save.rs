@@ -1,7 +1,8 @@
 //! A paused machine, written into a folder.
 //!
-//! Enters: a machine and a folder. Leaves: a [`Snapshot`], and a machine that keeps track of what it changes from
-//! then on. Whoever calls sees to it that nobody writes to the machine's streams or console meanwhile.
+//! Input: a machine and a folder. Output: a [`Snapshot`], and a machine that tracks what it changes from then
+//! on. Not here: keeping others from writing to the machine's streams or console meanwhile, which whoever
+//! calls sees to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -27,22 +28,24 @@ use crate::snapshot::{MEMORY_FILE, Snapshot, SnapshotError, SnapshotId, write_st
 /// How a snapshot is written.
 #[derive(Debug, Clone, Default)]
 pub struct SaveOptions {
-    /// Store only the pages that differ from the snapshot the machine came from, if it came from one on which another
-    /// may lie. Such a snapshot needs its parent.
+    /// Store only the pages that differ from the snapshot the machine came from, if it came from one on which
+    /// another may lie. Such a snapshot needs its parent.
     pub on_parent: bool,
-    /// Whatever the caller wants to find again with [`Snapshot::note`].
+    /// Bytes that the caller wants to find again with [`Snapshot::note`].
     pub note: Vec<u8>,
-    /// Digests of the content of images below disks, by their paths. With its digest, an image that was touched after
-    /// the save can be found to be the same still.
+    /// Digests of the content of images below disks, by their paths. With its digest, an image that was
+    /// touched after the save can be found to be the same still.
     pub image_digests: BTreeMap<PathBuf, ImageDigest>,
 }
 
 impl Machine {
-    /// Writes the machine, which has to be paused, into `folder`, an existing one without a snapshot in it. From
-    /// then on the machine keeps track of what differs from it, so that [`load`](Self::load)ing it again is quick.
+    /// Writes the machine, which has to be paused, into `folder`, an existing one without a snapshot in it.
+    /// From then on the machine tracks what differs from it, so that [`load`](Self::load)ing it again is
+    /// quick.
     ///
     /// # Errors
-    /// [`MachineError::NotPaused`], [`MachineError::WritableDisk`], and whatever goes wrong on the way; half a snapshot may be left then.
+    /// [`MachineError::NotPaused`], [`MachineError::WritableDisk`], and what goes wrong on the way; half a
+    /// snapshot may be left then.
     pub fn save(&self, folder: &Path, options: SaveOptions) -> Result<Arc<Snapshot>, MachineError> {
         let mut slot = self.paused_hardware()?;
         let hardware = slot.as_mut().ok_or_else(|| self.ended_error())?;
@@ -109,7 +112,7 @@ impl Machine {
     }
 }
 
-/// The pages that have been written since the baseline, and are not what they were.
+/// Writes the pages that have been written since the baseline and are not what they were.
 fn write_changes(
     folder: &Path,
     hardware: &Hardware,
@@ -127,7 +130,7 @@ fn write_changes(
     Ok(writer.finish()?)
 }
 
-/// All pages that are not zero.
+/// Writes all pages that are not zero.
 fn write_all(folder: &Path, hardware: &Hardware) -> Result<PageIndex, SnapshotError> {
     let candidates = match &hardware.baseline {
         Some(baseline) => {
@@ -148,8 +151,8 @@ fn write_all(folder: &Path, hardware: &Hardware) -> Result<PageIndex, SnapshotEr
     Ok(writer.finish()?)
 }
 
-/// The pages of anonymous memory that anybody has ever touched. The others are zero, and reading them just to see
-/// that costs a page fault each.
+/// The numbers of the pages of anonymous memory that anybody has ever touched. The others are zero, and
+/// reading them just to see that costs a page fault each.
 fn touched(ram: &GuestRam) -> Result<BTreeSet<u64>, SnapshotError> {
     // Eight bytes a page (`Documentation/admin-guide/mm/pagemap.rst`); bit 63: present, bit 62: swapped.
     let path = Path::new("/proc/self/pagemap");

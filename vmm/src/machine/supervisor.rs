@@ -1,7 +1,8 @@
-//! The machine's own thread: an event loop for what happens outside of any vCPU.
+//! The machine's supervisor: a thread with an event loop for what happens outside of any vCPU.
 //!
-//! It hears the lifecycle's wake-up and a timer. A kernel that panics gets a moment to print where, then
-//! its machine ends, whatever `panic=` makes the kernel do. When the machine has ended, so does the loop.
+//! Input: the lifecycle's wake-up and a timer. Output: the end of a machine whose kernel has panicked, after
+//! a moment to print where, whatever `panic=` makes the kernel do. Not here: noticing the panic. When the
+//! machine has ended, so does the loop.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,13 +14,13 @@ use vmm_sys_util::timerfd::TimerFd;
 use super::end::EndReason;
 use super::lifecycle::Lifecycle;
 
-/// How long a panicking kernel may go on printing.
+/// Time for which a panicking kernel may go on printing.
 const PANIC_GRACE: Duration = Duration::from_millis(500);
 
 struct Supervisor {
     life: Arc<Lifecycle>,
     timer: TimerFd,
-    /// When the panic that is being printed has had its time.
+    /// Moment at which the panic that is being printed ends the machine.
     due: Option<Instant>,
 }
 
@@ -32,7 +33,7 @@ impl Supervisor {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread, which ends when the machine has ended.
 pub(crate) fn spawn(life: Arc<Lifecycle>) -> std::io::Result<JoinHandle<()>> {
     let other = |error: event_manager::Error| std::io::Error::other(error.to_string());
     let timer = TimerFd::new().map_err(|error| std::io::Error::from_raw_os_error(error.errno()))?;

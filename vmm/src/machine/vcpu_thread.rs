@@ -1,4 +1,7 @@
 //! The loop of a vCPU thread: run the guest until it needs something, see to that, run again.
+//!
+//! Input: a vCPU. Output: accesses to the buses, and the end of the machine where the vCPU cannot go on. Not
+//! here: who pauses or ends the machine (`gate`, `lifecycle`).
 
 use std::sync::Arc;
 
@@ -15,23 +18,23 @@ use super::lifecycle::Lifecycle;
 use super::platform::Platform;
 use crate::kvm::vcpu::Vcpu;
 
-/// What a vCPU thread works with.
-pub(crate) struct Surroundings {
+/// The parts of its machine that a vCPU thread works with.
+pub(crate) struct VcpuContext {
     pub(crate) life: Arc<Lifecycle>,
     pub(crate) platform: Arc<Platform>,
     pub(crate) ram: GuestRam,
 }
 
 /// Runs `vcpu` until the machine ends. The lock is free while the machine is paused.
-pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
-    let life = &surroundings.life;
-    // Entered by the starter, so that a pause right after the start waits for this thread.
-    let _left = Leave(life);
+pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
+    let life = &context.life;
+    // Counted by the starter, so that a pause right after the start waits for this thread.
+    let _left = LeaveGate(life);
     let mut guard = vcpu.lock();
     loop {
         guard.page.clear();
         if life.gate.is_closed() {
-            if let Some(reason) = settle(surroundings, &mut guard) {
+            if let Some(reason) = settle(context, &mut guard) {
                 life.end(reason);
             }
             drop(guard);
@@ -43,15 +46,15 @@ pub(crate) fn run(surroundings: &Surroundings, vcpu: &Mutex<Vcpu>) {
             let _ = guard.fd.kvmclock_ctrl();
             continue;
         }
-        if let Step::End(reason) = step(surroundings, &mut guard) {
+        if let RunOutcome::End(reason) = step(context, &mut guard) {
             life.end(reason);
         }
     }
 }
 
-struct Leave<'a>(&'a Lifecycle);
+struct LeaveGate<'a>(&'a Lifecycle);
 
-impl Drop for Leave<'_> {
+impl Drop for LeaveGate<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.end(EndReason::Monitor(
@@ -62,25 +65,25 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// Most exits that one instruction makes: a string instruction leaves for each page of elements.
+/// Most exits that finishing one instruction takes: a string instruction leaves for each page of elements.
 const MAX_SETTLING: usize = 1 << 16;
 
-/// Finishes the instruction that the vCPU left the guest for. KVM keeps its second half until the next KVM_RUN, where
-/// no saved state would have it, and where it would come on top of a state put back.
-fn settle(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Option<EndReason> {
+/// Finishes the instruction that the vCPU left the guest for. KVM keeps its second half until the next
+/// KVM_RUN, where no saved state would have it, and where it would come on top of a state put back.
+fn settle(context: &VcpuContext, vcpu: &mut Vcpu) -> Option<EndReason> {
     for _ in 0..MAX_SETTLING {
         vcpu.page.set();
-        match step(surroundings, vcpu) {
-            Step::Interrupted => break,
-            Step::Done => {}
-            Step::End(reason) => return Some(reason),
+        match step(context, vcpu) {
+            RunOutcome::Interrupted => break,
+            RunOutcome::Done => {}
+            RunOutcome::End(reason) => return Some(reason),
         }
     }
     None
 }
 
-/// How a stay in the guest ended.
-enum Step {
+/// How one KVM_RUN ended.
+enum RunOutcome {
     /// What the guest needed has been seen to.
     Done,
     /// Somebody wants the vCPU's attention.
@@ -89,9 +92,9 @@ enum Step {
     End(EndReason),
 }
 
-/// One stay in the guest and what it left it for.
-fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Step {
-    let platform = &surroundings.platform;
+/// Enters the guest once and sees to what it left for.
+fn step(context: &VcpuContext, vcpu: &mut Vcpu) -> RunOutcome {
+    let platform = &context.platform;
     match vcpu.fd.run() {
         Ok(VcpuExit::MmioRead(address, data)) => platform.mmio.read(address, data),
         Ok(VcpuExit::MmioWrite(address, data)) => platform.mmio.write(address, data),
@@ -105,38 +108,38 @@ fn step(surroundings: &Surroundings, vcpu: &mut Vcpu) -> Step {
                 platform.ports.write(u64::from(port), element);
             }
         }
-        Ok(VcpuExit::Intr) => return Step::Interrupted,
+        Ok(VcpuExit::Intr) => return RunOutcome::Interrupted,
         Ok(VcpuExit::IrqWindowOpen | VcpuExit::Hlt) => {}
         Ok(VcpuExit::Shutdown) => {
-            return Step::End(EndReason::TripleFault(vcpu.describe(&surroundings.ram)));
+            return RunOutcome::End(EndReason::TripleFault(vcpu.describe(&context.ram)));
         }
-        Ok(VcpuExit::InternalError) => return Step::End(internal_error(surroundings, vcpu)),
+        Ok(VcpuExit::InternalError) => return RunOutcome::End(internal_error(context, vcpu)),
         Ok(VcpuExit::FailEntry(reason, cpu)) => {
-            let state = vcpu.describe(&surroundings.ram);
+            let state = vcpu.describe(&context.ram);
             let cause =
                 format!("entering the guest failed with hardware reason {reason:#x} on cpu {cpu}: {state}");
-            return Step::End(EndReason::InternalError(cause));
+            return RunOutcome::End(EndReason::InternalError(cause));
         }
         Ok(other) => {
             let exit = format!("{other:?}");
-            let state = vcpu.describe(&surroundings.ram);
-            return Step::End(EndReason::InternalError(format!(
+            let state = vcpu.describe(&context.ram);
+            return RunOutcome::End(EndReason::InternalError(format!(
                 "unexpected exit {exit}: {state}"
             )));
         }
-        Err(error) if error.errno() == libc::EINTR => return Step::Interrupted,
+        Err(error) if error.errno() == libc::EINTR => return RunOutcome::Interrupted,
         Err(error) if error.errno() == libc::EAGAIN => {}
         Err(error) => {
-            let state = vcpu.describe(&surroundings.ram);
-            return Step::End(EndReason::InternalError(format!(
+            let state = vcpu.describe(&context.ram);
+            return RunOutcome::End(EndReason::InternalError(format!(
                 "KVM_RUN failed: {error}: {state}"
             )));
         }
     }
-    Step::Done
+    RunOutcome::Done
 }
 
-fn internal_error(surroundings: &Surroundings, vcpu: &Vcpu) -> EndReason {
+fn internal_error(context: &VcpuContext, vcpu: &Vcpu) -> EndReason {
     let (suberror, data) = vcpu.page.internal_error();
     let cause = match suberror {
         KVM_INTERNAL_ERROR_EMULATION => "an instruction it cannot emulate".to_owned(),
@@ -145,6 +148,6 @@ fn internal_error(surroundings: &Surroundings, vcpu: &Vcpu) -> EndReason {
         other => format!("internal error {other}"),
     };
     let data: Vec<String> = data.iter().map(|word| format!("{word:#x}")).collect();
-    let state = vcpu.describe(&surroundings.ram);
+    let state = vcpu.describe(&context.ram);
     EndReason::InternalError(format!("{cause} [{}]: {state}", data.join(", ")))
 }

@@ -1,9 +1,13 @@
 //! Which pages a machine may have changed since it was equal to a snapshot.
 //!
-//! Two parties write: vCPUs, which KVM's log knows of, and devices, which mark the bitmap that the memory itself
-//! carries. A page that vCPUs have written stays in the log, and in the set, over resets, until it was found unchanged at
-//! two of them in a row: what one test writes the next will write too, and to copy a page back costs a fraction of the
-//! exit by which the guest would tell of it. So the set may hold pages that are as they were.
+//! Input: KVM's dirty log and the memory's own bitmap. Output: a set of page numbers. Not here: copying pages
+//! back (`machine/baseline.rs`).
+//!
+//! Two parties write: vCPUs, which KVM's log knows of, and devices, which mark the bitmap that the memory
+//! itself carries. A page that vCPUs have written stays in the log, and in the set, over resets, until it was
+//! found unchanged at two of them in a row: what one test writes the next will write too, and to copy a page
+//! back costs a fraction of the exit by which the guest would tell of it. So the set may hold pages that are
+//! as they were.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +22,12 @@ use crate::layer::PAGE;
 #[derive(Debug, Default)]
 pub(crate) struct DirtyPages {
     regions: Vec<Vec<u64>>,
-    /// Pages that were found unchanged at the last reset.
+    /// Pages that needed no copy at the last reset.
     idle: BTreeSet<u64>,
 }
 
 impl DirtyPages {
-    /// Nothing is dirty from now on.
+    /// An empty set: the machine is equal to the snapshot now.
     pub(crate) fn start(vm: &Vm, ram: &GuestRam) -> Result<Self, KvmError> {
         let mut dirty = Self::default();
         dirty.collect(vm, ram)?;
@@ -31,8 +35,8 @@ impl DirtyPages {
         Ok(dirty)
     }
 
-    /// Every page of the set is as it was again; `unchanged` are those that had been so before. What has been that for
-    /// two times is watched anew.
+    /// Empties the set, every page of which has been put back. `unchanged` are the pages that needed no copy;
+    /// of those, the ones that needed none at the last reset either are watched for writes again.
     pub(crate) fn put_back(
         &mut self,
         vm: &Vm,
@@ -46,7 +50,7 @@ impl DirtyPages {
         self.forget(vm, ram)
     }
 
-    /// Every page of the set is as it was again, and is watched anew.
+    /// Empties the set, every page of which has been put back and is watched for writes again.
     pub(crate) fn put_all_back(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
         self.idle.clear();
         self.forget(vm, ram)
@@ -81,7 +85,7 @@ impl DirtyPages {
         }
     }
 
-    /// Adds what has been written.
+    /// Adds the pages that have been written since the last call.
     pub(crate) fn collect(&mut self, vm: &Vm, ram: &GuestRam) -> Result<(), KvmError> {
         self.regions.resize_with(ram.num_regions(), Vec::new);
         for (slot, (region, all)) in ram.iter().zip(&mut self.regions).enumerate() {
@@ -103,7 +107,7 @@ impl DirtyPages {
         }
     }
 
-    /// The pages, in order, as a memory file counts them: without the hole.
+    /// The numbers of the pages, in order, as a memory file counts them: without the hole.
     pub(crate) fn iter<'a>(&'a self, ram: &'a GuestRam) -> impl Iterator<Item = u64> + 'a {
         let mut first = 0;
         let regions = ram.iter().zip(&self.regions).map(move |(region, bits)| {

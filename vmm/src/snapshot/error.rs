@@ -1,4 +1,7 @@
 //! Why a snapshot cannot be written or used.
+//!
+//! Input: what goes wrong with its files, its disks, its host. Output: one error, with the folder and what
+//! was found. Not here: errors of the machine that is saved or loaded (`machine/error.rs`).
 
 use std::io;
 use std::path::PathBuf;
@@ -16,41 +19,41 @@ pub enum SnapshotError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
-    /// The files are not what was written.
+    /// A file is not what was written.
     #[error("the snapshot in {} is damaged: {what}", folder.display())]
     Damaged {
-        /// Where it is.
+        /// The snapshot's folder.
         folder: PathBuf,
-        /// What is wrong.
+        /// What is wrong with which file.
         what: String,
     },
     /// It was written by another version of Provium.
     #[error("the snapshot in {} has format {found}, and this is {FORMAT_VERSION}", folder.display())]
     Version {
-        /// Where it is.
+        /// The snapshot's folder.
         folder: PathBuf,
-        /// Its version.
+        /// The version found in its state.
         found: u32,
     },
     /// It was made on another kind of host.
     #[error("the snapshot in {} was made on {made_on}, and this host is {this}", folder.display())]
     Host {
-        /// Where it is.
+        /// The snapshot's folder.
         folder: PathBuf,
-        /// Its host.
+        /// The host it was made on.
         made_on: Box<HostModel>,
-        /// This one.
+        /// This host.
         this: Box<HostModel>,
     },
     /// The image below one of its disks is not what it was.
     #[error("the snapshot in {} cannot be used: image of disk `{disk}`: {}: {why}", folder.display(), image.display())]
     DiskImage {
-        /// Where it is.
+        /// The snapshot's folder.
         folder: PathBuf,
-        /// The disk.
+        /// The disk's name.
         disk: String,
         /// The image.
         image: PathBuf,
@@ -60,7 +63,7 @@ pub enum SnapshotError {
     /// Its parent is gone or has been replaced.
     #[error("the snapshot in {} cannot be used without its parent: {why}", folder.display())]
     Parent {
-        /// Where it is.
+        /// The snapshot's folder.
         folder: PathBuf,
         /// What became of the parent.
         why: String,

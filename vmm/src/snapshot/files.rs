@@ -1,4 +1,6 @@
 //! The files of a snapshot: their names, and the version of what is in them.
+//!
+//! Input: nothing. Output: constants, and the list of all names. Not here: what the files contain.
 
 use crate::disk::saved;
 use crate::limits::MAX_DISKS;

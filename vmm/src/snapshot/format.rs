@@ -1,4 +1,7 @@
-//! The frame of the file `state`: see the [module above](super) for its layout.
+//! The frame of the file `state`; the [module above](super) describes it.
+//!
+//! Input: a [`MachineState`], or a folder. Output: the file, or the state in it. Not here: whether a machine
+//! can have been in that state ([`MachineState::check`]).
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -90,8 +93,8 @@ mod tests {
     use super::super::state::tests::sample;
     use super::*;
 
-    /// The first 16 digits of a digest of the sample's bytes, by version. A structure that changes makes another
-    /// digest, and needs another version.
+    /// The first 16 digits of a digest of the sample's bytes, by version. A structure that changes makes
+    /// another digest, and needs another version.
     const FINGERPRINTS: [(u32, u64); 2] = [(1, 0x8991_2a04_64e5_5742), (2, 0xcbd8_19a8_30b0_000f)];
 
     #[test]

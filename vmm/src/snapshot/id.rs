@@ -1,4 +1,6 @@
-//! The random name of a snapshot's content.
+//! The name of a snapshot's content.
+//!
+//! Input: the host's random numbers. Output: a [`SnapshotId`]. Not here: names that people give snapshots.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,10 @@
 //! One snapshot's memory as machines see it: its own layer over those of its parents.
 //!
-//! Enters: open files and their indexes. Leaves: mappings. This is where guest memory is mapped from files, and
-//! the reason why they must not change: a page that is not yet copied is the file's.
+//! Input: open files and their indexes. Output: mappings. Not here: which pages a machine has changed
+//! (`dirty`).
+//!
+//! This is where guest memory is mapped from files, and the reason why those must not change: a page that is
+//! not yet copied is the file's.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -18,24 +21,24 @@ use super::files::MEMORY_FILE;
 use super::state::MachineState;
 use crate::layer::{self, PAGE, PageIndex, io_error};
 
-/// See the module.
-pub(crate) struct Image {
+/// The memory file of a snapshot, on those of its parents.
+pub(crate) struct MemoryImage {
     folder: PathBuf,
     path: PathBuf,
     file: File,
-    /// Bytes.
+    /// Bytes of the guest's memory.
     memory: u64,
     index: PageIndex,
-    parent: Option<Arc<Image>>,
+    parent: Option<Arc<MemoryImage>>,
 }
 
-impl Image {
+impl MemoryImage {
     /// Opens the memory file that belongs to `state`.
     pub(super) fn open(
         folder: &Path,
         state: &MachineState,
-        parent: Option<Arc<Image>>,
-    ) -> Result<Image, SnapshotError> {
+        parent: Option<Arc<MemoryImage>>,
+    ) -> Result<MemoryImage, SnapshotError> {
         let path = folder.join(MEMORY_FILE);
         let file = File::open(&path).map_err(io_error(&path))?;
         let len = file.metadata().map_err(io_error(&path))?.len();
@@ -48,7 +51,7 @@ impl Image {
                 ),
             });
         }
-        Ok(Image {
+        Ok(MemoryImage {
             folder: folder.to_owned(),
             path,
             file,
@@ -58,6 +61,7 @@ impl Image {
         })
     }
 
+    /// Reads the file and its parents' and compares them with their checksums.
     pub(super) fn verify(&self) -> Result<(), SnapshotError> {
         layer::verify(
             &self.path,
@@ -69,7 +73,7 @@ impl Image {
         self.parent.as_ref().map_or(Ok(()), |parent| parent.verify())
     }
 
-    /// The numbers of all pages that any layer holds.
+    /// The numbers of all pages that its layer or a parent's holds.
     pub(crate) fn pages_of_all_layers(&self) -> BTreeSet<u64> {
         let mut pages = self
             .parent
@@ -85,17 +89,18 @@ impl Image {
         pages
     }
 
+    /// The folders of its parents, the nearest first.
     pub(super) fn parents(&self) -> Vec<PathBuf> {
         let below = std::iter::successors(self.parent.as_ref(), |image| image.parent.as_ref());
         below.map(|image| image.folder.clone()).collect()
     }
 
-    /// Puts this memory in the place of what `ram` holds, copy-on-write: nothing is read or copied.
+    /// Maps this memory over `ram`, copy-on-write: nothing is read or copied.
     pub(crate) fn map_onto(&self, ram: &GuestRam) -> Result<(), SnapshotError> {
         let mut at = 0;
         for region in ram.iter() {
-            // SAFETY: the range is the region's own mapping, of which no reference is alive: the machine is paused,
-            // and all other access goes through volatile copies.
+            // SAFETY: the range is the region's own mapping, of which no reference is alive: the machine is
+            // paused, and all other access goes through volatile copies.
             unsafe {
                 self.map_at(
                     region.as_ptr(),
@@ -109,8 +114,8 @@ impl Image {
         Ok(())
     }
 
-    /// A mapping to read the memory as it was saved.
-    pub(super) fn map_pages(&self) -> Result<Pages, SnapshotError> {
+    /// Maps the memory as it was saved, to be read.
+    pub(super) fn map_pages(&self) -> Result<SavedPages, SnapshotError> {
         let len = self.memory as usize;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
         let base = unsafe {
@@ -122,7 +127,7 @@ impl Image {
             )
         };
         let base = base.map_err(|errno| io_error(&self.path)(errno.into()))?;
-        let pages = Pages {
+        let pages = SavedPages {
             base: base.cast(),
             len,
         };
@@ -131,7 +136,7 @@ impl Image {
         Ok(pages)
     }
 
-    /// Maps the bytes from `at` on, `len` of them, at `address`.
+    /// Maps the bytes `at..at + len` at `address`.
     ///
     /// # Safety
     /// The range at `address` has to be mapped, by somebody who unmaps it later and has no reference into it.
@@ -172,17 +177,17 @@ impl Image {
 }
 
 /// The memory as it was saved, mapped to be read.
-pub(crate) struct Pages {
+pub(crate) struct SavedPages {
     base: *mut u8,
     len: usize,
 }
 
 // SAFETY: the mapping is read-only and lives as long as this value; reading it from several threads is fine.
-unsafe impl Send for Pages {}
+unsafe impl Send for SavedPages {}
 // SAFETY: as above.
-unsafe impl Sync for Pages {}
+unsafe impl Sync for SavedPages {}
 
-impl Pages {
+impl SavedPages {
     /// The content of `page`.
     pub(crate) fn page(&self, page: u64) -> &[u8] {
         let from = (page * PAGE) as usize;
@@ -195,7 +200,7 @@ impl Pages {
     }
 }
 
-impl Drop for Pages {
+impl Drop for SavedPages {
     fn drop(&mut self) {
         // SAFETY: exactly the range that was mapped, and every borrow of it has ended.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
@@ -217,7 +222,7 @@ mod tests {
     /// Content by page number; what is absent was never written.
     type Content = [(u64, u8)];
 
-    fn layer(folder: &Path, pages: &Content, parent: Option<&Arc<Image>>) -> Arc<Image> {
+    fn layer(folder: &Path, pages: &Content, parent: Option<&Arc<MemoryImage>>) -> Arc<MemoryImage> {
         std::fs::create_dir(folder).unwrap();
         let mut writer = LayerWriter::create(folder, MEMORY_FILE, PAGES * PAGE).unwrap();
         for (page, byte) in pages {
@@ -226,7 +231,7 @@ mod tests {
         let mut state = sample();
         state.shape.memory = PAGES * PAGE;
         state.memory.index = writer.finish().unwrap();
-        Arc::new(Image::open(folder, &state, parent.cloned()).unwrap())
+        Arc::new(MemoryImage::open(folder, &state, parent.cloned()).unwrap())
     }
 
     /// What every page should hold, the last layer on top.
@@ -238,7 +243,7 @@ mod tests {
         pages
     }
 
-    fn seen_by_a_guest(image: &Image) -> (GuestRam, Vec<u8>) {
+    fn seen_by_a_guest(image: &MemoryImage) -> (GuestRam, Vec<u8>) {
         let low = LOW * PAGE;
         let ranges = [
             (GuestAddress(0), low as usize),
@@ -271,7 +276,7 @@ mod tests {
         content[0]
     }
 
-    fn seen_by_a_reader(image: &Image) -> Vec<u8> {
+    fn seen_by_a_reader(image: &MemoryImage) -> Vec<u8> {
         let pages = image.map_pages().unwrap();
         (0..PAGES).map(|page| uniform(pages.page(page))).collect()
     }
@@ -347,7 +352,7 @@ mod tests {
                 .unwrap()
                 .set_len(len)
                 .unwrap();
-            let error = Image::open(&image.folder, &state, None)
+            let error = MemoryImage::open(&image.folder, &state, None)
                 .err()
                 .unwrap()
                 .to_string();
@@ -358,6 +363,6 @@ mod tests {
             assert!(image.verify().is_err());
         }
         std::fs::remove_file(&image.path).unwrap();
-        assert!(Image::open(&image.folder, &state, None).is_err());
+        assert!(MemoryImage::open(&image.folder, &state, None).is_err());
     }
 }

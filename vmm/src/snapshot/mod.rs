@@ -1,33 +1,35 @@
 //! Snapshots: a paused machine as a few files, and back.
 //!
-//! Enters: a machine, or a folder with the files `state` and `memory`, and two for each disk. Leaves: the other. Absent on purpose:
-//! where snapshots are kept, what they are named and when they are stale.
+//! Input: a folder with the files of a snapshot. Output: its state checked, its memory ready to be mapped,
+//! its disks ready to be made. Not here: taking a machine's state and putting it back (`machine`); where
+//! snapshots are stored, what they are named and when they are stale.
 //!
 //! ```text
+//! open     a snapshot that was opened: state, memory image, disks
 //! state    what is in the file `state`: every vCPU, chip and device, in one structure
 //! format   that file's frame: magic, version, length, checksum
-//! index    which pages of the guest are in the file `memory`, and their checksum
-//! layer    writes and verifies that file
-//! image    one snapshot's memory as a machine maps it: its own layer over its parent's
+//! files    names of the files, version of the format
+//! image    one snapshot's memory as a machine maps it: its own layer over its parents'
 //! dirty    which pages have changed since a machine was equal to a snapshot
+//! pages    the number of a page, and where that page is in guest memory
 //! ```
 //!
 //! # The format
 //!
-//! `memory` has the guest's pages at their places: the bytes of RAM from address 0, then those above 4 GiB, without
-//! the hole between them. It is sparse. Of a snapshot without parent, pages that are not in the index are zero; of one
-//! with a parent they are the parent's, and what the file has there is never looked at.
+//! `memory` has the guest's pages at their places: the bytes of RAM from address 0, then those above 4 GiB,
+//! without the hole between them. It is sparse. Of a snapshot without parent, pages that are not in the index
+//! are zero; of one with a parent they are the parent's, and what the file has there is never looked at.
 //!
-//! `disk-N` and `disk-N.undo`, for the disk in slot N, have its blocks at their places in the same way: those that
-//! differ from its image, and those that a power cut would bring back.
+//! `disk-N` and `disk-N.undo`, for the disk in slot N, have its blocks at their places in the same way: those
+//! that differ from its image, and those that a power cut would bring back.
 //!
-//! `state` is, little-endian: the magic `PROVIUM\0`, the format's version (u32), the length of what follows but for
-//! the checksum (u64), a [`MachineState`](state::MachineState) in MessagePack with named fields, and the XXH3-64 of
-//! everything before it.
+//! `state` is, little-endian: the magic `PROVIUM\0`, the format's version (u32), the length of what follows
+//! but for the checksum (u64), a [`MachineState`](state::MachineState) in MessagePack with named fields, and
+//! the XXH3-64 of everything before it.
 //!
-//! A machine maps `memory` copy-on-write, so the file must not change while it is used. Opening a snapshot checks
-//! `state` in full; `memory` is checked by its size then, and by [`Snapshot::verify`] in full: that reads all of it, and
-//! is for whoever does not know where the file has been since it was written.
+//! A machine maps `memory` copy-on-write, so the file must not change while it is used. Opening a snapshot
+//! checks `state` in full; `memory` is checked by its size then, and by [`Snapshot::verify`] in full: that
+//! reads all of it, and is for whoever does not know where the file has been since it was written.
 
 pub(crate) mod dirty;
 mod error;

@@ -1,7 +1,7 @@
 //! [`Snapshot`]: the files of a snapshot, opened and checked.
 //!
-//! Input: a folder. Output: the saved state, memory that can be mapped, disks that can be made. Not here: writing one
-//! (see `machine/save.rs`).
+//! Input: a folder. Output: the saved state, memory that can be mapped, disks that can be made. Not here:
+//! writing a snapshot (`machine/save.rs`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::error::SnapshotError;
 use super::format;
 use super::id::SnapshotId;
-use super::image::{Image, Pages};
+use super::image::{MemoryImage, SavedPages};
 use super::state::MachineState;
 use crate::disk::saved::SavedDisk;
 use crate::disk::{Disk, ImageDigest};
@@ -20,8 +20,8 @@ use crate::layer::LayerError;
 pub struct Snapshot {
     folder: PathBuf,
     state: MachineState,
-    image: Arc<Image>,
-    pages: OnceLock<Pages>,
+    image: Arc<MemoryImage>,
+    pages: OnceLock<SavedPages>,
     disks: Vec<SavedDisk>,
 }
 
@@ -70,7 +70,7 @@ impl Snapshot {
         Self::assemble(folder, state, parent)
     }
 
-    /// Reads all of `memory`, and the parents', and compares it with the checksums.
+    /// Reads all files of memory and disks, the parents' too, and compares them with the checksums.
     ///
     /// # Errors
     /// [`SnapshotError::Damaged`] when a byte is not what was written.
@@ -79,11 +79,11 @@ impl Snapshot {
         Ok(self.disks.iter().try_for_each(SavedDisk::verify)?)
     }
 
-    /// Looks at the images below its disks: one that was touched since is good if `digest` finds the content that it
-    /// had. Without this call, one that was touched is not.
+    /// Compares the images below its disks with what they were. An image that was touched since is good if
+    /// `digest` gives the digest of the content it had; without this call, one that was touched is refused.
     ///
     /// # Errors
-    /// [`SnapshotError::DiskImage`] for the first that is another.
+    /// [`SnapshotError::DiskImage`] for the first image that has changed.
     pub fn confirm_images(
         &self,
         digest: &dyn Fn(&Path) -> io::Result<ImageDigest>,
@@ -91,18 +91,18 @@ impl Snapshot {
         Ok(self.disks.iter().try_for_each(|disk| disk.confirm(digest))?)
     }
 
-    /// Its disks, made anew: slot and disk.
+    /// New disks with the content of its disks, each with its slot.
     pub(crate) fn disks(&self) -> Result<Vec<(u8, Arc<Disk>)>, SnapshotError> {
         let disks = self.disks.iter();
         disks.map(|saved| Ok((saved.state.slot, saved.disk()?))).collect()
     }
 
-    /// The folder it is in.
+    /// The folder of its files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The name of its content.
+    /// The id of its content.
     pub fn id(&self) -> SnapshotId {
         self.state.id
     }
@@ -117,7 +117,7 @@ impl Snapshot {
         self.state.shape.cpus
     }
 
-    /// What whoever saved it wanted to find again.
+    /// The bytes that whoever saved it gave along, see `SaveOptions::note`.
     pub fn note(&self) -> &[u8] {
         &self.state.note
     }
@@ -127,7 +127,7 @@ impl Snapshot {
         self.state.saved_at_ns
     }
 
-    /// Pages that are in its own layer.
+    /// Number of pages in its own layer.
     pub fn own_pages(&self) -> u64 {
         self.state.memory.index.pages()
     }
@@ -137,12 +137,12 @@ impl Snapshot {
         self.state.memory.index.runs.first().copied().unwrap_or_default()
     }
 
-    /// The folders of its parents, nearest first.
+    /// The folders of its parents, the nearest first.
     pub fn parents(&self) -> Vec<PathBuf> {
         self.image.parents()
     }
 
-    /// Whether another snapshot may lie on this one: a stack has an end.
+    /// Whether another snapshot may have this one as its parent: a stack has an end.
     pub(crate) fn can_be_parent(&self) -> bool {
         self.parents().len() < MAX_DEPTH
     }
@@ -151,12 +151,12 @@ impl Snapshot {
         &self.state
     }
 
-    pub(crate) fn image(&self) -> &Arc<Image> {
+    pub(crate) fn image(&self) -> &Arc<MemoryImage> {
         &self.image
     }
 
     /// The memory as it was saved, to read from; mapped at the first use.
-    pub(crate) fn pages(&self) -> Result<&Pages, SnapshotError> {
+    pub(crate) fn pages(&self) -> Result<&SavedPages, SnapshotError> {
         if let Some(pages) = self.pages.get() {
             return Ok(pages);
         }
@@ -164,13 +164,13 @@ impl Snapshot {
         Ok(self.pages.get_or_init(|| pages))
     }
 
-    /// A snapshot of a state that is known to be good: checked, or just written.
+    /// Opens the memory and the disks of a state that is known to be good: checked, or just written.
     pub(crate) fn assemble(
         folder: &Path,
         state: MachineState,
-        parent: Option<Arc<Image>>,
+        parent: Option<Arc<MemoryImage>>,
     ) -> Result<Arc<Snapshot>, SnapshotError> {
-        let image = Image::open(folder, &state, parent)?;
+        let image = MemoryImage::open(folder, &state, parent)?;
         let disks = state.disks.iter().map(|disk| SavedDisk::open(folder, disk));
         let disks = disks.collect::<Result<_, LayerError>>()?;
         Ok(Arc::new(Snapshot {
@@ -183,7 +183,7 @@ impl Snapshot {
     }
 }
 
-/// Parents, theirs included, that a snapshot may have.
+/// Most parents of a snapshot, theirs included.
 const MAX_DEPTH: usize = 32;
 
 #[cfg(test)]

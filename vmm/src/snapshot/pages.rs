@@ -1,5 +1,8 @@
 //! Numbers of pages, and where in guest memory each page is.
 //!
+//! Input: guest memory, a number. Output: the page's place or content. Not here: which pages a file holds
+//! (`layer`).
+//!
 //! A page's number is its place in a snapshot's memory file: RAM from address 0 on, then RAM above the hole.
 
 use provium_devices::GuestRam;

@@ -1,5 +1,8 @@
 //! A machine's state but for its memory, as one structure.
 //!
+//! Input: what each part of a machine saves. Output: a [`MachineState`], checked as far as that goes without
+//! a machine. Not here: how it is written (`format`).
+//!
 //! Whatever is added here changes the format: [`FORMAT_VERSION`](super::FORMAT_VERSION) goes up, which a test
 //! demands.
 
@@ -21,30 +24,30 @@ use crate::limits::{self, MAX_DISKS};
 /// Everything that is in the file `state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MachineState {
-    /// Names this content.
+    /// The id of this content.
     pub id: SnapshotId,
     /// The host it was made on.
     pub host: HostModel,
     /// Nanoseconds since 1970 by the host's clock when it was saved.
     pub saved_at_ns: u64,
-    /// What the machine is made of.
+    /// The machine's memory and vCPUs.
     pub shape: Shape,
-    /// What is in the file `memory`.
+    /// The file `memory`.
     pub memory: MemoryState,
-    /// vCPUs by their number.
+    /// The vCPUs, by their numbers.
     pub vcpus: Vec<VcpuState>,
     /// Interrupt chips and clock.
     pub chips: ChipsState,
-    /// Every device.
+    /// The devices.
     pub devices: DevicesState,
-    /// Disks, by their slots.
+    /// The disks, in the order of their slots.
     pub disks: Vec<DiskState>,
-    /// What whoever saved it wants to find again.
+    /// Bytes that whoever saved it wants to find again.
     #[serde(with = "serde_bytes")]
     pub note: Vec<u8>,
 }
 
-/// What a machine is made of, as far as it must be equal for a restore.
+/// Memory and vCPUs of a machine: what must be equal for a snapshot to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Bytes of RAM.
@@ -53,7 +56,7 @@ pub struct Shape {
     pub cpus: u8,
 }
 
-/// The file `memory`.
+/// What the file `memory` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryState {
     /// The snapshot that has the pages which are not in the index.
@@ -65,9 +68,9 @@ pub struct MemoryState {
 /// A reference to a snapshot below.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
-    /// Where it was.
+    /// The folder it was in.
     pub folder: PathBuf,
-    /// What it was.
+    /// The id it had.
     pub id: SnapshotId,
 }
 
@@ -78,12 +81,15 @@ pub struct DevicesState {
     pub serial: SerialState,
     /// The PCI host bridge's address register.
     pub pci_address: u32,
-    /// Virtio devices by their place on the bus.
+    /// The virtio devices, in the order of their slots.
     pub virtio: Vec<TransportState>,
 }
 
 impl MachineState {
-    /// Refuses a state that this monitor cannot have saved, as far as that can be told without a machine.
+    /// Refuses a state that this monitor cannot have saved, as far as that shows without a machine.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] with the value that cannot be.
     pub(crate) fn check(&self, folder: &Path) -> Result<(), SnapshotError> {
         let damaged = |what: String| {
             let folder = folder.to_owned();

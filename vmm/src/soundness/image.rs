@@ -1,7 +1,7 @@
-//! The self-test guest: one megabyte that a vCPU can be pointed into.
+//! The self-test guest: two megabytes that a vCPU can be pointed into.
 //!
-//! Enters: nothing. Leaves: [`fill`]ed guest memory, the [`Entry`] points and registers to start them with.
-//! Absent on purpose: the host's side of the conversation.
+//! Input: nothing. Output: [`fill`]ed guest memory, the [`Entry`] points and registers to start them with.
+//! Not here: the host's side of the conversation.
 //!
 //! The guest speaks by writing EAX to a port; the port's number is a [`step`]. It starts in long mode, below
 //! page tables that map its memory to itself, open to ring 3, with descriptor tables for both rings, handlers
@@ -19,7 +19,7 @@ const PD: u64 = 0x3000;
 const GDT: u64 = 0x4000;
 const TSS: u64 = 0x5000;
 const IDT: u64 = 0x6000;
-/// Zeroes, on a 64-byte boundary, for the instructions that need an operand in memory.
+/// Address of zeros, on a 64-byte boundary, for the instructions that need an operand in memory.
 const SCRATCH: u64 = 0x7000;
 const CODE: u64 = 0x10000;
 const KERNEL_STACK: u64 = 0x20000;
@@ -49,7 +49,7 @@ pub(super) mod step {
     pub(crate) const SYSRET: u16 = 0x23;
     /// IRET from the second system call has arrived; the value is CS.
     pub(crate) const IRET: u16 = 0x24;
-    /// The instruction under test, and what it left, were right.
+    /// The instruction under test has run, and its result was right.
     pub(crate) const EXECUTED: u16 = 0x30;
     /// An exception; the value is its vector.
     pub(crate) const EXCEPTION: u16 = 0x3f;
@@ -203,14 +203,14 @@ fn at(label: *const u8) -> u64 {
     CODE + (label as u64 - code().as_ptr() as u64)
 }
 
-/// Where a vCPU can begin.
+/// An entry point of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// The timed loop, in ring 0.
     LoopRing0,
     /// The timed loop, in ring 3, without having got there by an instruction.
     LoopRing3,
-    /// Between the rings and back.
+    /// From ring 0 to ring 3 and back, twice.
     Rings,
     /// `int3` and its handler, in ring 0.
     Int3,
@@ -307,7 +307,7 @@ pub(super) fn msrs() -> [(u32, u64); 3] {
     ]
 }
 
-/// Writes tables and code.
+/// Writes the guest's tables and code into its memory.
 pub(super) fn fill(memory: &GuestMemoryMmap) -> Result<(), vm_memory::GuestMemoryError> {
     let put = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     const OPEN: u64 = 7; // present, writable, for ring 3 too

@@ -1,17 +1,18 @@
 //! What the probe's notes come to.
 //!
-//! Enters: [`Notes`]. Leaves: the verdict and the numbers. Absent on purpose: KVM; everything here is plain data.
+//! Input: [`Notes`]. Output: the verdict and the numbers. Not here: KVM; everything here is plain data.
 
 use super::image::step;
-use super::notes::{End, Notes, Trace};
+use super::notes::{Notes, StopCause, Trace};
 use super::verdict::{Finding, Measured, Verdict};
 
-/// How many times slower than ring 3 ring 0 may be. Hardware and TCG: 1; an emulator: hundreds and more.
+/// Factor by which ring 0 may be slower than ring 3. Hardware and TCG: 1; an emulator: hundreds and more.
 pub(super) const SLOWER: f64 = 8.0;
-/// No emulator that decodes an instruction at a time gets here; in millions of instructions a second.
+/// Millions of instructions a second that no emulator which decodes one at a time reaches.
 pub(super) const SLOW_MIPS: f64 = 20.0;
 
-/// Both at once, so that neither a slow machine nor a lucky ring 3 makes an emulator.
+/// Whether ring-0 code is emulated. It has to be slow in itself and slower than ring 3, so that neither a
+/// slow machine nor a lucky ring 3 passes for an emulator.
 pub(super) fn is_slow(ring0_mips: f64, ring3_mips: f64) -> bool {
     ring0_mips < SLOW_MIPS && ring0_mips < ring3_mips / SLOWER
 }
@@ -31,6 +32,7 @@ const RINGS: [(u16, u8, &str); 7] = [
     (step::IRET, 3, "IRET from a system call"),
 ];
 
+/// The verdict on what was seen, and what was measured.
 pub(super) fn judge(notes: &Notes) -> (Verdict, Measured) {
     let measured = Measured {
         ring0_mips: notes.ring0_mips,
@@ -52,7 +54,7 @@ pub(super) fn judge(notes: &Notes) -> (Verdict, Measured) {
         }
         (Some(_), Some(_)) => {}
         // Stopped earlier, which is said below; the loops had no turn.
-        _ if notes.rings.end == End::Stopped => {}
+        _ if notes.rings.end == StopCause::Stopped => {}
         (ring0, _) => {
             let ring = if ring0.is_none() { 0 } else { 3 };
             let what = format!("a loop of some thousand instructions in ring {ring}");
@@ -61,7 +63,7 @@ pub(super) fn judge(notes: &Notes) -> (Verdict, Measured) {
     }
     findings.extend(rings(&notes.rings));
     let failed = |trace: &Trace| {
-        trace.end != End::Done || trace.said.last().is_none_or(|said| said.0 != step::EXECUTED)
+        trace.end != StopCause::Done || trace.said.last().is_none_or(|said| said.0 != step::EXECUTED)
     };
     let names: Vec<_> = notes
         .instructions
@@ -105,14 +107,14 @@ fn rings(trace: &Trace) -> Option<Finding> {
             Some(&(step::EXCEPTION, vector, _)) => format!("exception {vector} after {came_by}"),
             Some(&(said, ..)) => format!("the guest spoke out of turn ({said:#x}) after {came_by}"),
             None => match &trace.end {
-                End::Stopped => {
+                StopCause::Stopped => {
                     return Some(Finding::TimedOut {
                         what: format!("the test guest, after {came_by},"),
                     });
                 }
-                End::Halted => format!("the guest halted after {came_by}"),
-                End::Exit(exit) => format!("{exit} after {came_by}"),
-                End::Done => format!("the guest went silent after {came_by}"),
+                StopCause::Halted => format!("the guest halted after {came_by}"),
+                StopCause::Exit(exit) => format!("{exit} after {came_by}"),
+                StopCause::Done => format!("the guest went silent after {came_by}"),
             },
         };
         return Some(Finding::NoRoundTrip { what });
@@ -129,13 +131,16 @@ mod tests {
             .into_iter()
             .map(|(step, level, _)| (step, u32::from(level), level))
             .collect();
-        Trace { said, end: End::Done }
+        Trace {
+            said,
+            end: StopCause::Done,
+        }
     }
 
     fn good() -> Notes {
         let executed = Trace {
             said: vec![(step::EXECUTED, 0, 0)],
-            end: End::Done,
+            end: StopCause::Done,
         };
         Notes {
             ring0_mips: Some(250.0),
@@ -196,7 +201,7 @@ mod tests {
         for i in 0..RINGS.len() {
             let mut notes = good();
             notes.rings.said.truncate(i);
-            notes.rings.end = End::Exit("a triple fault".into());
+            notes.rings.end = StopCause::Exit("a triple fault".into());
             let [Finding::NoRoundTrip { what }] = &findings(&notes)[..] else {
                 panic!("step {i}")
             };
@@ -220,7 +225,7 @@ mod tests {
     fn a_guest_out_of_time_is_told_from_one_that_fails() {
         let stopped = Trace {
             said: vec![(step::IN_RING3, 3, 3)],
-            end: End::Stopped,
+            end: StopCause::Stopped,
         };
         let early = Notes {
             ring0_mips: None,
@@ -247,11 +252,11 @@ mod tests {
         let mut notes = good();
         notes.instructions[0].1 = Trace {
             said: vec![(step::EXCEPTION, 6, 0)],
-            end: End::Done,
+            end: StopCause::Done,
         };
         notes.instructions[1].1 = Trace {
             said: vec![],
-            end: End::Exit("a KVM internal error".into()),
+            end: StopCause::Exit("a KVM internal error".into()),
         };
         let names = vec!["int3".to_owned(), "popcnt".to_owned()];
         assert_eq!(findings(&notes), [Finding::MissingInstructions { names }]);

@@ -1,6 +1,6 @@
 //! Runs the self-test guest's entries, one after the other, on one vCPU.
 //!
-//! Enters: a deadline. Leaves: [`Notes`], or why no machine could be made. Absent on purpose: opinions.
+//! Input: a deadline. Output: [`Notes`], or why no machine could be made. Not here: opinions.
 //!
 //! How it ends in time: the probe's thread blocks one signal, and KVM_SET_SIGNAL_MASK opens it while KVM_RUN
 //! runs. Whoever sends it ends the KVM_RUN under way; the probe takes it off the queue, so that it is never
@@ -21,20 +21,21 @@ use vmm_sys_util::signal::{SIGRTMIN, block_signal, clear_signal};
 
 use super::image::{self, Entry, step};
 use super::judge;
-use super::notes::{End, Notes, Trace};
+use super::notes::{Notes, StopCause, Trace};
 use super::verdict::{Verdict, unusable};
 use crate::kvm::vm::{NEEDED, create_vm};
 
-/// Iterations of the timed loop: milliseconds where ring 0 is emulated, microseconds elsewhere.
+/// Number of iterations of the timed loop: milliseconds where ring 0 is emulated, microseconds elsewhere.
 const ITERATIONS: u32 = 5_000;
-/// Instructions an iteration.
+/// Number of instructions in an iteration.
 const INSTRUCTIONS: u32 = 2;
 /// CPU time all entries together may take; they need a few milliseconds, on an emulator tens.
 const ALLOWED: Duration = Duration::from_millis(200);
-/// Timed at most so often; the best counts.
+/// Most runs of the timed loops; the best counts.
 const ROUNDS: usize = 5;
 
-/// SIGRTMIN plus this is sent to the probe's own thread, which blocks it except in KVM_RUN: nothing handles it.
+/// SIGRTMIN plus this is sent to the probe's own thread, which blocks it except in KVM_RUN: nothing handles
+/// it.
 pub(super) const KICK: i32 = 7;
 
 /// Where the TSS of Intel's virtual-8086 mode goes: below 4 GiB, beyond all memory.
@@ -71,7 +72,7 @@ pub(super) fn run(deadline: Instant) -> Result<Notes, Verdict> {
     let mut probe = Probe::new(&kvm, vm, &memory, deadline)?;
 
     notes.rings = probe.run(Entry::Rings, step::IRET)?;
-    if notes.rings.end == End::Stopped {
+    if notes.rings.end == StopCause::Stopped {
         return Ok(notes);
     }
     for (entry, name, supported) in probe.instructions() {
@@ -240,10 +241,10 @@ impl<'a> Probe<'a> {
     }
 
     /// Runs until the guest says something.
-    fn step(&mut self) -> Result<(u16, u32), End> {
+    fn step(&mut self) -> Result<(u16, u32), StopCause> {
         loop {
             if cpu_time() >= self.allowed || Instant::now() >= self.deadline {
-                return Err(End::Stopped);
+                return Err(StopCause::Stopped);
             }
             match self.vcpu.run() {
                 Ok(VcpuExit::IoOut(port, data)) => {
@@ -252,15 +253,15 @@ impl<'a> Probe<'a> {
                     value[..len].copy_from_slice(&data[..len]);
                     return Ok((port, u32::from_le_bytes(value)));
                 }
-                Ok(VcpuExit::Hlt) => return Err(End::Halted),
-                Ok(VcpuExit::Shutdown) => return Err(End::Exit("a triple fault".into())),
-                Ok(VcpuExit::InternalError) => return Err(End::Exit("a KVM internal error".into())),
-                Ok(other) => return Err(End::Exit(format!("{other:?}"))),
+                Ok(VcpuExit::Hlt) => return Err(StopCause::Halted),
+                Ok(VcpuExit::Shutdown) => return Err(StopCause::Exit("a triple fault".into())),
+                Ok(VcpuExit::InternalError) => return Err(StopCause::Exit("a KVM internal error".into())),
+                Ok(other) => return Err(StopCause::Exit(format!("{other:?}"))),
                 Err(error) if error.errno() == libc::EINTR => {
                     // Left pending, it would end every later KVM_RUN too.
                     let _ = clear_signal(SIGRTMIN() + KICK);
                 }
-                Err(error) => return Err(End::Exit(format!("KVM_RUN: {error}"))),
+                Err(error) => return Err(StopCause::Exit(format!("KVM_RUN: {error}"))),
             }
         }
     }

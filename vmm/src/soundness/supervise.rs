@@ -1,4 +1,6 @@
 //! The check as a whole: runs the probe on a thread of its own and stops it when its time is over.
+//!
+//! Input: the host. Output: a [`Soundness`]. Not here: what the probe does, and what its notes mean.
 
 use std::sync::mpsc;
 use std::thread;
@@ -10,17 +12,18 @@ use super::probe::KICK;
 use super::verdict::{Finding, Measured, Soundness, Verdict, unusable};
 use super::{judge, probe};
 
-/// When guests are stopped, at the latest.
+/// Time after which guests are stopped, at the latest.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How much later the answer is given even if KVM does not obey.
+/// Time after that when the answer is given even if KVM does not obey.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often the probe is interrupted to look at its clock.
+/// Time between interruptions of the probe, at each of which it looks at its clock.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Tries what this host's KVM can do.
 ///
 /// Takes 1 to 50 ms where nothing hangs. A guest that runs on is stopped after 200 ms of its CPU time or 2 s;
-/// should KVM not even obey that, the answer comes after 4 s all the same, and one thread stays in the kernel.
+/// should KVM not even obey that, the answer comes after 4 s all the same, and one thread stays in the
+/// kernel.
 pub fn check() -> Soundness {
     let start = Instant::now();
     let (verdict, measured) = supervised(start);

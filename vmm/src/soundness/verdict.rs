@@ -1,4 +1,6 @@
 //! What is said about a host's KVM, as data and in words.
+//!
+//! Input: findings. Output: structures that can be printed or serialised. Not here: how they are found.
 
 use std::fmt;
 use std::io;
@@ -8,9 +10,9 @@ use serde::Serialize;
 /// What is known about this host's KVM.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Soundness {
-    /// The answer.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was measured on the way, as far as it went.
+    /// The numbers taken on the way, as far as the check went.
     pub measured: Measured,
     /// Wall time of the check, in microseconds.
     pub elapsed_us: u64,
@@ -71,7 +73,7 @@ pub enum Finding {
     },
     /// A guest of a few microseconds' work had to be stopped.
     TimedOut {
-        /// What ran.
+        /// What ran when its time was over.
         what: String,
     },
 }
@@ -147,7 +149,7 @@ fn mips(value: f64) -> String {
     }
 }
 
-/// A call that has to work has failed.
+/// The verdict when `call`, which has to work, has failed.
 pub(super) fn unusable(call: &str, error: &io::Error) -> Verdict {
     Verdict::Unusable {
         error: format!("{call}: {error}"),

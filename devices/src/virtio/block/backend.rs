@@ -1,4 +1,6 @@
 //! [`Backend`]: what a disk's device asks of whoever has the bytes.
+//!
+//! Input: nothing. Output: one trait and its types. Not here: any backend.
 
 use std::io;
 use std::time::Duration;
@@ -10,37 +12,37 @@ pub const SECTOR: u64 = 512;
 /// Bytes of a medium's name.
 pub const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
 
-/// What a request wants of the medium.
+/// What a request asks of the medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Read sectors: the first, how many.
+    /// Reads sectors: the first, and their number.
     Read(u64, u64),
-    /// Write sectors: the first, how many.
+    /// Writes sectors: the first, and their number.
     Write(u64, u64),
-    /// Make everything written so far last.
+    /// Makes everything written so far last.
     Flush,
     /// Anything else.
     Other,
 }
 
-/// What becomes of a request.
+/// What the medium's faults do to a request; nothing by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FaultEffect {
-    /// How long it takes before anything is done.
+    /// Time that passes before anything is done.
     pub delay: Duration,
-    /// Whether it fails.
+    /// Whether the request fails.
     pub fails: bool,
 }
 
-/// A medium.
+/// A medium: the bytes of a disk.
 pub trait Backend: Send + Sync {
-    /// Its sectors.
+    /// Number of its sectors.
     fn sectors(&self) -> u64;
     /// Whether it cannot be written.
     fn is_readonly(&self) -> bool;
-    /// Its name, as the driver may ask for it; zeros follow a shorter one.
+    /// Its name, for which the driver may ask; zeros follow a shorter one.
     fn id(&self) -> [u8; ID_BYTES];
-    /// A request has come; asked once for each.
+    /// What faults do to a request that has come; asked once for each, and counted.
     fn fault_effect(&self, access: Access) -> FaultEffect;
     /// Reads whole sectors that exist, from `sector` on.
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()>;

@@ -1,4 +1,7 @@
 //! The device: the registers' side, the queue, and the thread that serves it.
+//!
+//! Input: a driver's queue, media, the monitor's pauses. Output: requests done, one after the other. Not
+//! here: what is in a request (`request`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,24 +43,25 @@ pub(super) struct BlockCore {
     changed: Condvar,
 }
 
-/// What is held while a request is done.
+/// The queue and the medium, locked while a request is done.
 pub(super) struct RequestQueue {
     medium: Option<Arc<dyn Backend>>,
     active: Option<Activation>,
     paused: bool,
-    pub(super) waiting: Option<DelayedRequest>,
+    pub(super) delayed: Option<DelayedRequest>,
 }
 
-/// The request at the head of the queue, while it takes its time.
+/// The request at the head of the queue while its fault delays it.
 pub(super) struct DelayedRequest {
     position: u16,
     pub(super) due: Instant,
     fails: bool,
 }
 
+/// What wakes the thread that serves the queue.
 #[derive(Default)]
 struct WorkerSignal {
-    /// There may be something to do.
+    /// Whether there may be something to do.
     kicked: bool,
     ended: bool,
 }
@@ -65,23 +69,23 @@ struct WorkerSignal {
 /// What came of a look at the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ServeStep {
-    /// A request was done.
+    /// One request was done.
     Served,
-    /// There is none, or none may be done.
+    /// There is no request, or none may be done now.
     Idle,
-    /// There is one which takes that long yet.
+    /// The next one is delayed by that long yet.
     Later(Duration),
 }
 
 impl Block {
-    /// An empty slot, paused.
+    /// An empty slot, paused: the device for the transport, and the host's handle.
     pub fn new() -> (Block, BlockHandle) {
         let shared = Arc::new(BlockCore {
             serving: Mutex::new(RequestQueue {
                 medium: None,
                 active: None,
                 paused: true,
-                waiting: None,
+                delayed: None,
             }),
             signal: Mutex::default(),
             changed: Condvar::new(),
@@ -102,27 +106,28 @@ impl BlockHandle {
     pub fn insert(&self, medium: Arc<dyn Backend>) {
         let mut serving = self.0.serving.lock();
         serving.medium = Some(medium);
-        serving.waiting = None;
+        serving.delayed = None;
     }
 
     /// Empties the slot. A driver that still has the queue gets errors.
     pub fn eject(&self) {
         let mut serving = self.0.serving.lock();
         serving.medium = None;
-        serving.waiting = None;
+        serving.delayed = None;
     }
 
-    /// Whether a driver has the device set up.
+    /// Whether a driver has set the device up.
     pub fn is_active(&self) -> bool {
         self.0.serving.lock().active.is_some()
     }
 
-    /// No request is under way when this returns, and none is taken until [`resume`](Self::resume).
+    /// Pauses the queue: no request is under way when this returns, and none is taken until
+    /// [`resume`](Self::resume).
     pub fn pause(&self) {
         self.0.serving.lock().paused = true;
     }
 
-    /// Requests are taken again.
+    /// Takes requests again.
     pub fn resume(&self) {
         self.0.serving.lock().paused = false;
         self.0.kick();
@@ -160,7 +165,7 @@ impl BlockHandle {
 }
 
 impl RequestQueue {
-    /// Does the next request, if there is one and its time has come.
+    /// Does the next request, if there is one and its delay is over.
     pub(super) fn step(&mut self) -> ServeStep {
         let (Some(active), false) = (&mut self.active, self.paused) else {
             return ServeStep::Idle;
@@ -170,7 +175,7 @@ impl RequestQueue {
         let Some(chain) = next_chain(queue, &active.ram) else {
             return ServeStep::Idle;
         };
-        let waiting = self.waiting.take().filter(|waiting| waiting.position == position);
+        let waiting = self.delayed.take().filter(|waiting| waiting.position == position);
         let waiting = waiting.unwrap_or_else(|| {
             let effect = match &self.medium {
                 Some(medium) => medium.fault_effect(request::access(&active.ram, chain.clone())),
@@ -186,7 +191,7 @@ impl RequestQueue {
         if left > Duration::ZERO {
             // It stays on the queue until its time has come.
             queue.set_next_avail(position);
-            self.waiting = Some(waiting);
+            self.delayed = Some(waiting);
             return ServeStep::Later(left);
         }
         let head = chain.head_index();
@@ -239,7 +244,7 @@ impl VirtioDevice for Block {
     fn activate(&mut self, activation: Activation) {
         let mut serving = self.0.serving.lock();
         serving.active = Some(activation);
-        serving.waiting = None;
+        serving.delayed = None;
     }
 
     fn notify(&mut self, _index: u16) {
@@ -249,7 +254,7 @@ impl VirtioDevice for Block {
     fn reset(&mut self) {
         let mut serving = self.0.serving.lock();
         serving.active = None;
-        serving.waiting = None;
+        serving.delayed = None;
     }
 
     fn queues(&self) -> Option<Vec<QueueState>> {
@@ -274,7 +279,7 @@ impl VirtioDevice for Block {
             return Err(StateError::new(WHO, what));
         }
         serving.active = activation;
-        serving.waiting = None;
+        serving.delayed = None;
         Ok(())
     }
 }

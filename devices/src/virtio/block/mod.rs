@@ -1,13 +1,15 @@
 //! virtio-blk, virtio 1.2 section 5.2: one queue of requests to a medium.
 //!
-//! Enters: requests of a driver that is not trusted. Leaves: calls of a [`Backend`], which has the bytes. Requests are
-//! served one after the other by whoever calls [`BlockHandle::serve`], which is a thread of the monitor: a medium that
-//! takes its time stalls that thread and no vCPU. Without a medium the device is an empty slot, which drivers pass
-//! over. Absent on purpose: more queues, discard and write zeroes; where the bytes are.
+//! Input: requests of a driver that is not trusted. Output: calls of a [`Backend`], which has the bytes. Not
+//! here: more queues, discard and write zeroes; where the bytes are.
 //!
-//! A request is looked at first, the backend says what becomes of it (it may take its time, it may fail), and only when
-//! the time is over it is taken off the queue and done, in one go under one lock. So whenever that lock is free no
-//! request is half done, and a pause needs no more than it.
+//! Requests are served one after the other by whoever calls [`BlockHandle::serve`], which is a thread of the
+//! monitor: a medium that takes its time stalls that thread and no vCPU. Without a medium the device is an
+//! empty slot, which drivers pass over.
+//!
+//! A request is looked at first, the backend says what its faults do to it (it may take its time, it may
+//! fail), and only when the time is over it is taken off the queue and done, in one go under one lock. So
+//! whenever that lock is free no request is half done, and a pause needs no more than it.
 
 mod backend;
 mod device;

@@ -1,7 +1,8 @@
 //! One request: its header, its data, its status byte.
 //!
-//! Enters: a chain of buffers that a driver made, in any shape. Leaves: how many bytes were written into it. A chain
-//! that is no request comes back with an error in its status byte, or, without room for one, empty.
+//! Input: a chain of buffers that a driver made, in any shape. Output: the number of bytes that were written
+//! into it. Not here: when it is done. A chain that is no request comes back with an error in its status
+//! byte, or, without room for one, empty.
 
 use std::io::{Read, Write};
 
@@ -20,10 +21,10 @@ const S_OK: u8 = VIRTIO_BLK_S_OK as u8;
 const S_IOERR: u8 = VIRTIO_BLK_S_IOERR as u8;
 const S_UNSUPP: u8 = VIRTIO_BLK_S_UNSUPP as u8;
 
-/// Bytes that are moved at once: a driver may ask for gigabytes in one request.
+/// Most bytes that are moved at once: a driver may ask for gigabytes in one request.
 const PIECE: usize = 256 << 10;
 
-/// The kind of request and its first sector.
+/// A request's header: its kind and its first sector.
 struct Header {
     kind: u32,
     sector: u64,
@@ -39,7 +40,7 @@ fn header(reader: &mut impl Read) -> Option<Header> {
     })
 }
 
-/// What the request in `chain` wants.
+/// What the request in `chain` asks of the medium.
 pub(super) fn access(ram: &GuestRam, chain: Chain<'_>) -> Access {
     let (Ok(mut reader), Ok(writer)) = (chain.clone().reader(ram), chain.writer(ram)) else {
         return Access::Other;
@@ -62,7 +63,7 @@ pub(super) fn access(ram: &GuestRam, chain: Chain<'_>) -> Access {
     }
 }
 
-/// Does the request, or fails it when there is no medium; returns the bytes written into the chain.
+/// Does the request, or fails it when there is no medium; gives the number of bytes written into the chain.
 pub(super) fn execute(medium: Option<&dyn Backend>, ram: &GuestRam, chain: Chain<'_>) -> u32 {
     let (Ok(mut reader), Ok(mut writer)) = (chain.clone().reader(ram), chain.writer(ram)) else {
         return 0;
@@ -126,7 +127,7 @@ fn perform<B: BitmapSlice>(
     }
 }
 
-/// Whether these are whole sectors that exist.
+/// `None` unless `len` bytes from `sector` on are whole sectors that exist.
 fn check(medium: &dyn Backend, sector: u64, len: usize) -> Option<()> {
     let len = len as u64;
     let end = sector.checked_add(len / SECTOR)?;

@@ -1,3 +1,5 @@
+//! The device against a driver without a guest and a medium in memory.
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,7 +223,7 @@ fn a_request_that_fails_or_takes_its_time_does_so_once() {
     // It has not been taken off the queue, so a saved device has it still to do.
     let state = bench.driver.transport().save();
     assert_eq!(state.queues[0].next_avail, 1);
-    bench.handle.0.serving.lock().waiting.as_mut().unwrap().due = Instant::now();
+    bench.handle.0.serving.lock().delayed.as_mut().unwrap().due = Instant::now();
     bench.serve();
     assert_eq!(bench.driver.take_used_head(0), Some((0, 513)));
 }

@@ -1,6 +1,7 @@
 //! One connection's state: what is buffered, what is under way, who has closed which half.
 //!
-//! Absent on purpose: queues and locks. Counters are modulo 2³², as on the wire.
+//! Input: headers from the guest, bytes taken and sent by the host. Output: credit, and what is to be told to
+//! the guest. Not here: queues and locks. Counters are modulo 2³², as on the wire.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use parking_lot::Condvar;
 
 use super::packet::Header;
 
-/// Bytes the host takes from a guest before its reader has to follow.
+/// Bytes of a connection's receive buffer on the host's side.
 pub(crate) const HOST_BUFFER: u32 = 256 * 1024;
 
 /// The two ports that name a connection; the two context ids are always the same.
@@ -34,30 +35,35 @@ pub(crate) enum Phase {
     Reset,
 }
 
-/// One connection.
+/// One connection, as the host sees it.
 pub(crate) struct Connection {
     pub(crate) ports: Ports,
     pub(crate) phase: Phase,
     /// Bytes from the guest that no reader has taken yet.
     pub(crate) received: VecDeque<u8>,
-    /// Streams of the host that hold it.
+    /// Number of the host's streams that hold it.
     pub(crate) handles: usize,
     /// Woken at every change that a reader, a writer or a connecting caller may wait for.
     pub(crate) changed: Arc<Condvar>,
-    /// The guest may still send, as far as it has said.
+    /// Whether the guest may still send, as far as it has said.
     pub(crate) guest_sends: bool,
-    /// The guest may still receive.
+    /// Whether the guest may still receive.
     pub(crate) guest_receives: bool,
-    /// The host may still send.
+    /// Whether the host may still send.
     pub(crate) host_sends: bool,
-    /// The host may still receive.
+    /// Whether the host may still receive.
     pub(crate) host_receives: bool,
-    /// The guest was asked for credit and has not answered.
+    /// Whether the guest was asked for credit and has not answered.
     pub(crate) credit_requested: bool,
+    /// Bytes that readers have taken.
     pub(super) taken: u32,
+    /// The part of `taken` that the guest was told of.
     pub(super) advertised: u32,
+    /// Bytes sent to the guest.
     pub(super) sent: u32,
+    /// Bytes of the guest's receive buffer.
     pub(super) guest_buffer: u32,
+    /// Bytes that the guest says it has taken.
     pub(super) guest_taken: u32,
 }
 
@@ -82,13 +88,13 @@ impl Connection {
         }
     }
 
-    /// Bytes that may be sent to the guest now. A guest that counts wrongly gets none.
+    /// Number of bytes that may be sent to the guest now; none to a guest that counts wrongly.
     pub(crate) fn credit(&self) -> u32 {
         let under_way = self.sent.wrapping_sub(self.guest_taken);
         self.guest_buffer.saturating_sub(under_way)
     }
 
-    /// `bytes` have gone to the guest.
+    /// Counts bytes that have gone to the guest.
     pub(crate) fn count_sent(&mut self, bytes: u32) {
         self.sent = self.sent.wrapping_add(bytes);
     }
@@ -105,7 +111,7 @@ impl Connection {
         self.received.len() + bytes <= HOST_BUFFER as usize
     }
 
-    /// Moves received bytes to a reader.
+    /// Moves received bytes to a reader; gives their number.
     pub(crate) fn take(&mut self, into: &mut [u8]) -> usize {
         let len = into.len().min(self.received.len());
         let (front, back) = self.received.as_slices();
@@ -122,7 +128,7 @@ impl Connection {
         self.taken.wrapping_sub(self.advertised) >= HOST_BUFFER / 4
     }
 
-    /// The count that goes into the next header.
+    /// The count of taken bytes for the next header, which tells the guest.
     pub(crate) fn advertise(&mut self) -> u32 {
         self.advertised = self.taken;
         self.taken
@@ -133,7 +139,7 @@ impl Connection {
         !self.guest_sends && !self.guest_receives
     }
 
-    /// Whether the connection's ports can be on a packet.
+    /// Whether packets may still name the connection's ports.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Open | Phase::Closing)
     }

@@ -1,8 +1,11 @@
 //! Everything behind the device's one lock: connections, listeners, queues, and what to do with a packet.
 //!
+//! Input: packets of the guest, calls of the host's ends. Output: packets to the guest, changes that wake who
+//! waits. Not here: waiting (`stream`).
+//!
 //! Invariants: a connection is in `by_ports` exactly while it [is alive](Connection::is_alive); control
-//! packets are bounded, because past [`MAX_CONTROL`] the guest's transmit queue is left alone until the
-//! guest has taken some.
+//! packets are bounded, because past [`MAX_CONTROL`] the guest's transmit queue is left alone until the guest
+//! has taken some.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -22,18 +25,18 @@ pub(crate) const RX: usize = 0;
 /// Index of the queue whose buffers the driver fills.
 pub(crate) const TX: usize = 1;
 
-/// Control packets that may wait for a receive buffer before the guest's sending is held up.
+/// Most control packets that wait for a receive buffer before the guest's sending is held up.
 pub(super) const MAX_CONTROL: usize = 256;
-/// Connections alive at once, both ways together.
+/// Most connections alive at once, both ways together.
 pub(super) const MAX_CONNECTIONS: usize = 1024;
-/// Connections a listener holds that nobody has accepted yet.
+/// Most connections of a listener that nobody has accepted yet.
 const MAX_BACKLOG: usize = 128;
-/// Most payload the driver may put into one packet; Linux's limit is the same.
+/// Most bytes of payload in one packet; Linux's limit is the same.
 const MAX_PAYLOAD: usize = 64 * 1024;
 /// First of the host's own ports for connections it opens.
 pub(super) const FIRST_EPHEMERAL: u32 = 0x4000_0000;
 
-/// Names a connection for as long as anybody holds it, even when its ports are in use again.
+/// Number of a connection for as long as anybody holds it, even when its ports are in use again.
 pub(crate) type ConnectionId = u64;
 
 /// A port of the host that accepts.
@@ -45,13 +48,13 @@ pub(crate) struct PortListener {
 /// What became of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SendOutcome {
-    /// So many bytes are in the guest's hands.
+    /// The guest has got this many bytes.
     Bytes(usize),
     /// The guest has no room; [`Connection::changed`] tells when to try again.
     Blocked,
 }
 
-/// See the module.
+/// The device's state: its connections and listeners, and the queues while it has them.
 pub(crate) struct VsockCore {
     pub(crate) guest_cid: u64,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
@@ -83,20 +86,20 @@ impl VsockCore {
 
     // ---- the guest's side --------------------------------------------------------------------------
 
-    /// The driver is ready.
+    /// Takes the queues: the driver is ready.
     pub(crate) fn activate(&mut self, activation: Activation) {
         self.active = Some(activation);
         self.flush_control();
     }
 
-    /// The driver is gone, and with it every connection.
+    /// Gives up the queues and every connection: the driver is gone.
     pub(crate) fn deactivate(&mut self) {
         self.active = None;
         self.control.clear();
         self.reset_all();
     }
 
-    /// The machine has ended: nothing will ever arrive again.
+    /// Ends every connection and wakes everybody: the machine has ended, and nothing comes any more.
     pub(crate) fn end(&mut self) {
         self.ended = true;
         self.deactivate();
@@ -112,7 +115,7 @@ impl VsockCore {
         }
     }
 
-    /// The driver has sent packets.
+    /// Handles the packets that the driver has sent.
     pub(crate) fn receive(&mut self) {
         let Some(mut active) = self.active.take() else {
             return;
@@ -318,7 +321,7 @@ impl VsockCore {
         }
     }
 
-    /// Takes received bytes, and tells the guest when that made much room.
+    /// Moves received bytes to a reader, and tells the guest when that made much room; gives their number.
     pub(crate) fn take(&mut self, id: ConnectionId, into: &mut [u8]) -> usize {
         let Some(connection) = self.connections.get_mut(&id) else {
             return 0;
@@ -351,7 +354,7 @@ impl VsockCore {
         }
     }
 
-    /// One stream less holds the connection.
+    /// Counts one stream less that holds the connection, which ends with the last.
     pub(crate) fn release(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -388,7 +391,8 @@ impl VsockCore {
 
     // ---- both sides --------------------------------------------------------------------------------
 
-    /// Whether one more connection may be. One that only waits for the guest to confirm its end gives way.
+    /// Whether there is room for one more connection. One that only waits for the guest to confirm its end
+    /// gives way.
     fn make_room(&mut self) -> bool {
         if self.by_ports.len() >= MAX_CONNECTIONS {
             let closing = |id: &&ConnectionId| {
@@ -427,8 +431,8 @@ impl VsockCore {
         }
     }
 
-    /// Whether a request still waited for a buffer, so that the guest will never hear of it. Were it answered by a
-    /// reset, calls to a guest that takes nothing would fill the queue without bound.
+    /// Whether a request still waited for a buffer, so that the guest will never hear of it. Were it answered
+    /// by a reset, calls to a guest that takes nothing would fill the queue without bound.
     fn take_back_request(&mut self, ports: Ports) -> bool {
         let request = |header: &Header| {
             (header.op, header.src_port, header.dst_port) == (op::REQUEST, ports.host, ports.guest)
@@ -437,7 +441,7 @@ impl VsockCore {
         waiting.and_then(|at| self.control.remove(at)).is_some()
     }
 
-    /// A connection's ports are free again; it stays for whoever holds it.
+    /// Frees a connection's ports; the connection stays for whoever holds it.
     fn finish(&mut self, id: ConnectionId, phase: Phase) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -487,7 +491,7 @@ impl VsockCore {
         self.active = Some(active);
     }
 
-    /// The driver has given receive buffers.
+    /// Uses the receive buffers that the driver has added.
     pub(crate) fn receive_buffers_added(&mut self) {
         let held_up = self.control.len() >= MAX_CONTROL;
         self.flush_control();
@@ -515,8 +519,8 @@ fn control_header(guest_cid: u64, ports: Ports, op: u16, flags: u32) -> Header {
     }
 }
 
-/// Fills one receive buffer; returns how many bytes of the payload fitted. A buffer that cannot even take
-/// a header is the driver's loss: it comes back empty and the packet is gone.
+/// Fills one receive buffer; gives the number of bytes of the payload that fitted. A buffer that cannot even
+/// take a header is the driver's loss: it comes back empty and the packet is gone.
 fn put_packet(
     queue: &mut Queue,
     ram: &GuestRam,

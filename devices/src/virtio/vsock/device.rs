@@ -1,4 +1,7 @@
 //! The device as the transport sees it, and the handle by which the host uses it.
+//!
+//! Input: a driver's queues, calls of the host. Output: streams and listeners. Not here: what a packet does
+//! (`core`).
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use crate::virtio::device::{Activation, VirtioDevice, read_config_bytes};
 use crate::virtio::saved::DeviceState;
 use crate::{QueueState, StateError};
 
-/// The device; a clone is another handle on the same one.
+/// The vsock device; a clone is another handle on the same one.
 #[derive(Clone)]
 pub struct Vsock {
     core: Arc<Mutex<VsockCore>>,
@@ -22,7 +25,7 @@ pub struct Vsock {
 }
 
 impl Vsock {
-    /// A device whose guest has context id `cid` (3 or more).
+    /// A device for a guest with context id `cid`, 3 or more.
     pub fn new(cid: u32) -> Self {
         let cid = u64::from(cid);
         Self {
@@ -114,7 +117,7 @@ impl Vsock {
         self.core.lock().close_unclaimed();
     }
 
-    /// Connections that are alive and held by streams of the host.
+    /// Number of connections that are alive and held by streams of the host.
     pub fn held_connections(&self) -> usize {
         self.core.lock().held_connections()
     }

@@ -1,29 +1,39 @@
 //! virtio-vsock (virtio 1.2 section 5.10) whose host end is in this process.
 //!
-//! Enters: packets from the guest's queues; calls of [`Vsock::connect`], [`Vsock::listen`] and of the
-//! streams they give. Leaves: packets into the guest's queues; bytes out of [`VsockStream`]s. Absent on
-//! purpose: vhost, sockets of the host, datagrams, and any thread: packets are handled where they arise,
-//! on the vCPU thread that kicks or on the caller's that writes.
+//! Input: packets from the guest's queues; calls of [`Vsock::connect`], [`Vsock::listen`] and of the streams
+//! they give. Output: packets into the guest's queues; bytes out of [`VsockStream`]s. Not here: vhost,
+//! sockets of the host, datagrams, and any thread: packets are handled where they arise, on the vCPU thread
+//! that notifies or on the caller's that writes.
 //!
 //! # The protocol in a paragraph
 //!
-//! A packet is a 44-byte header and at most some payload. REQUEST asks for a connection between two
-//! ports, RESPONSE grants it, RST refuses or kills it, SHUTDOWN ends one or both directions. RW carries
-//! bytes of a stream. Every header tells how large its sender's receive buffer is (`buf_alloc`) and how
-//! many bytes have been taken from it so far (`fwd_cnt`, modulo 2³²); who sends keeps what is under way
-//! within that. CREDIT_UPDATE tells the same with nothing else to say, CREDIT_REQUEST asks for it.
+//! A packet is a 44-byte header and at most some payload. REQUEST asks for a connection between two ports,
+//! RESPONSE grants it, RST refuses or kills it, SHUTDOWN ends one or both directions. RW carries bytes of a
+//! stream. Every header tells how large its sender's receive buffer is (`buf_alloc`) and how many bytes have
+//! been taken from it so far (`fwd_cnt`, modulo 2³²); who sends keeps what is under way within that.
+//! CREDIT_UPDATE tells the same with nothing else to say, CREDIT_REQUEST asks for it.
 //!
 //! # Who waits for what
 //!
-//! Bytes to the guest are never buffered here: a writer puts them into the guest's own receive buffers
-//! and blocks while there is no credit or no buffer. Bytes from the guest wait in their connection's
-//! buffer, which the credit bounds. So one reader that stalls holds up its own connection and no other.
+//! Bytes to the guest are never buffered here: a writer puts them into the guest's own receive buffers and
+//! blocks while there is no credit or no buffer. Bytes from the guest wait in their connection's buffer,
+//! which the credit bounds. So one reader that stalls holds up its own connection and no other.
 //!
 //! # Snapshots
 //!
 //! Both ends of a connection's bookkeeping are here or in guest memory, so connections live on in a restored
-//! machine ([`VsockState`](super::saved::VsockState)). Its host ends are new: whoever knows a connection's ports takes it with
+//! machine ([`VsockState`](super::saved::VsockState)). Its host ends are new: whoever knows a connection's
+//! ports takes it with
 //! [`Vsock::adopt`], and [`Vsock::close_unclaimed`] ends the others. Streams of before a reset fail.
+//!
+//! ```text
+//! device      the device for the transport, and the host's handle
+//! stream      the host's ends: VsockStream, VsockListener
+//! core        everything behind the device's one lock
+//! connection  one connection: credit, buffer, phase
+//! packet      the header on the wire
+//! saved       the connections as a snapshot holds them
+//! ```
 
 mod connection;
 mod core;

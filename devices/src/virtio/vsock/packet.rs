@@ -1,13 +1,15 @@
 //! The packet header, virtio 1.2 section 5.10.6: 44 bytes, little-endian.
+//!
+//! Input: bytes, or a [`Header`]. Output: the other. Not here: payload.
 
 /// The host's context id, virtio 1.2 section 5.10.4.
 pub(crate) const HOST_CID: u64 = 2;
 /// Bytes of a header on the wire.
 pub(crate) const HEADER_SIZE: usize = 44;
-/// The only type of socket here.
+/// Type of a stream socket, the only one here.
 pub(crate) const TYPE_STREAM: u16 = 1;
 
-/// What a packet says.
+/// Operations: what a packet says.
 #[allow(dead_code)]
 pub(crate) mod op {
     pub(crate) const REQUEST: u16 = 1;
@@ -40,6 +42,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// The header in `bytes`; any bytes are one.
     pub(crate) fn parse(bytes: &[u8; HEADER_SIZE]) -> Self {
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let u32_at = |at: usize| u32::from(u16_at(at)) | (u32::from(u16_at(at + 2)) << 16);
@@ -58,6 +61,7 @@ impl Header {
         }
     }
 
+    /// The header as on the wire.
     pub(crate) fn to_bytes(self) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
         bytes[0..8].copy_from_slice(&self.src_cid.to_le_bytes());

@@ -1,6 +1,6 @@
 //! The device's connections as a snapshot holds them.
 //!
-//! Enters: the living [`VsockCore`], or a [`VsockState`] that is not trusted. Leaves: the other. Absent on purpose:
+//! Input: the living [`VsockCore`], or a [`VsockState`] that is not trusted. Output: the other. Not here:
 //! listeners and streams, which belong to the process; connections that are over, of which the guest knows
 //! nothing more.
 

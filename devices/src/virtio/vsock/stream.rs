@@ -1,4 +1,6 @@
 //! The host's ends: [`VsockStream`], a plain `Read + Write`, and [`VsockListener`].
+//!
+//! Input: calls that may block. Output: bytes and connections. Not here: what is sent to the guest (`core`).
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -11,7 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::connection::Phase;
 use super::core::{ConnectionId, SendOutcome, VsockCore};
 
-/// How long a writer waits for room before it asks the guest about it.
+/// Time that a writer waits for room before it asks the guest about it.
 const CREDIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One connection's host end.
@@ -35,7 +37,7 @@ impl std::fmt::Debug for VsockStream {
     }
 }
 
-/// Nanoseconds, or `u64::MAX` for ever.
+/// A timeout in nanoseconds, `u64::MAX` for none; set while others block.
 struct Timeout(AtomicU64);
 
 impl Timeout {
@@ -77,7 +79,7 @@ pub(super) fn ended() -> io::Error {
 }
 
 impl VsockStream {
-    /// Takes over one count of the connection's handles.
+    /// A stream that takes over one count of the connection's handles.
     pub(super) fn new(core: Arc<Mutex<VsockCore>>, id: ConnectionId) -> Self {
         Self {
             core,

@@ -390,7 +390,8 @@ fn any_state() -> impl Strategy<Value = VsockState> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Any state is either refused and changes nothing, or taken over as it is; a new connection works after it.
+    /// Any state is either refused and changes nothing, or taken over as it is; a new connection works after
+    /// it.
     #[test]
     fn no_state_breaks_the_device(device in any_state()) {
         let (vsock, mut guest, _stream, listener) = accepted();
