@@ -11,7 +11,8 @@ use parking_lot::{Mutex, MutexGuard};
 use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::mmio::{MmioTransport, reg, status};
+use super::mmio::MmioTransport;
+use super::registers::{reg, status};
 use crate::{BusDevice, GuestRam};
 
 /// 4 MiB of RAM at address 0; queue `n`'s rings are at `n << 14`, buffers from [`BUFFERS`] on.

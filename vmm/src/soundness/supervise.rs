@@ -77,14 +77,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_host_gets_an_answer_in_time_and_one_that_fits_what_was_measured() {
-        let start = Instant::now();
+    fn any_host_gets_an_answer_that_fits_what_was_measured() {
         let soundness = check();
-        assert!(
-            start.elapsed() < Duration::from_secs(3),
-            "took {:?}",
-            start.elapsed()
-        );
         let Soundness {
             verdict, measured, ..
         } = &soundness;

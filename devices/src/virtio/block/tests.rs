@@ -10,7 +10,8 @@ use super::device::{F_FLUSH, F_RO, SEG_MAX, ServeStep};
 use super::*;
 use crate::irq::FakeLine;
 use crate::virtio::fake::{FakeDriver, ram};
-use crate::virtio::mmio::{MmioTransport, reg};
+use crate::virtio::mmio::MmioTransport;
+use crate::virtio::registers::reg;
 use crate::virtio::{F_EVENT_IDX, F_VERSION_1};
 
 const SECTORS: u64 = 64;

@@ -29,7 +29,10 @@
 //! ```text
 //! device      the device for the transport, and the host's handle
 //! stream      the host's ends: VsockStream, VsockListener
-//! core        everything behind the device's one lock
+//! guest_side  what the guest's packets do
+//! host_side   what the host asks for
+//! core        everything behind the device's one lock, and what both sides need
+//! transmit    packets into the guest's receive buffers
 //! connection  one connection: credit, buffer, phase
 //! packet      the header on the wire
 //! saved       the connections as a snapshot holds them
@@ -38,11 +41,14 @@
 mod connection;
 mod core;
 mod device;
+mod guest_side;
+mod host_side;
 mod packet;
 mod saved;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transmit;
 
 pub use device::Vsock;
 pub use stream::{VsockListener, VsockStream};

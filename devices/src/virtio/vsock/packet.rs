@@ -6,6 +6,8 @@
 pub(crate) const HOST_CID: u64 = 2;
 /// Bytes of a header on the wire.
 pub(crate) const HEADER_SIZE: usize = 44;
+/// Most bytes of payload in one packet; Linux's limit is the same.
+pub(crate) const MAX_PAYLOAD: usize = 64 * 1024;
 /// Type of a stream socket, the only one here.
 pub(crate) const TYPE_STREAM: u16 = 1;
 

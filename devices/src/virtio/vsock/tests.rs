@@ -16,7 +16,8 @@ use super::packet::*;
 use super::*;
 use crate::irq::FakeLine;
 use crate::virtio::fake::{BUFFER_SIZE, FakeDriver, ram};
-use crate::virtio::mmio::{MmioTransport, reg};
+use crate::virtio::mmio::MmioTransport;
+use crate::virtio::registers::reg;
 use crate::virtio::{F_EVENT_IDX, F_VERSION_1};
 
 const CID: u32 = 3;
