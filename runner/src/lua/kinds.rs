@@ -3,22 +3,22 @@
 //! Enters: the kinds. Leaves: their tables as text, for editor stubs and the check of the reference. A kind that is not in
 //! the list does not compile. Absent on purpose: what a method does.
 
-use super::batch::Batch;
-use super::binding::Kind;
-use super::classic::Text;
-use super::clock::Clock;
-use super::console::Console;
-use super::disk::Disk;
-use super::lab::Lab;
-use super::open_file::OpenedFile;
-use super::process::Process;
-use super::run_result::RunResult;
-use super::snapshot::{LabSnapshot, Snapshot};
-use super::stream::{ConsoleStream, Tail};
-use super::syscall_handle::SyscallHandle;
-use super::test_run::T;
-use super::vm::Vm;
-use super::worker::Worker;
+use crate::lua::api::binding::Kind;
+use crate::lua::classic::Text;
+use crate::lua::objects::batch::Batch;
+use crate::lua::objects::clock::Clock;
+use crate::lua::objects::console::Console;
+use crate::lua::objects::disk::Disk;
+use crate::lua::objects::lab::Lab;
+use crate::lua::objects::open_file::OpenedFile;
+use crate::lua::objects::process::Process;
+use crate::lua::objects::run_result::RunResult;
+use crate::lua::objects::snapshot::{LabSnapshot, Snapshot};
+use crate::lua::objects::stream::{ConsoleStream, Tail};
+use crate::lua::objects::syscall_handle::SyscallHandle;
+use crate::lua::objects::vm::Vm;
+use crate::lua::objects::worker::Worker;
+use crate::lua::test::test_run::T;
 
 /// What is in the list below. A userdata of a test of this crate says so by itself.
 #[diagnostic::on_unimplemented(

@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use super::globals::GLOBALS;
-use super::kinds::{Described, Entry, kinds};
+use crate::lua::kinds::{Described, Entry, kinds};
+use crate::lua::test::globals::GLOBALS;
 
 /// Modules of Lua's own, which an editor knows.
 const LUA_MODULES: [&str; 9] = [

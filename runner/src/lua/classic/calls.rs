@@ -7,10 +7,10 @@
 use mlua::{LuaString, MultiValue, Table, Value};
 use provium_protocol::{Nested, Syscall};
 
-use super::super::binding::{Method, type_name};
-use super::super::call::{Answer, Call, Raise, integer};
-use super::super::options::{Options, array};
-use super::super::remote::Remote;
+use crate::lua::api::binding::{Method, type_name};
+use crate::lua::api::call::{Answer, Call, Raise, integer};
+use crate::lua::api::options::{Options, array};
+use crate::lua::objects::remote::Remote;
 
 /// Most bytes of one buffer.
 const BUFFER_MAX: usize = 16 << 20;

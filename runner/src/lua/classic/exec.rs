@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use provium_protocol::{ExitStatus, Syscall};
 
-use super::super::binding::{Kind, Method};
-use super::super::call::{Answer, Call, Raise, none, one};
-use super::super::remote::Remote;
-use super::super::{json, render, signal, wait};
 use super::text::Text;
 use crate::guest::{ExecOutcome, ExecSpec, GuestError};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::{Answer, Call, Raise, none, one};
+use crate::lua::api::{json, render, signal};
+use crate::lua::objects::remote::Remote;
+use crate::lua::test::wait;
 
 /// Most characters of standard error in a message.
 const STDERR_MAX: usize = 2000;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use mlua::{Table, Value};
 
-use super::super::binding::{Kind, Method, this};
-use super::super::call::{Answer, Call, Raise, duration, one};
-use super::super::process::Process;
-use super::super::remote::Remote;
 use super::exec::{exit_code, line};
+use crate::lua::api::binding::{Kind, Method, this};
+use crate::lua::api::call::{Answer, Call, Raise, duration, one};
+use crate::lua::objects::process::Process;
+use crate::lua::objects::remote::Remote;
 
 /// Where a job's metatable has its process.
 const PROCESS: &str = "process";

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
 
-use super::binding::{Field, Method, function, this};
-use super::boot_options::BootOptions;
-use super::call::{Call, none, one};
-use super::lab::Lab;
-use super::remote::Remote;
 use crate::guest::{self, VmState};
+use crate::lua::api::binding::{Field, Method, function, this};
+use crate::lua::api::call::{Call, none, one};
+use crate::lua::objects::boot_options::BootOptions;
+use crate::lua::objects::lab::Lab;
+use crate::lua::objects::remote::Remote;
 
 pub(crate) use calls::{ioctl, syscall};
 pub(crate) use grep::Grep;
@@ -70,7 +70,7 @@ fn bound(
     lua: &Lua,
     what: &'static str,
     lab: &Lab,
-    body: fn(&mut Call<'_>, &Lab) -> super::call::Answer,
+    body: fn(&mut Call<'_>, &Lab) -> crate::lua::api::call::Answer,
 ) -> mlua::Result<Value> {
     let lab = lab.clone();
     let bound: Function = function(lua, what, move |call| {
@@ -82,7 +82,7 @@ fn bound(
     Ok(Value::Function(bound))
 }
 
-fn create(call: &mut Call<'_>, lab: &Lab) -> super::call::Answer {
+fn create(call: &mut Call<'_>, lab: &Lab) -> crate::lua::api::call::Answer {
     call.at_most(1)?;
     let name = call.name(0, "a string as profile")?;
     let config = Arc::clone(&call.file().job().config);
@@ -96,7 +96,7 @@ fn create(call: &mut Call<'_>, lab: &Lab) -> super::call::Answer {
 }
 
 /// Makes a VM one of this dialect; the tests of a file that has one at file scope run in place.
-pub(crate) fn speaks_classic(call: &Call<'_>, vm: &super::vm::Vm) {
+pub(crate) fn speaks_classic(call: &Call<'_>, vm: &crate::lua::objects::vm::Vm) {
     vm.set_classic();
     let file = call.file();
     if file.running().is_none() {
@@ -104,7 +104,7 @@ pub(crate) fn speaks_classic(call: &Call<'_>, vm: &super::vm::Vm) {
     }
 }
 
-fn shutdown_all(call: &mut Call<'_>, _: &Lab) -> super::call::Answer {
+fn shutdown_all(call: &mut Call<'_>, _: &Lab) -> crate::lua::api::call::Answer {
     call.at_most(0)?;
     let file = call.file();
     let (depth, cancel) = (file.scopes.depth(), file.cancel());

@@ -6,11 +6,11 @@
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use super::super::binding::{function, this};
-use super::super::call::{Answer, Call, Raise, integer, one, text_of};
-use super::super::lab::Lab;
-use super::super::test_run::protected;
 use crate::config::nearest;
+use crate::lua::api::binding::{function, this};
+use crate::lua::api::call::{Answer, Call, Raise, integer, one, text_of};
+use crate::lua::objects::lab::Lab;
+use crate::lua::test::test_run::protected;
 
 /// Name, bytes and whether it has a sign.
 const TYPES: [(&str, usize, bool); 8] = [

@@ -6,8 +6,8 @@
 
 use mlua::{Function, Lua, LuaString, Value};
 
-use super::super::binding::{Field, Kind, Metamethod, Method, function, this, type_name};
-use super::super::call::{Answer, Call, Raise, one, text_of};
+use crate::lua::api::binding::{Field, Kind, Metamethod, Method, function, this, type_name};
+use crate::lua::api::call::{Answer, Call, Raise, one, text_of};
 
 /// An output.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Kind for Text {
                 get: |lua, text| {
                     bound(lua, "contains", text, 1, |call, text| {
                         let wanted = needle(call)?;
-                        let found = super::super::test_run::find(&text.0.as_bytes(), &wanted.as_bytes());
+                        let found = crate::lua::test::test_run::find(&text.0.as_bytes(), &wanted.as_bytes());
                         one(call.lua(), found)
                     })
                 },

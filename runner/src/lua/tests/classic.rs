@@ -269,11 +269,11 @@ fn outputs_behave_as_strings() {
             assert(not pcall(text.contains))
         end)
     "##;
-    let result = crate::lua::runner::run_prepared(&job(dir.path(), source), &silent(), |lua| {
+    let result = crate::lua::test::runner::run_prepared(&job(dir.path(), source), &silent(), |lua| {
         for name in ["text", "same"] {
             let text = crate::lua::classic::Text::new(lua.create_string("hello\n")?);
             lua.globals()
-                .set(name, crate::lua::binding::Kind::into_userdata(text, lua)?)?;
+                .set(name, crate::lua::api::binding::Kind::into_userdata(text, lua)?)?;
         }
         Ok(())
     });

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use mlua::{Lua, Table, Value};
 
-use crate::lua::globals::GLOBALS;
 use crate::lua::kinds::{Described, Entry, kinds};
+use crate::lua::test::globals::GLOBALS;
 
 /// `prefix:name` of every method there is.
 pub(super) fn registered() -> BTreeSet<String> {
@@ -246,8 +246,8 @@ fn names(lua: &Lua) -> BTreeSet<String> {
 fn every_global_is_in_the_table_and_described() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = super::job(dir.path(), "");
-    let file = crate::lua::file::File::new(&job, String::new(), &super::silent());
-    let lua = crate::lua::state::new(&file).expect("a state");
+    let file = crate::lua::test::file::File::new(&job, String::new(), &super::silent());
+    let lua = crate::lua::state::create::new(&file).expect("a state");
     let own = mlua::StdLib::ALL_SAFE;
     let plain = Lua::new_with(own, mlua::LuaOptions::new()).expect("a state");
     let mut expected = names(&plain);

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use super::*;
 use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
-use crate::lua::agent::{self, Question};
-use crate::lua::binding::{Kind, Method};
-use crate::lua::call::{Call, Raise};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::{Call, Raise};
 use crate::lua::kinds::Listed;
-use crate::lua::remote::{self, Remote};
-use crate::lua::runner::run_prepared;
+use crate::lua::objects::agent::{self, Question};
+use crate::lua::objects::remote::{self, Remote};
+use crate::lua::test::runner::run_prepared;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]

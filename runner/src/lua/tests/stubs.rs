@@ -2,9 +2,9 @@
 
 use mlua::{Function, Lua, Table, Value};
 
-use crate::lua::globals::GLOBALS;
 use crate::lua::kinds::kinds;
 use crate::lua::stubs::stubs;
+use crate::lua::test::globals::GLOBALS;
 
 #[test]
 fn every_method_field_and_global_is_there_once() {

@@ -1,0 +1,263 @@
+//! How Rust types become Lua userdata: from tables of methods and fields that also say what each is for.
+//!
+//! Enters: a [`Kind`], the methods, fields and setters of one userdata. Leaves: Lua values whose errors are plain
+//! strings that begin with the position of the test's own line. The tables carry signature and description, so
+//! that editor stubs and the check of the reference read the very thing that is registered. Absent on purpose:
+//! mlua's own method registration, whose errors are userdata that a test cannot search with `err:find`.
+
+use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataFields, Value};
+
+use crate::config::nearest;
+use crate::lua::api::call::{Answer, Call, Raise, none, one};
+use crate::lua::api::interrupt;
+use crate::lua::api::location;
+use crate::lua::kinds::Listed;
+
+/// Name of the prelude's chunk; frames of it are never "the test's own line".
+pub(crate) const PRELUDE: &str = "=[provium]";
+
+/// A method of a kind.
+pub(crate) struct Method<T> {
+    /// Its name in Lua.
+    pub(crate) name: &'static str,
+    /// Parameters and result in LuaLS's notation: `(path: string): string`.
+    pub(crate) signature: &'static str,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// What it does.
+    pub(crate) run: fn(&mut Call<'_>, &T) -> Answer,
+}
+
+/// A field of a kind that can be read.
+pub(crate) struct Field<T> {
+    /// Its name in Lua.
+    pub(crate) name: &'static str,
+    /// Its type in LuaLS's notation.
+    pub(crate) ty: &'static str,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// Its value.
+    pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
+}
+
+/// A metamethod of a kind besides those that every kind has, or in place of one of them.
+pub(crate) struct Metamethod {
+    /// Its name in Lua: `__len`.
+    pub(crate) name: &'static str,
+    /// What it does; the operands are its arguments.
+    pub(crate) run: fn(&mut Call<'_>) -> Answer,
+}
+
+/// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
+pub(crate) trait Kind: Listed + Clone + 'static {
+    /// Name of the type in messages and editor stubs: `VM`.
+    const NAME: &'static str;
+    /// What calls on it are named after in messages: `vm` for `vm:run`.
+    const PREFIX: &'static str;
+    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find something.
+    const OTHERS: Option<&'static str> = None;
+
+    /// Its methods.
+    fn methods() -> Vec<Method<Self>>;
+
+    /// Its fields.
+    fn fields() -> Vec<Field<Self>> {
+        Vec::new()
+    }
+
+    /// Its own metamethods.
+    fn metamethods() -> Vec<Metamethod> {
+        Vec::new()
+    }
+
+    /// A key that is neither method nor field.
+    fn missing(call: &mut Call<'_>, _this: &Self, key: &str) -> Answer {
+        let (methods, fields) = (Self::methods(), Self::fields());
+        let names = methods
+            .iter()
+            .map(|m| m.name)
+            .chain(fields.iter().map(|f| f.name));
+        let hint = nearest(key, names)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        Err(Raise::text(format!("{} has no `{key}`{hint}", call.what())))
+    }
+
+    /// An assignment to a key.
+    fn assign(call: &mut Call<'_>, _this: &Self, key: &str, _value: Value) -> Answer {
+        Err(Raise::text(format!(
+            "{} has no field `{key}` that can be set",
+            call.what()
+        )))
+    }
+
+    /// What `tostring` shows.
+    fn describe(&self) -> String;
+
+    /// Whether two handles mean the same thing.
+    fn same(&self, other: &Self) -> bool;
+
+    /// Makes the Lua value.
+    fn into_userdata(self, lua: &Lua) -> mlua::Result<AnyUserData> {
+        lua.create_userdata(Object(self))
+    }
+}
+
+/// What the Lua userdata holds.
+pub(crate) struct Object<T: Kind>(T);
+
+impl<T: Kind> UserData for Object<T> {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field("__name", T::NAME);
+        fields.add_meta_field_with("__index", index::<T>);
+        fields.add_meta_field_with("__newindex", |lua| {
+            on_key::<T>(lua, |call, this, key| {
+                let value = call.take(1);
+                T::assign(call, this, key, value)
+            })
+        });
+        fields.add_meta_field_with("__tostring", |lua| {
+            function(lua, "tostring", |call| {
+                let text = match this::<T>(&call.take(0)) {
+                    Some(this) => this.describe(),
+                    None => T::NAME.to_owned(),
+                };
+                one(call.lua(), text)
+            })
+        });
+        fields.add_meta_field_with("__eq", |lua| {
+            function(lua, "==", |call| {
+                let (a, b) = (this::<T>(&call.take(0)), this::<T>(&call.take(1)));
+                one(call.lua(), matches!((a, b), (Some(a), Some(b)) if a.same(&b)))
+            })
+        });
+        for meta in T::metamethods() {
+            fields.add_meta_field_with(meta.name, move |lua| function(lua, meta.name, meta.run));
+        }
+    }
+}
+
+/// The handle inside a Lua value, if it is of this kind.
+pub(crate) fn this<T: Kind>(value: &Value) -> Option<T> {
+    match value {
+        Value::UserData(userdata) => Some(userdata.borrow::<Object<T>>().ok()?.0.clone()),
+        _ => None,
+    }
+}
+
+/// The kind's name of a Lua value for messages: `nil`, `string`, `VM`.
+pub(crate) fn type_name(value: &Value) -> String {
+    match value {
+        Value::Integer(_) | Value::Number(_) => "number".to_owned(),
+        Value::Error(_) => "error".to_owned(),
+        Value::UserData(userdata) => userdata
+            .metatable()
+            .and_then(|meta| meta.get::<String>("__name"))
+            .unwrap_or_else(|_| "userdata".to_owned()),
+        other => other.type_name().to_owned(),
+    }
+}
+
+/// A Lua function that runs `body` and raises what it fails with at the line of its caller.
+pub(crate) fn function(
+    lua: &Lua,
+    what: impl Into<String>,
+    body: impl Fn(&mut Call<'_>) -> Answer + 'static,
+) -> mlua::Result<Function> {
+    let what = what.into();
+    let raw = lua.create_function(move |lua, args: MultiValue| {
+        let mut call = Call::new(lua, what.clone(), args);
+        match body(&mut call) {
+            Ok(mut values) => {
+                values.push_front(Value::Boolean(true));
+                Ok(values)
+            }
+            Err(Raise::Wait(look)) => Ok(MultiValue::from_vec(vec![Value::Nil, Value::Function(look)])),
+            Err(raise) => Ok(MultiValue::from_vec(vec![
+                Value::Boolean(false),
+                raised(lua, &what, raise)?,
+            ])),
+        }
+    })?;
+    prelude(lua)?.get::<Function>("wrap")?.call(raw)
+}
+
+/// The Lua value that is raised. Once the test is being ended, every failed call says so and nothing else: what
+/// failed, failed because its machine was taken away.
+fn raised(lua: &Lua, what: &str, raise: Raise) -> mlua::Result<Value> {
+    let message = match (interrupt::ending(lua, what), raise) {
+        (Some(reason), _) => reason,
+        (None, Raise::Value(value)) => return Ok(value),
+        (None, Raise::Text(text)) => text,
+        // Waits are told apart before this.
+        (None, Raise::Wait(_)) => what.to_owned(),
+    };
+    Ok(Value::String(
+        lua.create_string(format!("{}{message}", location::prefix(lua)))?,
+    ))
+}
+
+/// The `__index` of a kind: methods first, then fields, then [`Kind::missing`].
+fn index<T: Kind>(lua: &Lua) -> mlua::Result<Function> {
+    let (methods, fields) = (lua.create_table()?, lua.create_table()?);
+    for method in T::methods() {
+        let what = format!("{}:{}", T::PREFIX, method.name);
+        methods.set(
+            method.name,
+            function(lua, what, move |call| with_this(call, method.run))?,
+        )?;
+    }
+    for field in T::fields() {
+        let get = move |call: &mut Call<'_>| match this::<T>(&call.take(0)) {
+            Some(this) => Ok(MultiValue::from_vec(vec![(field.get)(call.lua(), &this)?])),
+            None => none(),
+        };
+        fields.set(
+            field.name,
+            function(lua, format!("{}.{}", T::PREFIX, field.name), get)?,
+        )?;
+    }
+    let missing = on_key::<T>(lua, T::missing)?;
+    prelude(lua)?
+        .get::<Function>("index")?
+        .call((methods, fields, missing))
+}
+
+/// Runs a method on the handle in the first argument.
+fn with_this<T: Kind>(call: &mut Call<'_>, run: fn(&mut Call<'_>, &T) -> Answer) -> Answer {
+    let first = call.take_self();
+    match this::<T>(&first) {
+        Some(this) => run(call, &this),
+        None => {
+            let what = call.what().to_owned();
+            Err(call.fail(format!(
+                "expected a {} before the colon, got {} (call it as `{what}(…)`)",
+                T::NAME,
+                type_name(&first)
+            )))
+        }
+    }
+}
+
+/// A metamethod that gets `(self, key, …)`.
+fn on_key<T: Kind>(lua: &Lua, body: fn(&mut Call<'_>, &T, &str) -> Answer) -> mlua::Result<Function> {
+    function(lua, T::NAME, move |call| {
+        let (first, key) = (call.take_self(), call.take(0));
+        match (this::<T>(&first), &key) {
+            (Some(this), Value::String(key)) => body(call, &this, &key.to_string_lossy()),
+            (Some(this), other) => body(call, &this, &format!("[{}]", type_name(other))),
+            (None, _) => none(),
+        }
+    })
+}
+
+/// The functions of `prelude.lua`, loaded once per Lua state.
+fn prelude(lua: &Lua) -> mlua::Result<Table> {
+    const KEY: &str = "provium.prelude";
+    if let Some(table) = lua.named_registry_value::<Option<Table>>(KEY)? {
+        return Ok(table);
+    }
+    let table: Table = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).call(())?;
+    lua.set_named_registry_value(KEY, &table)?;
+    Ok(table)
+}

@@ -1,0 +1,259 @@
+//! One call from Lua: its arguments, looked at by what they should be, and the words for what they are not.
+//!
+//! Enters: the arguments as Lua passed them. Leaves: Rust values, or a [`Raise`] that names the call, what was
+//! expected and what came. Absent on purpose: coercions beyond Lua's own; a wrong type is an error.
+
+use std::fmt::Display;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Value};
+
+use crate::lua::api::binding::type_name;
+use crate::lua::api::options::Options;
+use crate::lua::test::file::File;
+use crate::units;
+
+/// What a call fails with.
+#[derive(Debug)]
+pub(crate) enum Raise {
+    /// A message; the position of the test's line is put before it.
+    Text(String),
+    /// A Lua value, raised as it is: an error of the test's own that passes through.
+    Value(Value),
+    /// Nothing yet: the function is called until it returns true, with true where it may block and false where the
+    /// coroutine yields between two calls; and without an argument at the end. The call then has no result.
+    Wait(Function),
+}
+
+impl Raise {
+    /// A message.
+    pub(crate) fn text(message: impl Into<String>) -> Raise {
+        Raise::Text(message.into())
+    }
+}
+
+/// Lua itself failed: out of memory, mostly.
+impl From<mlua::Error> for Raise {
+    fn from(error: mlua::Error) -> Raise {
+        Raise::Text(error.to_string())
+    }
+}
+
+/// What a call comes to.
+pub(crate) type Answer = Result<MultiValue, Raise>;
+
+/// No result.
+pub(crate) fn none() -> Answer {
+    Ok(MultiValue::new())
+}
+
+/// One result.
+pub(crate) fn one(lua: &Lua, value: impl IntoLua) -> Answer {
+    Ok(MultiValue::from_vec(vec![value.into_lua(lua)?]))
+}
+
+/// A call and its arguments; the object it is made on is not among them.
+pub(crate) struct Call<'a> {
+    lua: &'a Lua,
+    what: String,
+    args: Vec<Value>,
+    this: Value,
+}
+
+impl<'a> Call<'a> {
+    /// A call named `what` in messages.
+    pub(crate) fn new(lua: &'a Lua, what: String, args: MultiValue) -> Call<'a> {
+        Call {
+            lua,
+            what,
+            args: args.into_vec(),
+            this: Value::Nil,
+        }
+    }
+
+    /// The Lua state.
+    pub(crate) fn lua(&self) -> &'a Lua {
+        self.lua
+    }
+
+    /// Its name in messages: `vm:run`.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The test file this state runs.
+    pub(crate) fn file(&self) -> Rc<File> {
+        File::of(self.lua)
+    }
+
+    /// A failure of this call, its name put before it.
+    pub(crate) fn fail(&self, message: impl Display) -> Raise {
+        Raise::Text(format!("{}: {message}", self.what))
+    }
+
+    /// A failure because of a value's type.
+    pub(crate) fn wrong(&self, expected: &str, got: &Value) -> Raise {
+        self.fail(format_args!("expected {expected}, got {}", type_name(got)))
+    }
+
+    /// Takes the first argument away as the object the call is made on.
+    pub(crate) fn take_self(&mut self) -> Value {
+        self.this = if self.args.is_empty() {
+            Value::Nil
+        } else {
+            self.args.remove(0)
+        };
+        self.this.clone()
+    }
+
+    /// The object the call is made on, for methods that return it.
+    pub(crate) fn this(&self) -> Answer {
+        Ok(MultiValue::from_vec(vec![self.this.clone()]))
+    }
+
+    /// How many arguments there are.
+    pub(crate) fn count(&self) -> usize {
+        self.args.len()
+    }
+
+    /// How many arguments there are up to the last that is not nil.
+    pub(crate) fn given(&self) -> usize {
+        self.args
+            .iter()
+            .rposition(|arg| !arg.is_nil())
+            .map_or(0, |last| last + 1)
+    }
+
+    /// The argument, nil when absent. Arguments count from 0.
+    pub(crate) fn arg(&self, at: usize) -> &Value {
+        self.args.get(at).unwrap_or(&Value::Nil)
+    }
+
+    /// The argument, by value.
+    pub(crate) fn take(&mut self, at: usize) -> Value {
+        self.args.get_mut(at).map(std::mem::take).unwrap_or(Value::Nil)
+    }
+
+    /// A string; `what` says which: `a string as name`.
+    pub(crate) fn string(&self, at: usize, expected: &str) -> Result<LuaString, Raise> {
+        match self.arg(at) {
+            Value::String(string) => Ok(string.clone()),
+            other => Err(self.wrong(expected, other)),
+        }
+    }
+
+    /// A string of UTF-8 that names something.
+    pub(crate) fn name(&self, at: usize, expected: &str) -> Result<String, Raise> {
+        let name = self.string(at, expected)?;
+        match name.to_str() {
+            Ok(text) if !text.is_empty() => Ok(text.to_owned()),
+            Ok(_) => Err(self.fail(format_args!("expected {expected}, got an empty string"))),
+            Err(_) => Err(self.fail(format_args!("expected {expected}, got bytes that are not UTF-8"))),
+        }
+    }
+
+    /// A path in the guest.
+    pub(crate) fn path(&self, at: usize) -> Result<Vec<u8>, Raise> {
+        let path = self.string(at, "a string as path")?;
+        let path = path.as_bytes();
+        if path.is_empty() {
+            return Err(self.fail("the path is empty"));
+        }
+        if path.contains(&0) {
+            let shown = String::from_utf8_lossy(&path);
+            return Err(self.fail(format_args!("the path {shown:?} contains a NUL byte")));
+        }
+        Ok(path.to_vec())
+    }
+
+    /// A function.
+    pub(crate) fn function(&self, at: usize, expected: &str) -> Result<Function, Raise> {
+        match self.arg(at) {
+            Value::Function(function) => Ok(function.clone()),
+            other => Err(self.wrong(expected, other)),
+        }
+    }
+
+    /// An optional message: any value, shown as `tostring` does.
+    pub(crate) fn message(&self, at: usize) -> Result<Option<String>, Raise> {
+        match self.arg(at) {
+            Value::Nil => Ok(None),
+            value => Ok(Some(text_of(value))),
+        }
+    }
+
+    /// An optional table of options.
+    pub(crate) fn options(&self, at: usize) -> Result<Options<'_>, Raise> {
+        match self.arg(at) {
+            Value::Nil => Ok(Options::empty(self.lua, &self.what)),
+            Value::Table(table) => Options::new(self.lua, &self.what, table.clone()),
+            other => Err(self.wrong("a table of options", other)),
+        }
+    }
+
+    /// Refuses arguments past the first `most`.
+    pub(crate) fn at_most(&self, most: usize) -> Result<(), Raise> {
+        match self.args.get(most) {
+            None | Some(Value::Nil) => Ok(()),
+            Some(extra) => Err(self.fail(format_args!(
+                "takes at most {most} argument(s), got one more: {}",
+                type_name(extra)
+            ))),
+        }
+    }
+}
+
+/// A value as `tostring` shows it.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(string) => string.to_string_lossy(),
+        // With its fraction, as Lua shows it: 1.0 is not 1.
+        Value::Number(number) => format!("{number:?}"),
+        value => value.to_string().unwrap_or_else(|_| type_name(value)),
+    }
+}
+
+/// A duration: a number of seconds or a string with a unit.
+pub(crate) fn duration(value: &Value) -> Result<Duration, String> {
+    match value {
+        Value::Integer(seconds) => {
+            units::duration_from_secs(*seconds as f64).map_err(|error| error.to_string())
+        }
+        Value::Number(seconds) => units::duration_from_secs(*seconds).map_err(|error| error.to_string()),
+        Value::String(text) => {
+            units::parse_duration(&text.to_string_lossy()).map_err(|error| error.to_string())
+        }
+        other => Err(format!(
+            "expected a duration (seconds, or a string such as \"500ms\"), got {}",
+            type_name(other)
+        )),
+    }
+}
+
+/// A size: a number of bytes or a string with a unit.
+pub(crate) fn size(value: &Value) -> Result<u64, String> {
+    match value {
+        Value::Integer(bytes) => u64::try_from(*bytes)
+            .map_err(|_| format!("`{bytes}` is not a size; write bytes, or a string such as \"256M\"")),
+        Value::Number(bytes) => units::size_from_number(*bytes).map_err(|error| error.to_string()),
+        Value::String(text) => units::parse_size(&text.to_string_lossy()).map_err(|error| error.to_string()),
+        other => Err(format!(
+            "expected a size (bytes, or a string such as \"256M\"), got {}",
+            type_name(other)
+        )),
+    }
+}
+
+/// An integer, also as a float without a fraction.
+pub(crate) fn integer(value: &Value) -> Result<i64, String> {
+    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+    match value {
+        Value::Integer(number) => Ok(*number),
+        Value::Number(number) if number.fract() == 0.0 && (-TWO_63..TWO_63).contains(number) => {
+            Ok(*number as i64)
+        }
+        Value::Number(number) => Err(format!("expected an integer, got {number}")),
+        other => Err(format!("expected an integer, got {}", type_name(other))),
+    }
+}

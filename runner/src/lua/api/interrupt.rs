@@ -1,0 +1,104 @@
+//! Ending Lua code that would go on: by time limit, Ctrl-C or another test's failure.
+//!
+//! Enters: the file's or the test's [`Cancel`]. Leaves: an error raised in the running Lua code, whether it computes
+//! (a hook looks every few thousand instructions) or waits in a call (which ends because its machine is killed, and
+//! reports the ending in place of its own error). Absent on purpose: C functions of Lua's own libraries that run
+//! long, such as a pathological `string.find`; nothing can end those from inside.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mlua::{HookTriggers, Lua, VmState};
+
+use crate::cancel::{Cancel, CancelReason};
+use crate::lua::api::location;
+use crate::lua::test::file::File;
+
+/// Instructions between two looks at the token.
+const INTERVAL: u32 = 10_000;
+
+/// Looks at the current token from now on.
+pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
+    hook(lua, INTERVAL)
+}
+
+fn hook(lua: &Lua, interval: u32) -> mlua::Result<()> {
+    lua.set_global_hook(
+        HookTriggers::new().every_nth_instruction(interval),
+        |lua, _| match ending(lua, "") {
+            None => Ok(VmState::Continue),
+            Some(message) => Err(mlua::Error::runtime(message)),
+        },
+    )
+}
+
+/// If the running code is to end: what to tell it. The first time, the line it was at is noted; `what` is the call
+/// it was in, if any.
+pub(crate) fn ending(lua: &Lua, what: &str) -> Option<String> {
+    let file = File::of(lua);
+    let reason = file.cancel().is_cancelled()?;
+    // From now on at each instruction, so that code which catches the error gets no further. Where that cannot be
+    // set, the hook that looks now and then remains.
+    let _ = hook(lua, 1);
+    Some(file.note_ending(|| (ending_message(&file, reason, what), location::in_test_file(lua))))
+}
+
+fn ending_message(file: &File, reason: CancelReason, what: &str) -> String {
+    let limit = match reason {
+        CancelReason::TestTimeout => file
+            .test_limit()
+            .map(|limit| format!("timed out after {}s", seconds(limit))),
+        CancelReason::FileTimeout => file
+            .job()
+            .timeout
+            .map(|limit| format!("the file's time limit of {}s has passed", seconds(limit))),
+        CancelReason::Interrupted | CancelReason::FailFast => None,
+    };
+    let place = if what.is_empty() {
+        String::new()
+    } else {
+        format!(", waiting in {what}")
+    };
+    format!("{}{place}", limit.unwrap_or_else(|| reason.to_string()))
+}
+
+/// Seconds without needless zeros.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+/// Cancels a token when its time is over, unless dropped before.
+pub(crate) struct Deadline {
+    disarm: Arc<Cancel>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Deadline {
+    /// Cancels `token` after `limit`.
+    pub(crate) fn new(token: &Arc<Cancel>, limit: Duration) -> std::io::Result<Deadline> {
+        let disarm = Cancel::new();
+        let (token, disarmed) = (Arc::clone(token), Arc::clone(&disarm));
+        let thread = std::thread::Builder::new()
+            .name("test deadline".into())
+            .spawn(move || {
+                if disarmed.sleep(limit).is_none() {
+                    token.cancel(CancelReason::TestTimeout);
+                }
+            })?;
+        Ok(Deadline {
+            disarm,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.disarm.cancel(CancelReason::Interrupted);
+        if let Some(thread) = self.thread.take() {
+            // It only sleeps and cancels; a panic in a callback has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Which line of the test a call came from.
+//!
+//! Enters: the Lua stack as it is now. Leaves: `path:line`, of the innermost frame that is the user's own Lua, or
+//! of the test file itself. Absent on purpose: Lua's `short_src`, which cuts long paths.
+
+use std::path::Path;
+
+use mlua::Lua;
+
+use crate::lua::api::binding::PRELUDE;
+use crate::lua::test::file::File;
+
+/// A place in a Lua file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file as reports name it.
+    pub(crate) path: String,
+    /// The line, from 1.
+    pub(crate) line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
+
+/// The innermost frame of the user's own Lua.
+pub(crate) fn caller(lua: &Lua) -> Option<Place> {
+    find(lua, |_| true)
+}
+
+/// The innermost frame of the test file itself.
+pub(crate) fn in_test_file(lua: &Lua) -> Option<u32> {
+    let file = File::of(lua);
+    find(lua, |source| source == file.chunk_name()).map(|place| place.line)
+}
+
+/// A place in words.
+pub(crate) fn shown_place(place: Option<&Place>) -> String {
+    place.map_or_else(|| "an unknown place".to_owned(), Place::to_string)
+}
+
+/// `path:line: ` of the caller, empty when no frame of the user's is on the stack.
+pub(crate) fn prefix(lua: &Lua) -> String {
+    caller(lua).map(|place| format!("{place}: ")).unwrap_or_default()
+}
+
+fn find(lua: &Lua, wanted: impl Fn(&str) -> bool) -> Option<Place> {
+    for level in 0.. {
+        let frame = lua.inspect_stack(level, |debug| {
+            let line = debug.current_line()?;
+            let source = debug.source();
+            let name = source.source?;
+            if name == PRELUDE || !wanted(&name) {
+                return None;
+            }
+            let path = match name.strip_prefix('@') {
+                Some(path) => shown(lua, path),
+                None => source.short_src?.into_owned(),
+            };
+            Some(Place {
+                path,
+                line: u32::try_from(line).ok()?,
+            })
+        });
+        match frame {
+            None => return None,
+            Some(None) => {}
+            Some(place) => return place,
+        }
+    }
+    None
+}
+
+/// A helper's path relative to the project where possible.
+fn shown(lua: &Lua, path: &str) -> String {
+    let file = File::of(lua);
+    let relative = Path::new(path)
+        .strip_prefix(file.project())
+        .ok()
+        .map(Path::to_string_lossy);
+    relative.map_or_else(|| path.to_owned(), |relative| relative.into_owned())
+}

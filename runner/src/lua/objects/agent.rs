@@ -1,0 +1,135 @@
+//! Who answers for what a test has made in a guest: a VM's agent, or a worker of it.
+//!
+//! Enters: questions of the things a test holds (a process, an open file, a stream). Leaves: answers, in the words of
+//! the call that asks; or nothing, where a thing only wants to be gone. Absent on purpose: what the things are.
+
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::guest::{GuestClient, GuestError, Moment};
+use crate::lua::api::call::{Call, Raise};
+use crate::lua::api::interrupt::Deadline;
+
+/// How long a guest may take to let go of one thing, before it is ended itself.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What is asked of an agent, at most once.
+pub(crate) type Question<'q> = &'q mut dyn FnMut(&mut GuestClient) -> Result<(), GuestError>;
+
+/// A process of the guest's agent that answers on a session of its own.
+pub(crate) trait Agent {
+    /// Asks; fails in the words of the call.
+    fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise>;
+
+    /// Asks on behalf of nobody, if there is anybody to ask and it is of use.
+    fn settle(&self, cancel: &Arc<Cancel>, question: Question<'_>);
+
+    /// A further session with the same process.
+    fn session(&self, call: &Call<'_>) -> Result<GuestClient, Raise>;
+
+    /// Now, in the guest's life.
+    fn now(&self) -> Moment;
+
+    /// Whether what was made then is there now.
+    fn holds(&self, moment: Moment) -> bool;
+
+    /// Name of the VM.
+    fn vm(&self) -> String;
+
+    /// Itself in messages: "VM `a`".
+    fn shown(&self) -> String;
+
+    /// Whether it is over with everything that was made through it.
+    fn is_gone(&self) -> bool;
+
+    /// Takes note of something that has to be closed before it.
+    fn outlives(&self, _thing: Weak<dyn Closes>) {}
+}
+
+/// Something that can be closed.
+pub(crate) trait Closes {
+    /// Ends it; doing so again does nothing.
+    fn close(&self);
+}
+
+/// Asks, and returns what is answered.
+pub(crate) fn ask<R>(
+    agent: &dyn Agent,
+    call: &Call<'_>,
+    question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+) -> Result<R, Raise> {
+    let (mut question, mut answer) = (Some(question), None);
+    agent.question(call, &mut |client| {
+        if let Some(question) = question.take() {
+            answer = Some(question(client)?);
+        }
+        Ok(())
+    })?;
+    answer.ok_or_else(|| call.fail(format_args!("{} was not asked", agent.shown())))
+}
+
+/// Asks on behalf of nobody, within bounds: a guest that does not answer is ended.
+pub(crate) fn settle(agent: &dyn Agent, cancel: &Arc<Cancel>, question: Question<'_>) {
+    let token = cancel.child();
+    // Without a thread for it there is no limit but the run's own.
+    let _limit = Deadline::new(&token, SETTLE_LIMIT);
+    agent.settle(&token, question);
+}
+
+/// Something made through an agent, at one moment of its guest's life.
+pub(crate) struct Made {
+    agent: Rc<dyn Agent>,
+    moment: Moment,
+    cancel: Arc<Cancel>,
+}
+
+impl Made {
+    /// Made now.
+    pub(crate) fn now(call: &Call<'_>, agent: Rc<dyn Agent>) -> Made {
+        Made {
+            moment: agent.now(),
+            agent,
+            cancel: Arc::clone(&call.file().job().cancel),
+        }
+    }
+
+    /// Who answers for it.
+    pub(crate) fn agent(&self) -> &Rc<dyn Agent> {
+        &self.agent
+    }
+
+    /// Whether its guest still has it, as far as the guest's life goes.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.agent.is_gone() && self.agent.holds(self.moment)
+    }
+
+    /// Asks about it; refuses where the guest is not the one it was made in.
+    pub(crate) fn ask<R>(
+        &self,
+        call: &Call<'_>,
+        question: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, Raise> {
+        self.check(call)?;
+        ask(&*self.agent, call, question)
+    }
+
+    /// Refuses where the guest is not the one it was made in: a number of the agent's may mean another thing there.
+    pub(crate) fn check(&self, call: &Call<'_>) -> Result<(), Raise> {
+        match self.agent.holds(self.moment) {
+            true => Ok(()),
+            false => Err(call.fail(format_args!(
+                "this was made before {} was booted, restored or put back; the guest of then is gone",
+                self.agent.shown()
+            ))),
+        }
+    }
+
+    /// Asks on behalf of nobody, where its guest still has it. A guest that does not answer is ended.
+    pub(crate) fn settle(&self, mut question: impl FnMut(&mut GuestClient) -> Result<(), GuestError>) {
+        if self.is_there() {
+            settle(&*self.agent, &self.cancel, &mut question);
+        }
+    }
+}

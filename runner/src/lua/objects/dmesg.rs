@@ -1,0 +1,137 @@
+//! `dmesg`: the guest's kernel log.
+//!
+//! Enters: a pattern, if any: Lua's, or grep's for VMs of the classic dialect. Leaves: the log's lines without their
+//! `<6>` marks. It is read by the system call of that purpose, so that a guest without any program can be asked. Absent on
+//! purpose: following the log; the console does.
+
+use mlua::{Function, Table, Value};
+use provium_protocol::Syscall;
+
+use crate::lua::api::binding::Method;
+use crate::lua::api::call::{Answer, Call, Raise, one, text_of};
+use crate::lua::classic::{Grep, plain};
+use crate::lua::objects::remote::Remote;
+use crate::lua::test::test_run::protected;
+
+const SYSLOG: i64 = 103;
+/// All of the log, as much of its end as fits.
+const READ_ALL: u64 = 3;
+/// How much room the log takes.
+const SIZE_BUFFER: u64 = 10;
+/// Most bytes that are read: what one call can carry.
+const MOST: i64 = 1_000_000;
+
+pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
+    vec![Method {
+        name: "dmesg",
+        signature: "(pattern?: string): string",
+        doc: "The kernel log, or those of its lines that match a Lua pattern.",
+        run: dmesg,
+    }]
+}
+
+fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+    call.at_most(1)?;
+    let pattern = match plain(call.arg(0)) {
+        Value::Nil => None,
+        Value::String(pattern) => Some(pattern),
+        other => return Err(call.wrong("a string as pattern", &other)),
+    };
+    let grep =
+        match &pattern {
+            Some(pattern) if this.is_classic() => Some(Grep::new(&pattern.as_bytes()).map_err(|error| {
+                call.fail(format_args!("pattern `{}`: {error}", pattern.to_string_lossy()))
+            })?),
+            _ => None,
+        };
+    let log = read(call, this)?;
+    let mut lines: Vec<&[u8]> = log.split(|byte| *byte == b'\n').map(without_mark).collect();
+    // What is behind the last line's end is none.
+    lines.pop_if(|line| line.is_empty());
+    if let Some(grep) = grep {
+        lines.retain(|line| grep.matches(line));
+    } else if let Some(pattern) = pattern {
+        lines = matching(call, lines, &pattern)?;
+    }
+    let mut text = lines.join(&b'\n');
+    if !text.is_empty() {
+        text.push(b'\n');
+    }
+    one(call.lua(), call.lua().create_string(text)?)
+}
+
+/// The lines in which Lua's `string.find` finds the pattern.
+fn matching<'a>(
+    call: &Call<'_>,
+    lines: Vec<&'a [u8]>,
+    pattern: &mlua::LuaString,
+) -> Result<Vec<&'a [u8]>, Raise> {
+    let find: Function = call.lua().globals().get::<Table>("string")?.get("find")?;
+    let mut found = Vec::new();
+    for line in lines {
+        let bound = find.bind((call.lua().create_string(line)?, pattern))?;
+        let mut result = protected(call.lua(), &bound)?;
+        match (result.pop_front(), result.pop_front()) {
+            (Some(Value::Boolean(true)), Some(Value::Nil) | None) => {}
+            (Some(Value::Boolean(true)), Some(_)) => found.push(line),
+            (_, error) => {
+                let error = text_of(&error.unwrap_or(Value::Nil));
+                return Err(call.fail(format_args!("pattern `{}`: {error}", pattern.to_string_lossy())));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read<T: Remote>(call: &Call<'_>, this: &T) -> Result<Vec<u8>, Raise> {
+    let ask = |args: [u64; 2], buf: Option<usize>| {
+        let syscall = Syscall {
+            nr: SYSLOG,
+            args: [args[0], 0, args[1], 0, 0, 0],
+            bufs: buf.map(|size| vec![0; size].into()).into_iter().collect(),
+            ptrs: buf.map(|_| (1, 0)).into_iter().collect(),
+            nested: Vec::new(),
+        };
+        let (ret, bufs) = this.ask(call, |client| client.syscall(syscall))?;
+        if ret < 0 {
+            let error = std::io::Error::from_raw_os_error(i32::try_from(-ret).unwrap_or(i32::MAX));
+            return Err(call.fail(format_args!("reading the kernel log: {error}")));
+        }
+        Ok((ret, bufs.into_iter().next().unwrap_or_default()))
+    };
+    let size = ask([SIZE_BUFFER, 0], None)?.0.clamp(0, MOST);
+    let (len, mut log) = ask([READ_ALL, size.cast_unsigned()], Some(size as usize))?;
+    log.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+    Ok(log)
+}
+
+/// A line without the `<6>` of its level.
+fn without_mark(line: &[u8]) -> &[u8] {
+    let Some(rest) = line.strip_prefix(b"<") else {
+        return line;
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match rest.get(digits) {
+        Some(b'>') if digits > 0 => &rest[digits + 1..],
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_go_and_text_stays() {
+        for (line, expected) in [
+            ("<6>[    0.0] Linux", "[    0.0] Linux"),
+            ("<132>x", "x"),
+            ("<>x", "<>x"),
+            ("<6", "<6"),
+            ("a<6>b", "a<6>b"),
+            ("", ""),
+        ] {
+            assert_eq!(without_mark(line.as_bytes()), expected.as_bytes(), "{line}");
+        }
+    }
+}

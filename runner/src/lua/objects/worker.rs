@@ -1,0 +1,312 @@
+//! `Worker`: another process or thread of the guest's agent, which answers as the VM's own does.
+//!
+//! Enters: calls of a test. Leaves: what happened in the worker, whose credentials, descriptors and programs are its
+//! own. What was made through it ends with it. Absent on purpose: talk between workers; files and pipes of the guest do
+//! that.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use mlua::Value;
+
+use crate::cancel::Cancel;
+use crate::guest::{GuestClient, GuestError, Moment, Spawned};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::{Answer, Call, Raise, none, one};
+use crate::lua::api::location::{self, Place};
+use crate::lua::api::signal;
+use crate::lua::objects::agent::{self, Agent, Closes, Question};
+use crate::lua::objects::process::set_status;
+use crate::lua::objects::remote::{self, Remote};
+use crate::lua::objects::vm::Vm;
+use crate::lua::state::scope::Resource;
+use crate::lua::test::file::{OpenStream, Sort};
+
+/// A worker.
+#[derive(Clone)]
+pub(crate) struct Worker(Rc<Shared>);
+
+struct Shared {
+    vm: Vm,
+    spawned: Spawned,
+    /// The agent's number for it.
+    ticket: u64,
+    moment: Moment,
+    site: Option<Place>,
+    client: RefCell<Option<GuestClient>>,
+    streams: RefCell<Vec<Weak<dyn Closes>>>,
+    cancel: Arc<Cancel>,
+    ending: Cell<bool>,
+}
+
+impl Worker {
+    /// Makes a worker of `vm`: a process of its own, or a thread of the agent.
+    pub(crate) fn spawn(call: &Call<'_>, vm: &Vm, thread: bool) -> Result<Worker, Raise> {
+        let failed = |error| call.fail(format_args!("VM `{}`: {error}", vm.name()));
+        let parked = vm.session(call)?.park().map_err(failed)?;
+        let ticket = parked.ticket;
+        let (client, spawned) = agent::ask(vm, call, |client| client.spawn_worker(parked, thread))?;
+        let file = call.file();
+        let shared = Rc::new(Shared {
+            vm: vm.clone(),
+            spawned,
+            ticket,
+            moment: vm.now(),
+            site: location::caller(call.lua()),
+            client: RefCell::new(Some(client)),
+            streams: RefCell::default(),
+            cancel: Arc::clone(&file.job().cancel),
+            ending: Cell::new(false),
+        });
+        let weak: Weak<Shared> = Rc::downgrade(&shared);
+        file.streams.borrow_mut().push(weak);
+        let worker = Worker(shared);
+        file.scopes.own(Rc::new(worker.clone()));
+        Ok(worker)
+    }
+
+    /// Ends its programs, waits for their end, and ends it.
+    pub(crate) fn close(&self) {
+        if !self.0.vm.is_gone() && self.0.vm.holds(self.0.moment) {
+            self.0.settle_now(GuestClient::end_processes);
+        }
+        self.hang_up();
+    }
+
+    /// Ends it at once: the connection is closed, and the guest ends by itself what it had.
+    pub(crate) fn hang_up(&self) {
+        self.0.close_streams();
+        self.0.client.take();
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_gone()
+    }
+}
+
+impl Shared {
+    /// Asks on behalf of nobody; a guest that does not answer is ended.
+    fn settle_now(&self, mut question: impl FnMut(&mut GuestClient) -> Result<(), GuestError>) {
+        agent::settle(self, &self.cancel, &mut question);
+    }
+
+    fn close_streams(&self) {
+        for stream in self.streams.take().iter().filter_map(Weak::upgrade) {
+            stream.close();
+        }
+    }
+}
+
+impl Agent for Shared {
+    fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise> {
+        self.vm.open(call)?;
+        let mut client = self.client.borrow_mut();
+        let Some(client) = client.as_mut() else {
+            return Err(call.fail(format_args!("the worker of VM `{}` is closed", self.vm.name())));
+        };
+        if !self.vm.holds(self.moment) {
+            return Err(call.fail(format_args!(
+                "the worker was spawned before VM `{}` was booted, restored or put back; it is gone",
+                self.vm.name()
+            )));
+        }
+        let cancel = call.file().cancel();
+        let answer = self.vm.core().borrow_mut().call_on(client, &cancel, question);
+        answer.map_err(|error| self.vm.failed(call, error))
+    }
+
+    fn settle(&self, cancel: &Arc<Cancel>, question: Question<'_>) {
+        if let Some(client) = self.client.borrow_mut().as_mut() {
+            self.vm.at_rest(|core| {
+                // Nobody is left who could do better.
+                if let Err(error) = core.call_on(client, cancel, question) {
+                    tracing::debug!(%error, "a worker's thing could not be ended");
+                }
+            });
+        }
+    }
+
+    fn session(&self, call: &Call<'_>) -> Result<GuestClient, Raise> {
+        self.vm.session_on(call, self.spawned.port)
+    }
+
+    fn now(&self) -> Moment {
+        self.vm.now()
+    }
+
+    fn holds(&self, moment: Moment) -> bool {
+        self.vm.holds(moment)
+    }
+
+    fn vm(&self) -> String {
+        self.vm.name().to_owned()
+    }
+
+    fn shown(&self) -> String {
+        format!("the worker (pid {}) of VM `{}`", self.spawned.pid, self.vm.name())
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ending.get()
+            || self.vm.is_gone()
+            || !self.vm.holds(self.moment)
+            || self.client.try_borrow().is_ok_and(|client| client.is_none())
+    }
+
+    fn outlives(&self, thing: Weak<dyn Closes>) {
+        let mut streams = self.streams.borrow_mut();
+        streams.retain(|stream| stream.strong_count() > 0);
+        streams.push(thing);
+    }
+}
+
+impl OpenStream for Shared {
+    fn open_at(&self) -> Option<String> {
+        (!self.is_gone()).then(|| location::shown_place(self.site.as_ref()))
+    }
+
+    fn vm(&self) -> String {
+        self.vm.name().to_owned()
+    }
+
+    fn what(&self) -> String {
+        format!("a worker (pid {})", self.spawned.pid)
+    }
+
+    fn sort(&self) -> Sort {
+        Sort::Worker
+    }
+}
+
+impl Resource for Worker {
+    fn begin_close(&self) {
+        if !self.0.is_gone() {
+            self.0.settle_now(GuestClient::begin_end_processes);
+            // What was made through it ends with it.
+            self.0.ending.set(true);
+        }
+    }
+
+    fn close(&self) {
+        Worker::close(self);
+    }
+
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+impl Remote for Worker {
+    fn is_classic(&self) -> bool {
+        self.0.vm.is_classic()
+    }
+
+    fn agent(&self) -> Rc<dyn Agent> {
+        Rc::clone(&self.0) as Rc<dyn Agent>
+    }
+}
+
+/// `spawn_worker({thread=})`.
+pub(crate) fn spawn_worker(call: &mut Call<'_>, vm: &Vm) -> Answer {
+    call.at_most(1)?;
+    let options = call.options(0)?;
+    let thread = options.boolean("thread")?.unwrap_or(false);
+    options.finish()?;
+    let worker = Worker::spawn(call, vm, thread)?;
+    one(call.lua(), worker.into_userdata(call.lua())?)
+}
+
+impl Kind for Worker {
+    const NAME: &'static str = "Worker";
+    const PREFIX: &'static str = "worker";
+
+    fn methods() -> Vec<Method<Worker>> {
+        let mut methods = vec![
+            Method {
+                name: "kill",
+                signature: "(sig?: integer|string): integer",
+                doc: "Sends a signal, SIGTERM if none is given, to every program it has started; returns how many.",
+                run: kill,
+            },
+            Method {
+                name: "join",
+                signature: "(): table[]",
+                doc: "Waits until every program it has started has ended; says how each did.",
+                run: join,
+            },
+            Method {
+                name: "handle",
+                signature: "(): integer",
+                doc: "The agent's number for it, which never changes.",
+                run: |call, worker| {
+                    call.at_most(0)?;
+                    one(call.lua(), worker.0.ticket.cast_signed())
+                },
+            },
+            Method {
+                name: "pid",
+                signature: "(): integer",
+                doc: "Its process id in the guest; the agent's own, if it is a thread.",
+                run: |call, worker| {
+                    call.at_most(0)?;
+                    one(call.lua(), worker.0.spawned.pid)
+                },
+            },
+            Method {
+                name: "close",
+                signature: "()",
+                doc: "Ends its programs, closes its files and ends it; calling it again does nothing.",
+                run: |call, worker| {
+                    call.at_most(0)?;
+                    worker.close();
+                    none()
+                },
+            },
+        ];
+        methods.extend(remote::methods());
+        methods
+    }
+
+    fn describe(&self) -> String {
+        let thread = match self.0.spawned.tid == self.0.spawned.pid {
+            true => String::new(),
+            false => format!(", thread {}", self.0.spawned.tid),
+        };
+        let closed = if self.is_closed() { ", closed" } else { "" };
+        let vm = self.0.vm.name();
+        format!("Worker (pid {}{thread}) of VM `{vm}`{closed}", self.0.spawned.pid)
+    }
+
+    fn same(&self, other: &Worker) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+fn kill(call: &mut Call<'_>, worker: &Worker) -> Answer {
+    call.at_most(1)?;
+    if worker.is_classic() && call.arg(0).is_nil() {
+        // In that dialect it is the worker that ends.
+        worker.hang_up();
+        return none();
+    }
+    let signal = signal::read(call.arg(0)).map_err(|message| call.fail(message))?;
+    let signal = signal.unwrap_or(signal::TERM);
+    let count = worker.ask(call, |client| client.signal_processes(signal))?;
+    one(call.lua(), i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn join(call: &mut Call<'_>, worker: &Worker) -> Answer {
+    call.at_most(0)?;
+    let ended = worker.ask(call, GuestClient::join_processes)?;
+    let list = call.lua().create_table_with_capacity(ended.len(), 0)?;
+    for joined in ended {
+        let entry = call.lua().create_table()?;
+        entry.raw_set("handle", joined.handle.cast_signed())?;
+        entry.raw_set("pid", joined.pid)?;
+        set_status(&entry, joined.ended.status)?;
+        list.raw_push(Value::Table(entry))?;
+    }
+    one(call.lua(), list)
+}

@@ -1,0 +1,90 @@
+//! `assert`, `assert_eq` and `assert_contains` as globals, in tests and outside of them.
+//!
+//! Enters: values, among them the classic dialect's outputs, which count as the strings they hold. Leaves: an error with
+//! both values and the caller's place. Unlike `t`'s assertions they are plain errors: what `pcall` catches is caught, as
+//! with Lua's own `assert`. Absent on purpose: tables' contents beyond what `t:assert_eq` compares.
+
+use mlua::{MultiValue, Value};
+
+use crate::lua::api::call::{Answer, Call, Raise, none, text_of};
+use crate::lua::api::equal::equal;
+use crate::lua::api::render;
+use crate::lua::classic::plain;
+use crate::lua::test::test_run::find;
+
+/// Notes that the file asserts; see [`File::is_a_test`](crate::lua::test::file::File::is_a_test).
+fn note(call: &Call<'_>) {
+    let file = call.file();
+    if file.running().is_none() {
+        file.asserted.set(true);
+    }
+}
+
+fn failure(call: &Call<'_>, what: &str, message: usize, values: &str) -> Raise {
+    let own = match call.arg(message) {
+        Value::Nil => String::new(),
+        own => format!(": {}", text_of(&plain(own))),
+    };
+    Raise::text(format!("{what}{own}{values}"))
+}
+
+/// `assert(condition, message?, …)`: returns all its arguments; an error value that is no text is raised as it is.
+pub(crate) fn assert(call: &mut Call<'_>) -> Answer {
+    note(call);
+    if call.count() == 0 {
+        return Err(call.fail("expected a condition, got nothing"));
+    }
+    if !matches!(call.arg(0), Value::Nil | Value::Boolean(false)) {
+        return Ok((0..call.count())
+            .map(|at| call.arg(at).clone())
+            .collect::<MultiValue>());
+    }
+    match plain(call.arg(1)) {
+        Value::Nil | Value::String(_) | Value::Integer(_) | Value::Number(_) => {
+            let got = format!("\n  got: {}", render::value(call.arg(0)));
+            Err(failure(call, "assertion failed", 1, &got))
+        }
+        value => Err(Raise::Value(value)),
+    }
+}
+
+/// `assert_eq(expected, actual, message?)`.
+pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
+    note(call);
+    let (expected, actual) = (plain(call.arg(0)), plain(call.arg(1)));
+    if equal(&expected, &actual)? {
+        return none();
+    }
+    let difference = match (&expected, &actual) {
+        (Value::String(a), Value::String(b)) => render::difference(&a.as_bytes(), &b.as_bytes()),
+        _ => String::new(),
+    };
+    let values = format!(
+        "\n  expected: {}\n  actual:   {}{difference}",
+        render::value(&expected),
+        render::value(&actual)
+    );
+    Err(failure(call, "values differ", 2, &values))
+}
+
+/// `assert_contains(haystack, needle, message?)`.
+pub(crate) fn assert_contains(call: &mut Call<'_>) -> Answer {
+    note(call);
+    let text = |at: usize, expected: &str| match plain(call.arg(at)) {
+        Value::String(text) => Ok(text),
+        other => Err(call.wrong(expected, &other)),
+    };
+    let (hay, needle) = (
+        text(0, "a string to search in")?,
+        text(1, "a string to search for")?,
+    );
+    if find(&hay.as_bytes(), &needle.as_bytes()) {
+        return none();
+    }
+    let values = format!(
+        "\n  needle:   {}\n  haystack: {}",
+        render::value(&Value::String(needle)),
+        render::value(&Value::String(hay))
+    );
+    Err(failure(call, "string not found", 2, &values))
+}

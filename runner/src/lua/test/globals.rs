@@ -1,0 +1,116 @@
+//! The globals of a test file, as tables that also say what each is for.
+//!
+//! Enters: a Lua state. Leaves: its globals, all but the root lab. Editor stubs and the check of the reference read the
+//! same tables. Absent on purpose: what Lua's own libraries have.
+
+use mlua::Lua;
+
+use crate::lua::api::binding::function;
+use crate::lua::api::call::{Answer, Call};
+use crate::lua::api::json;
+use crate::lua::state::create;
+use crate::lua::test::{assertions, test_run, wait};
+
+/// A function of the API that belongs to no object.
+pub(crate) struct Global {
+    /// Its name, with its module's before a dot.
+    pub(crate) name: &'static str,
+    /// Parameters and result in LuaLS's notation.
+    pub(crate) signature: &'static str,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// What it does.
+    run: fn(&mut Call<'_>) -> Answer,
+}
+
+/// All of them.
+pub(crate) const GLOBALS: [Global; 11] = [
+    Global {
+        name: "test",
+        signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
+        doc: "Registers a test; in a file with VMs of the classic dialect it runs at once.",
+        run: test_run::register,
+    },
+    Global {
+        name: "todo",
+        signature: "(reason?: any)",
+        doc: "Skips the running test; at file scope every test of the file.",
+        run: test_run::todo,
+    },
+    Global {
+        name: "wait_until",
+        signature: "(pred: fun(): any, opts?: {timeout?: number|string, interval?: number|string, desc?: string}): any",
+        doc: "Calls a function until it returns something true, and returns that.",
+        run: wait::wait_until,
+    },
+    Global {
+        name: "assert",
+        signature: "(condition: any, message?: any, ...: any): any",
+        doc: "Raises unless the condition is true; returns its arguments.",
+        run: assertions::assert,
+    },
+    Global {
+        name: "assert_eq",
+        signature: "(expected: any, actual: any, message?: any)",
+        doc: "Raises unless both are equal; tables are compared by content.",
+        run: assertions::assert_eq,
+    },
+    Global {
+        name: "assert_contains",
+        signature: "(haystack: string|Text, needle: string|Text, message?: any)",
+        doc: "Raises unless `needle` occurs in `haystack`, taken literally.",
+        run: assertions::assert_contains,
+    },
+    Global {
+        name: "json.encode",
+        signature: "(value: any): string",
+        doc: "A value as JSON.",
+        run: json::encode,
+    },
+    Global {
+        name: "json.decode",
+        signature: "(text: string): any",
+        doc: "The value that JSON stands for.",
+        run: json::decode,
+    },
+    Global {
+        name: "print",
+        signature: "(...: any)",
+        doc: "Writes a line to the log of the running test; at file scope to the next test's.",
+        run: test_run::print,
+    },
+    Global {
+        name: "dofile",
+        signature: "(path: string): any",
+        doc: "Runs a Lua file, relative to the project's folder.",
+        run: create::dofile,
+    },
+    Global {
+        name: "os.exit",
+        signature: "()",
+        doc: "Is an error: a test cannot end the run.",
+        run: create::exit,
+    },
+];
+
+/// Sets them.
+pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
+    for global in GLOBALS {
+        let value = function(lua, global.name, global.run)?;
+        match global.name.split_once('.') {
+            None => lua.globals().set(global.name, value)?,
+            Some((module, name)) => {
+                let table = match lua.globals().get::<Option<mlua::Table>>(module)? {
+                    Some(table) => table,
+                    None => {
+                        let table = lua.create_table()?;
+                        lua.globals().set(module, &table)?;
+                        table
+                    }
+                };
+                table.set(name, value)?;
+            }
+        }
+    }
+    Ok(())
+}

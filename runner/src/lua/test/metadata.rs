@@ -1,0 +1,86 @@
+//! A test's metadata: what the runner obeys, and what tests are chosen by.
+//!
+//! Enters: the table between a test's name and its body. Leaves: [`Settings`]; a value of a wrong type is an error. Any key
+//! beside `slow`, `skip`, `tags`, `timeout`, `spec` and `retries` is the test's own and can be chosen by like `spec`.
+//! Absent on purpose: which tests are wanted.
+
+use mlua::{Table, Value};
+
+use crate::lua::api::binding::type_name;
+use crate::lua::api::call::{Call, Raise, duration, integer, text_of};
+use crate::lua::api::options::array;
+use crate::lua::test::file::Settings;
+use crate::run::select::{Labels, TAGS};
+
+/// Reads the metadata of a test.
+pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise> {
+    let bad = |key: &str, message: String| call.fail(format_args!("metadata `{key}`: {message}"));
+    let expected =
+        |key: &str, what: &str, got: &Value| bad(key, format!("expected {what}, got {}", type_name(got)));
+    let mut settings = Settings::default();
+    let mut slow = false;
+    for pair in meta.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        let Value::String(key) = &key else {
+            return Err(call.fail(format_args!(
+                "metadata: expected names as keys, got the key {}; write {{tags = {{\"a\", \"b\"}}}}",
+                crate::lua::api::render::value(&key)
+            )));
+        };
+        let key = key.to_string_lossy();
+        match (key.as_str(), &value) {
+            ("slow", Value::Boolean(is)) => slow = *is,
+            ("slow", got) => return Err(expected(&key, "true or false", got)),
+            ("skip", Value::Boolean(false)) => {}
+            ("skip", Value::Boolean(true)) => settings.skip = Some("skip".to_owned()),
+            ("skip", Value::String(reason)) => settings.skip = Some(reason.to_string_lossy()),
+            ("skip", got) => return Err(expected(&key, "true or a reason", got)),
+            ("timeout", value) => {
+                settings.timeout = Some(duration(value).map_err(|message| bad(&key, message))?);
+            }
+            ("retries", value) => {
+                let count = integer(value).and_then(|count| {
+                    u32::try_from(count).map_err(|_| format!("expected 0 or more, got {count}"))
+                });
+                settings.retries = count.map_err(|message| bad(&key, message))?;
+            }
+            (TAGS | "spec", Value::String(text)) => note(&mut settings.labels, &key, text.to_string_lossy()),
+            (TAGS | "spec", Value::Table(items)) => {
+                let texts = array(items).and_then(|items| {
+                    let text = |item: &Value| match item {
+                        Value::String(text) => Some(text.to_string_lossy()),
+                        _ => None,
+                    };
+                    items.iter().map(text).collect::<Option<Vec<_>>>()
+                });
+                let texts = texts.ok_or_else(|| bad(&key, "expected an array of strings".to_owned()))?;
+                texts
+                    .into_iter()
+                    .for_each(|text| note(&mut settings.labels, &key, text));
+            }
+            (TAGS | "spec", got) => return Err(expected(&key, "a string or an array of strings", got)),
+            (_, Value::Table(items)) => {
+                let simple = array(items).unwrap_or_default().into_iter().filter(is_simple);
+                simple.for_each(|item| note(&mut settings.labels, &key, text_of(&item)));
+            }
+            (_, value) if is_simple(value) => note(&mut settings.labels, &key, text_of(value)),
+            (_, got) => return Err(expected(&key, "a string, a number, true, false or a table", got)),
+        }
+    }
+    note(&mut settings.labels, "slow", slow.to_string());
+    if slow && settings.skip.is_none() && !call.file().job().filter.include_slow {
+        settings.skip = Some("slow; --include-slow runs it".to_owned());
+    }
+    Ok(settings)
+}
+
+fn is_simple(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::String(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_)
+    )
+}
+
+fn note(labels: &mut Labels, key: &str, value: String) {
+    labels.entry(key.to_owned()).or_default().push(value);
+}
