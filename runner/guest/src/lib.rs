@@ -33,6 +33,9 @@ pub use client::{
 pub use cmdline::with_agent;
 pub use disks::ROOTFS_DISK;
 pub use error::GuestError;
+pub use provium_protocol::{
+    AGENT_PORT, DirEntry, EntryType, ExitStatus, Follow, FollowStart, Nested, OpenFile, Stat, Syscall, Whence,
+};
 pub use ready::Ready;
 pub use resume::{Arrival, NOTE_VERSION, ResumeError, arrival_of, reset, resume, resume_in, save};
 pub use stream::Stream;

@@ -1,31 +1,24 @@
 //! Every userdata of the API, in one list.
 //!
-//! Enters: the kinds. Leaves: their tables as text, for editor stubs and the check of the reference. A kind that is not in
-//! the list does not compile. Absent on purpose: what a method does.
+//! Input: the kinds. Output: their tables as text, for editor stubs and the check of the reference. A kind that is not in the list
+//! does not compile. Not here: what a method does.
 
-use crate::lua::api::binding::Kind;
-use crate::lua::classic::Text;
-use crate::lua::objects::batch::Batch;
-use crate::lua::objects::clock::Clock;
-use crate::lua::objects::console::Console;
-use crate::lua::objects::disk::Disk;
-use crate::lua::objects::lab::Lab;
-use crate::lua::objects::open_file::OpenedFile;
-use crate::lua::objects::process::Process;
-use crate::lua::objects::run_result::RunResult;
-use crate::lua::objects::snapshot::{LabSnapshot, Snapshot};
-use crate::lua::objects::stream::{ConsoleStream, Tail};
-use crate::lua::objects::syscall_handle::SyscallHandle;
-use crate::lua::objects::vm::Vm;
-use crate::lua::objects::worker::Worker;
-use crate::lua::test::test_run::T;
-
-/// What is in the list below. A userdata of a test of this crate says so by itself.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is missing from the list of kinds in runner/src/lua/kinds.rs",
-    note = "the list is what editor stubs and the check of the reference are made from"
-)]
-pub(crate) trait Listed {}
+use super::api::binding::{Kind, Listed};
+use super::api::text::Text;
+use super::objects::batch::Batch;
+use super::objects::clock::Clock;
+use super::objects::console::Console;
+use super::objects::disk::Disk;
+use super::objects::lab::handle::Lab;
+use super::objects::open_file::OpenedFile;
+use super::objects::process::handle::Process;
+use super::objects::process::run_result::RunResult;
+use super::objects::snapshot::saved::{LabSnapshot, Snapshot};
+use super::objects::stream::handle::{ConsoleStream, Tail};
+use super::objects::syscall::handle::SyscallHandle;
+use super::objects::vm::handle::Vm;
+use super::objects::worker::Worker;
+use super::test::t::T;
 
 /// A kind as text.
 pub(crate) struct Described {

@@ -1,22 +1,29 @@
 //! Test files: the Lua they are written in and the API they see.
 //!
-//! Input: a [`FileJob`](crate::run::job::FileJob). Output: a [`FileResult`](crate::outcome::FileResult). One Lua state runs
-//! one file on one thread. Not here: mlua outside this folder, and anything about guests that would be true without Lua;
-//! that is in `guest`.
+//! Input: a [`FileJob`](crate::run::job::FileJob). Output: a [`FileResult`](crate::outcome::FileResult). One Lua state runs one
+//! file on one thread. Not here: mlua outside this folder, and anything about guests that would be true without Lua; that is in
+//! `guest`.
 //!
-//! The folder stands on floors, and each uses those below it alone: `kinds` and `stubs` on top, then `classic`, `objects`,
-//! `test`, `state`, `api`.
+//! The folder stands on floors, from the ground up, and each uses those below it alone:
+//!
+//! - `api`: how Rust becomes Lua; knows no test and no guest;
+//! - `state`: the Lua state of a file, and the scopes that close what is made in it;
+//! - `test`: test files, tests, assertions; knows no lab;
+//! - `objects`: the userdata of the API;
+//! - `classic`: the dialect of earlier test suites;
+//! - `tables`, `kinds`, `stubs`, `start`: the method tables put together, listed and written out, and the ways in.
 
 mod api;
 mod classic;
 mod kinds;
 mod objects;
+mod start;
 mod state;
 mod stubs;
+mod tables;
 mod test;
 #[cfg(test)]
 mod tests;
 
+pub use start::{build_fixture, run_file};
 pub use stubs::stubs;
-pub use test::fixture::build as build_fixture;
-pub use test::runner::run_file;

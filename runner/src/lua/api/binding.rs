@@ -1,20 +1,18 @@
 //! How Rust types become Lua userdata: from tables of methods and fields that also say what each is for.
 //!
-//! Enters: a [`Kind`], the methods, fields and setters of one userdata. Leaves: Lua values whose errors are plain
-//! strings that begin with the position of the test's own line. The tables carry signature and description, so
-//! that editor stubs and the check of the reference read the very thing that is registered. Absent on purpose:
-//! mlua's own method registration, whose errors are userdata that a test cannot search with `err:find`.
+//! Input: a [`Kind`], the methods, fields and setters of one userdata. Output: Lua values whose errors are plain strings that
+//! begin with the position of the test's own line. The tables carry signature and description, so that editor stubs and
+//! the check of the reference read the very thing that is registered. Not here: mlua's own method registration, whose
+//! errors are userdata that a test cannot search with `err:find`.
 
-use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataFields, Value};
+use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataFields, Value};
 
+use super::call::Call;
+use super::prelude::prelude;
+use super::raise::{Answer, Raise, none, one};
+use super::value::type_name;
+use super::{interrupt, location};
 use crate::config::nearest;
-use crate::lua::api::call::{Answer, Call, Raise, none, one};
-use crate::lua::api::interrupt;
-use crate::lua::api::location;
-use crate::lua::kinds::Listed;
-
-/// Name of the prelude's chunk; frames of it are never "the test's own line".
-pub(crate) const PRELUDE: &str = "=[provium]";
 
 /// A method of a kind.
 pub(crate) struct Method<T> {
@@ -47,6 +45,13 @@ pub(crate) struct Metamethod {
     /// What it does; the operands are its arguments.
     pub(crate) run: fn(&mut Call<'_>) -> Answer,
 }
+
+/// A kind that is in the list of `kinds`. A userdata of a test of this crate implements it by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is missing from the list of kinds in runner/src/lua/kinds.rs",
+    note = "the list is what editor stubs and the check of the reference are made from"
+)]
+pub(crate) trait Listed {}
 
 /// A type of userdata. The Rust value is a handle: cheap to clone, with its state shared behind it.
 pub(crate) trait Kind: Listed + Clone + 'static {
@@ -145,19 +150,6 @@ pub(crate) fn this<T: Kind>(value: &Value) -> Option<T> {
     }
 }
 
-/// The kind's name of a Lua value for messages: `nil`, `string`, `VM`.
-pub(crate) fn type_name(value: &Value) -> String {
-    match value {
-        Value::Integer(_) | Value::Number(_) => "number".to_owned(),
-        Value::Error(_) => "error".to_owned(),
-        Value::UserData(userdata) => userdata
-            .metatable()
-            .and_then(|meta| meta.get::<String>("__name"))
-            .unwrap_or_else(|_| "userdata".to_owned()),
-        other => other.type_name().to_owned(),
-    }
-}
-
 /// A Lua function that runs `body` and raises what it fails with at the line of its caller.
 pub(crate) fn function(
     lua: &Lua,
@@ -249,15 +241,4 @@ fn on_key<T: Kind>(lua: &Lua, body: fn(&mut Call<'_>, &T, &str) -> Answer) -> ml
             (None, _) => none(),
         }
     })
-}
-
-/// The functions of `prelude.lua`, loaded once per Lua state.
-fn prelude(lua: &Lua) -> mlua::Result<Table> {
-    const KEY: &str = "provium.prelude";
-    if let Some(table) = lua.named_registry_value::<Option<Table>>(KEY)? {
-        return Ok(table);
-    }
-    let table: Table = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).call(())?;
-    lua.set_named_registry_value(KEY, &table)?;
-    Ok(table)
 }

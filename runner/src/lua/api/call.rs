@@ -1,57 +1,15 @@
 //! One call from Lua: its arguments, looked at by what they should be, and the words for what they are not.
 //!
-//! Enters: the arguments as Lua passed them. Leaves: Rust values, or a [`Raise`] that names the call, what was
-//! expected and what came. Absent on purpose: coercions beyond Lua's own; a wrong type is an error.
+//! Input: the arguments as Lua passed them. Output: Rust values, or a [`Raise`] that names the call, what was expected and
+//! what came. Not here: coercions beyond Lua's own; a wrong type is an error.
 
 use std::fmt::Display;
-use std::rc::Rc;
-use std::time::Duration;
 
-use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Value};
 
-use crate::lua::api::binding::type_name;
-use crate::lua::api::options::Options;
-use crate::lua::test::file::File;
-use crate::units;
-
-/// What a call fails with.
-#[derive(Debug)]
-pub(crate) enum Raise {
-    /// A message; the position of the test's line is put before it.
-    Text(String),
-    /// A Lua value, raised as it is: an error of the test's own that passes through.
-    Value(Value),
-    /// Nothing yet: the function is called until it returns true, with true where it may block and false where the
-    /// coroutine yields between two calls; and without an argument at the end. The call then has no result.
-    Wait(Function),
-}
-
-impl Raise {
-    /// A message.
-    pub(crate) fn text(message: impl Into<String>) -> Raise {
-        Raise::Text(message.into())
-    }
-}
-
-/// Lua itself failed: out of memory, mostly.
-impl From<mlua::Error> for Raise {
-    fn from(error: mlua::Error) -> Raise {
-        Raise::Text(error.to_string())
-    }
-}
-
-/// What a call comes to.
-pub(crate) type Answer = Result<MultiValue, Raise>;
-
-/// No result.
-pub(crate) fn none() -> Answer {
-    Ok(MultiValue::new())
-}
-
-/// One result.
-pub(crate) fn one(lua: &Lua, value: impl IntoLua) -> Answer {
-    Ok(MultiValue::from_vec(vec![value.into_lua(lua)?]))
-}
+use super::options::Options;
+use super::raise::{Answer, Raise};
+use super::value::{text_of, type_name};
 
 /// A call and its arguments; the object it is made on is not among them.
 pub(crate) struct Call<'a> {
@@ -80,11 +38,6 @@ impl<'a> Call<'a> {
     /// Its name in messages: `vm:run`.
     pub(crate) fn what(&self) -> &str {
         &self.what
-    }
-
-    /// The test file this state runs.
-    pub(crate) fn file(&self) -> Rc<File> {
-        File::of(self.lua)
     }
 
     /// A failure of this call, its name put before it.
@@ -201,59 +154,5 @@ impl<'a> Call<'a> {
                 type_name(extra)
             ))),
         }
-    }
-}
-
-/// A value as `tostring` shows it.
-pub(crate) fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(string) => string.to_string_lossy(),
-        // With its fraction, as Lua shows it: 1.0 is not 1.
-        Value::Number(number) => format!("{number:?}"),
-        value => value.to_string().unwrap_or_else(|_| type_name(value)),
-    }
-}
-
-/// A duration: a number of seconds or a string with a unit.
-pub(crate) fn duration(value: &Value) -> Result<Duration, String> {
-    match value {
-        Value::Integer(seconds) => {
-            units::duration_from_secs(*seconds as f64).map_err(|error| error.to_string())
-        }
-        Value::Number(seconds) => units::duration_from_secs(*seconds).map_err(|error| error.to_string()),
-        Value::String(text) => {
-            units::parse_duration(&text.to_string_lossy()).map_err(|error| error.to_string())
-        }
-        other => Err(format!(
-            "expected a duration (seconds, or a string such as \"500ms\"), got {}",
-            type_name(other)
-        )),
-    }
-}
-
-/// A size: a number of bytes or a string with a unit.
-pub(crate) fn size(value: &Value) -> Result<u64, String> {
-    match value {
-        Value::Integer(bytes) => u64::try_from(*bytes)
-            .map_err(|_| format!("`{bytes}` is not a size; write bytes, or a string such as \"256M\"")),
-        Value::Number(bytes) => units::size_from_number(*bytes).map_err(|error| error.to_string()),
-        Value::String(text) => units::parse_size(&text.to_string_lossy()).map_err(|error| error.to_string()),
-        other => Err(format!(
-            "expected a size (bytes, or a string such as \"256M\"), got {}",
-            type_name(other)
-        )),
-    }
-}
-
-/// An integer, also as a float without a fraction.
-pub(crate) fn integer(value: &Value) -> Result<i64, String> {
-    const TWO_63: f64 = 9_223_372_036_854_775_808.0;
-    match value {
-        Value::Integer(number) => Ok(*number),
-        Value::Number(number) if number.fract() == 0.0 && (-TWO_63..TWO_63).contains(number) => {
-            Ok(*number as i64)
-        }
-        Value::Number(number) => Err(format!("expected an integer, got {number}")),
-        other => Err(format!("expected an integer, got {}", type_name(other))),
     }
 }

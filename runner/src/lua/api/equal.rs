@@ -5,7 +5,7 @@
 
 use mlua::{Table, Value};
 
-use crate::lua::api::call::Raise;
+use super::raise::Raise;
 
 /// Tables deeper inside each other than this are not compared.
 const DEPTH_MAX: usize = 200;

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use mlua::{HookTriggers, Lua, VmState};
 
+use super::location;
+use super::script::Script;
+use super::value::seconds;
 use crate::cancel::{Cancel, CancelReason};
-use crate::lua::api::location;
-use crate::lua::test::file::File;
 
 /// Instructions between two looks at the token.
 const INTERVAL: u32 = 10_000;
@@ -36,22 +37,21 @@ fn hook(lua: &Lua, interval: u32) -> mlua::Result<()> {
 /// If the running code is to end: what to tell it. The first time, the line it was at is noted; `what` is the call
 /// it was in, if any.
 pub(crate) fn ending(lua: &Lua, what: &str) -> Option<String> {
-    let file = File::of(lua);
-    let reason = file.cancel().is_cancelled()?;
+    let script = Script::of(lua);
+    let reason = script.cancel().is_cancelled()?;
     // From now on at each instruction, so that code which catches the error gets no further. Where that cannot be
     // set, the hook that looks now and then remains.
     let _ = hook(lua, 1);
-    Some(file.note_ending(|| (ending_message(&file, reason, what), location::in_test_file(lua))))
+    Some(script.note_ending(|| (ending_message(&script, reason, what), location::in_test_file(lua))))
 }
 
-fn ending_message(file: &File, reason: CancelReason, what: &str) -> String {
+fn ending_message(script: &Script, reason: CancelReason, what: &str) -> String {
     let limit = match reason {
-        CancelReason::TestTimeout => file
-            .test_limit()
+        CancelReason::TestTimeout => script
+            .part_limit()
             .map(|limit| format!("timed out after {}s", seconds(limit))),
-        CancelReason::FileTimeout => file
-            .job()
-            .timeout
+        CancelReason::FileTimeout => script
+            .whole_limit()
             .map(|limit| format!("the file's time limit of {}s has passed", seconds(limit))),
         CancelReason::Interrupted | CancelReason::FailFast => None,
     };
@@ -61,11 +61,6 @@ fn ending_message(file: &File, reason: CancelReason, what: &str) -> String {
         format!(", waiting in {what}")
     };
     format!("{}{place}", limit.unwrap_or_else(|| reason.to_string()))
-}
-
-/// Seconds without needless zeros.
-pub(crate) fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 /// Cancels a token when its time is over, unless dropped before.

@@ -6,8 +6,9 @@
 use mlua::{Lua, Table, Value};
 use serde_json::{Map, Number};
 
-use crate::lua::api::binding::type_name;
-use crate::lua::api::call::{Answer, Call, one, text_of};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, one};
+use crate::lua::api::value::{text_of, type_name};
 
 /// Deepest nesting, the same both ways.
 const DEPTH_MAX: usize = 127;

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use mlua::Lua;
 
-use crate::lua::api::binding::PRELUDE;
-use crate::lua::test::file::File;
+use super::prelude::PRELUDE;
+use super::script::Script;
 
 /// A place in a Lua file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub(crate) fn caller(lua: &Lua) -> Option<Place> {
 
 /// The innermost frame of the test file itself.
 pub(crate) fn in_test_file(lua: &Lua) -> Option<u32> {
-    let file = File::of(lua);
-    find(lua, |source| source == file.chunk_name()).map(|place| place.line)
+    let script = Script::of(lua);
+    find(lua, |source| source == script.chunk_name()).map(|place| place.line)
 }
 
 /// A place in words.
@@ -75,9 +75,9 @@ fn find(lua: &Lua, wanted: impl Fn(&str) -> bool) -> Option<Place> {
 
 /// A helper's path relative to the project where possible.
 fn shown(lua: &Lua, path: &str) -> String {
-    let file = File::of(lua);
+    let script = Script::of(lua);
     let relative = Path::new(path)
-        .strip_prefix(file.project())
+        .strip_prefix(script.project())
         .ok()
         .map(Path::to_string_lossy);
     relative.map_or_else(|| path.to_owned(), |relative| relative.into_owned())

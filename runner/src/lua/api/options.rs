@@ -9,8 +9,8 @@ use std::time::Duration;
 use mlua::{Lua, Table, Value};
 
 use crate::config::nearest;
-use crate::lua::api::binding::type_name;
-use crate::lua::api::call::{Raise, duration, integer, size, text_of};
+use crate::lua::api::raise::Raise;
+use crate::lua::api::value::{duration, integer, size, text_of, type_name};
 
 /// A table of options of one call.
 pub(crate) struct Options<'a> {

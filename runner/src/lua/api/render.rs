@@ -10,8 +10,7 @@ use std::time::Duration;
 use mlua::{Table, Value};
 use similar::TextDiff;
 
-use crate::lua::api::binding::type_name;
-use crate::lua::api::call::text_of;
+use crate::lua::api::value::{text_of, type_name};
 
 /// Most characters a message shows of one value.
 const VALUE_MAX: usize = 1200;

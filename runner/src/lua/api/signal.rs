@@ -4,8 +4,7 @@
 
 use mlua::Value;
 
-use crate::lua::api::binding::type_name;
-use crate::lua::api::call::integer;
+use crate::lua::api::value::{integer, type_name};
 
 /// SIGKILL.
 pub(crate) const KILL: i32 = 9;

@@ -5,11 +5,14 @@
 //! name the index at fault. Absent on purpose: tables of results; the current dialect has those.
 
 use mlua::{LuaString, MultiValue, Table, Value};
-use provium_protocol::{Nested, Syscall};
 
-use crate::lua::api::binding::{Method, type_name};
-use crate::lua::api::call::{Answer, Call, Raise, integer};
+use crate::guest::{Nested, Syscall};
+use crate::lua::api::binding::Method;
+use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
+use crate::lua::api::raise::{Answer, Raise};
+use crate::lua::api::text::plain;
+use crate::lua::api::value::{integer, type_name};
 use crate::lua::objects::remote::Remote;
 
 /// Most bytes of one buffer.
@@ -58,7 +61,7 @@ pub(crate) fn syscall<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
 pub(crate) fn ioctl<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     call.at_most(3)?;
     let mut syscall = ioctl_call(call)?;
-    match super::plain(call.arg(2)) {
+    match plain(call.arg(2)) {
         Value::Nil => make(call, this, syscall, &[]),
         Value::String(data) => {
             buffer(call, &mut syscall, "the data", &data)?;
@@ -161,7 +164,7 @@ fn number(call: &Call<'_>, at: usize, what: &str) -> Result<i64, Raise> {
 }
 
 fn string(call: &Call<'_>, at: usize, expected: &str) -> Result<LuaString, Raise> {
-    match super::plain(call.arg(at)) {
+    match plain(call.arg(at)) {
         Value::String(string) => Ok(string),
         other => Err(call.wrong(expected, &other)),
     }
@@ -215,7 +218,7 @@ fn buffers(call: &Call<'_>, at: usize, given: usize, syscall: &mut Syscall) -> R
         let (key, value) = pair?;
         let index =
             integer(&key).map_err(|message| call.fail(format_args!("the index of a buffer: {message}")))?;
-        match super::plain(&value) {
+        match plain(&value) {
             Value::String(data) => entries.push((index, data)),
             other => {
                 let got = type_name(&other);

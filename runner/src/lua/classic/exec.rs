@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
-use provium_protocol::{ExitStatus, Syscall};
-
-use super::text::Text;
-use crate::guest::{ExecOutcome, ExecSpec, GuestError};
+use crate::guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall};
 use crate::lua::api::binding::{Kind, Method};
-use crate::lua::api::call::{Answer, Call, Raise, none, one};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::text::Text;
 use crate::lua::api::{json, render, signal};
 use crate::lua::objects::remote::Remote;
 use crate::lua::test::wait;

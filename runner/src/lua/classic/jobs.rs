@@ -10,8 +10,10 @@ use mlua::{Table, Value};
 
 use super::exec::{exit_code, line};
 use crate::lua::api::binding::{Kind, Method, this};
-use crate::lua::api::call::{Answer, Call, Raise, duration, one};
-use crate::lua::objects::process::Process;
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, one};
+use crate::lua::api::value::duration;
+use crate::lua::objects::process::handle::Process;
 use crate::lua::objects::remote::Remote;
 
 /// Where a job's metatable has its process.

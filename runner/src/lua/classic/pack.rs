@@ -8,9 +8,12 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::config::nearest;
 use crate::lua::api::binding::{function, this};
-use crate::lua::api::call::{Answer, Call, Raise, integer, one, text_of};
-use crate::lua::objects::lab::Lab;
-use crate::lua::test::test_run::protected;
+use crate::lua::api::call::Call;
+use crate::lua::api::protect::protected;
+use crate::lua::api::raise::{Answer, Raise, one};
+use crate::lua::api::text::plain;
+use crate::lua::api::value::{integer, text_of};
+use crate::lua::objects::lab::handle::Lab;
 
 /// Name, bytes and whether it has a sign.
 const TYPES: [(&str, usize, bool); 8] = [
@@ -103,7 +106,7 @@ pub(super) fn unpack(lua: &Lua) -> mlua::Result<Function> {
         }
         call.at_most(2)?;
         let fields = fields(call)?;
-        let data = match super::plain(call.arg(1)) {
+        let data = match plain(call.arg(1)) {
             Value::String(data) => data,
             other => return Err(call.wrong("a string of packed bytes", &other)),
         };

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::guest::{GuestClient, GuestError, Moment};
-use crate::lua::api::call::{Call, Raise};
+use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::Deadline;
+use crate::lua::api::raise::Raise;
+use crate::lua::state::scope::Held;
 
 /// How long a guest may take to let go of one thing, before it is ended itself.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
@@ -44,14 +46,8 @@ pub(crate) trait Agent {
     /// Whether it is over with everything that was made through it.
     fn is_gone(&self) -> bool;
 
-    /// Takes note of something that has to be closed before it.
-    fn outlives(&self, _thing: Weak<dyn Closes>) {}
-}
-
-/// Something that can be closed.
-pub(crate) trait Closes {
-    /// Ends it; doing so again does nothing.
-    fn close(&self);
+    /// Takes a thing that has to be closed before it.
+    fn outlives(&self, _thing: Weak<dyn Held>) {}
 }
 
 /// Asks, and returns what is answered.

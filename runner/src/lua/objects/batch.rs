@@ -1,22 +1,24 @@
 //! `batch`: several requests in one round trip.
 //!
-//! Enters: a function that asks its argument for things. Leaves: an answer for each, once the function has returned.
-//! Nothing goes out before that, and what one request comes to can be no argument of another. Absent on purpose: calls
-//! whose answer is a thing that lives on, such as an open file.
+//! Input: a function that asks its argument for things. Output: an answer for each, once the function has returned. Nothing goes
+//! out before that, and what one request comes to can be no argument of another. Not here: calls whose answer is a thing that
+//! lives on, such as an open file.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{Function, IntoLua, Lua, MultiValue, Value};
+use mlua::{IntoLua, Lua, MultiValue, Value};
 
 use crate::guest::{BatchAnswer, BatchOp};
 use crate::lua::api::binding::{Kind, Method};
-use crate::lua::api::call::{Answer, Call, Raise, none, one};
-use crate::lua::objects::command::command;
+use crate::lua::api::call::Call;
+use crate::lua::api::protect::pcall;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::objects::files;
+use crate::lua::objects::process::command::command;
+use crate::lua::objects::process::run_result::RunResult;
 use crate::lua::objects::remote::Remote;
-use crate::lua::objects::run_result::RunResult;
-use crate::lua::objects::{files, syscall};
-use crate::lua::test::test_run::PCALL;
+use crate::lua::objects::syscall::arguments;
 
 /// What a batch's function asks.
 #[derive(Clone)]
@@ -105,7 +107,11 @@ impl Kind for Batch {
                 name: "syscall",
                 signature: "(nr: integer, ...: integer|table)",
                 doc: "Records a `syscall`.",
-                run: |call, batch| op(call, batch, |call| syscall::arguments(call).map(BatchOp::Syscall)),
+                run: |call, batch| {
+                    op(call, batch, |call| {
+                        arguments::arguments(call).map(BatchOp::Syscall)
+                    })
+                },
             },
         ]
     }
@@ -134,8 +140,7 @@ pub(crate) fn batch<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     let function = call.function(0, "a function that takes the batch")?;
     let batch = Batch(Rc::new(RefCell::new(Some(Vec::new()))));
     let argument = batch.clone().into_userdata(call.lua())?;
-    let pcall: Function = call.lua().named_registry_value(PCALL)?;
-    let mut result: MultiValue = pcall.call((function, argument))?;
+    let mut result: MultiValue = pcall(call.lua())?.call((function, argument))?;
     let asked = batch.0.take().unwrap_or_default();
     match result.pop_front() {
         Some(Value::Boolean(true)) => {}
@@ -167,6 +172,6 @@ fn value(lua: &Lua, answer: BatchAnswer, command: String) -> mlua::Result<Value>
         BatchAnswer::Stat(stat) => files::stat_table(lua, &stat)?.into_lua(lua),
         BatchAnswer::Entries(entries) => files::entries(lua, &entries)?.into_lua(lua),
         BatchAnswer::Done => Ok(Value::Boolean(true)),
-        BatchAnswer::Syscall(ret, bufs) => syscall::table(lua, ret, &bufs)?.into_lua(lua),
+        BatchAnswer::Syscall(ret, bufs) => arguments::table(lua, ret, &bufs)?.into_lua(lua),
     }
 }

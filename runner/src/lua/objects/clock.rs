@@ -1,18 +1,19 @@
 //! `Clock`: a guest's wall clock.
 //!
-//! Enters: times and durations. Leaves: what `CLOCK_REALTIME` of the guest says, or is set to, by the agent's own system
-//! calls; `CLOCK_MONOTONIC` and the timers that follow it are left alone. Absent on purpose: the speed of the clock.
+//! Input: times and durations. Output: what `CLOCK_REALTIME` of the guest says, or is set to, by the agent's own system calls;
+//! `CLOCK_MONOTONIC` and the timers that follow it are left alone. Not here: the speed of the clock.
 
 use std::time::Duration;
 
 use mlua::Value;
-use provium_protocol::Syscall;
 
-use crate::guest::wall_clock;
-use crate::lua::api::binding::{Kind, Method, type_name};
-use crate::lua::api::call::{Answer, Call, Raise, duration, integer, none, one};
+use crate::guest::{Syscall, wall_clock};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::value::{duration, integer, time};
 use crate::lua::objects::remote::Remote;
-use crate::lua::objects::vm::Vm;
+use crate::lua::objects::vm::handle::Vm;
 
 const CLOCK_NANOSLEEP: i64 = 230;
 const CLOCK_MONOTONIC: u64 = 1;
@@ -22,12 +23,20 @@ const NANOS: f64 = 1e9;
 #[derive(Clone)]
 pub(crate) struct Clock(Vm);
 
-impl Clock {
-    /// The clock of `vm`.
-    pub(crate) fn new(vm: Vm) -> Clock {
-        Clock(vm)
-    }
+/// The method `clock` of a VM.
+pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
+    vec![Method {
+        name: "clock",
+        signature: "(): Clock",
+        doc: "Its wall clock.",
+        run: |call, vm| {
+            call.at_most(0)?;
+            one(call.lua(), Clock(vm.clone()).into_userdata(call.lua())?)
+        },
+    }]
+}
 
+impl Clock {
     fn now(&self, call: &Call<'_>) -> Result<i64, Raise> {
         self.0.ask(call, wall_clock::get)
     }
@@ -35,26 +44,6 @@ impl Clock {
     fn set(&self, call: &Call<'_>, ns: i64) -> Answer {
         self.0.ask(call, |client| wall_clock::set(client, ns))?;
         none()
-    }
-}
-
-/// Seconds as nanoseconds, if they are a time since 1970 that a clock can show.
-pub(crate) fn time_of(value: &Value) -> Result<i64, String> {
-    let bad = |shown: String| format!("`{shown}` is not a time; it is seconds since 1970");
-    match value {
-        Value::Integer(seconds) => {
-            let ns = (*seconds >= 0)
-                .then(|| seconds.checked_mul(1_000_000_000))
-                .flatten();
-            ns.ok_or_else(|| bad(seconds.to_string()))
-        }
-        Value::Number(seconds) if (0.0..i64::MAX as f64 / NANOS).contains(seconds) => {
-            // Whole seconds by themselves: a float has no digits for the nanoseconds of today.
-            let whole = seconds.trunc();
-            Ok(whole as i64 * 1_000_000_000 + ((seconds - whole) * NANOS) as i64)
-        }
-        Value::Number(seconds) => Err(bad(seconds.to_string())),
-        other => Err(format!("expected seconds since 1970, got {}", type_name(other))),
     }
 }
 
@@ -109,7 +98,7 @@ impl Kind for Clock {
                 doc: "Sets the clock to seconds since 1970.",
                 run: |call, clock| {
                     call.at_most(1)?;
-                    let ns = time_of(call.arg(0)).map_err(|message| call.fail(message))?;
+                    let ns = time(call.arg(0)).map_err(|message| call.fail(message))?;
                     clock.set(call, ns)
                 },
             },
@@ -148,7 +137,7 @@ impl Kind for Clock {
     }
 
     fn same(&self, other: &Clock) -> bool {
-        self.0.same(&other.0)
+        self.0.is(&other.0)
     }
 }
 
@@ -168,17 +157,17 @@ fn advance(call: &mut Call<'_>, clock: &Clock) -> Answer {
 
 fn sleep(call: &mut Call<'_>, clock: &Clock) -> Answer {
     call.at_most(1)?;
-    let time = duration(call.arg(0)).map_err(|message| call.fail(message))?;
-    if i64::try_from(time.as_secs()).is_err() || time > Duration::from_secs(1 << 40) {
+    let asked = duration(call.arg(0)).map_err(|message| call.fail(message))?;
+    if i64::try_from(asked.as_secs()).is_err() || asked > Duration::from_secs(1 << 40) {
         return Err(call.fail(format_args!(
             "{} s is longer than any guest lives",
-            time.as_secs()
+            asked.as_secs()
         )));
     }
     let sleep = Syscall {
         nr: CLOCK_NANOSLEEP,
         args: [CLOCK_MONOTONIC, 0, 0, 0, 0, 0],
-        bufs: vec![wall_clock::timespec(time.as_secs() as i64, i64::from(time.subsec_nanos())).into()],
+        bufs: vec![wall_clock::timespec(asked.as_secs() as i64, i64::from(asked.subsec_nanos())).into()],
         ptrs: vec![(2, 0)],
         nested: Vec::new(),
     };
@@ -197,19 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_steps() {
-        assert_eq!(time_of(&Value::Integer(5)), Ok(5_000_000_000));
-        assert_eq!(time_of(&Value::Number(1.5)), Ok(1_500_000_000));
-        for bad in [
-            Value::Integer(-1),
-            Value::Integer(i64::MAX),
-            Value::Number(-0.5),
-            Value::Number(f64::NAN),
-            Value::Number(1e30),
-            Value::Nil,
-        ] {
-            assert!(time_of(&bad).is_err(), "{bad:?}");
-        }
+    fn steps_go_both_ways() {
         assert_eq!(step_of(&Value::Integer(-2)), Ok(-2_000_000_000));
         assert_eq!(step_of(&Value::Number(0.25)), Ok(250_000_000));
         assert!(step_of(&Value::Number(f64::NEG_INFINITY)).is_err());

@@ -1,125 +1,27 @@
 //! `Disk`: a disk of a VM as Lua sees it.
 //!
-//! Enters: calls of a test. Leaves: sectors, faults, disks attached and detached. A handle is a VM and a name: it means
-//! the disk that has the name now, so it goes on after a reset or a restore that brings the disk back. Absent on
-//! purpose: where the bytes are; what the guest does with a disk.
+//! Input: calls of a test. Output: sectors, faults, disks attached and detached. A handle is a VM and a name: it means the disk
+//! that has the name now, so it goes on after a reset or a restore that brings the disk back. Not here: where the bytes are;
+//! what the guest does with a disk.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlua::{Table, Value};
-use provium_vmm::disk::{self, DiskSpec, Fault, FaultMode, foreign_format};
-use serde::{Deserialize, Serialize};
+use provium_vmm::disk::{self, Fault, FaultMode};
 
 use crate::config::nearest;
-use crate::fixture::Input;
-use crate::lua::api::binding::{Kind, Method, type_name};
-use crate::lua::api::call::{Answer, Call, Raise, integer, none, one};
-use crate::lua::api::options::{Options, array};
-use crate::lua::objects::vm::Vm;
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::value::integer;
+use crate::lua::objects::boot::read;
+use crate::lua::objects::vm::handle::Vm;
 
-/// A disk.
+/// A disk as Lua has it.
 #[derive(Clone)]
 pub(crate) struct Disk {
     vm: Vm,
     id: String,
-}
-
-/// A disk as options describe it; paths are as the test wrote them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct DiskOption {
-    id: String,
-    image: Option<PathBuf>,
-    size: Option<u64>,
-    readonly: bool,
-    writable: bool,
-}
-
-impl DiskOption {
-    /// Reads a table of options whose keys for image and size are these; `id` is the name where none is given.
-    fn read(
-        options: Options<'_>,
-        image: &'static str,
-        size: &'static str,
-        id: String,
-    ) -> Result<DiskOption, Raise> {
-        let path = options.text(image)?.map(PathBuf::from);
-        let bytes = options.size(size)?;
-        if path.is_none() && bytes.is_none() {
-            return Err(options.fail(image, format_args!("give `{image}`, or `{size}` for scratch")));
-        }
-        if let Some(format) = options.text("format")?.filter(|format| format != "raw") {
-            let message = format!(
-                "`{format}` is not supported, only `raw`; convert it: qemu-img convert -O raw IMAGE IMAGE.raw"
-            );
-            return Err(options.fail("format", message));
-        }
-        let read = DiskOption {
-            id: options.text("id")?.unwrap_or(id),
-            image: path,
-            size: bytes,
-            readonly: options.boolean("readonly")?.unwrap_or(false),
-            writable: options.boolean("writable")?.unwrap_or(false),
-        };
-        if read.writable && (read.readonly || read.image.is_none()) {
-            return Err(options.fail("writable", "it is for an image that the guest may write"));
-        }
-        options.finish()?;
-        Ok(read)
-    }
-
-    /// Reads the boot option `disks`.
-    pub(crate) fn read_all(options: &Options<'_>) -> Result<Option<Vec<DiskOption>>, Raise> {
-        let Some(table) = options.table("disks")? else {
-            return Ok(None);
-        };
-        let items = array(&table).ok_or_else(|| options.fail("disks", "expected an array of tables"))?;
-        let read = items.iter().enumerate().map(|(at, item)| match item {
-            Value::Table(item) => {
-                DiskOption::read(options.item(item.clone()), "path", "scratch", format!("disk{at}"))
-            }
-            other => {
-                let message = format!("item {}: expected a table, got {}", at + 1, type_name(other));
-                Err(options.fail("disks", message))
-            }
-        });
-        let read = read.collect::<Result<Vec<DiskOption>, Raise>>()?;
-        for (at, disk) in read.iter().enumerate() {
-            if read[..at].iter().any(|other| other.id == disk.id) {
-                return Err(options.fail("disks", format_args!("two disks have the id `{}`", disk.id)));
-            }
-        }
-        Ok(Some(read))
-    }
-
-    /// The disk's description; relative paths are `project`'s. Its image is looked at.
-    pub(crate) fn spec(&self, project: &Path) -> Result<DiskSpec, String> {
-        let image = self.image.as_ref().map(|path| project.join(path));
-        if let Some(path) = &image
-            && let Ok(Some(format)) = foreign_format(path)
-        {
-            return Err(format!(
-                "disk `{}`: {} is a {format} image, and only raw ones are supported; convert it: qemu-img convert -O \
-                 raw {0} {0}.raw",
-                self.id,
-                path.display()
-            ));
-        }
-        Ok(DiskSpec {
-            id: self.id.clone(),
-            image,
-            size: self.size,
-            readonly: self.readonly,
-            writable: self.writable,
-        })
-    }
-}
-
-/// Notes the image of a disk as an input of the fixture that is being built.
-pub(crate) fn takes_in(call: &Call<'_>, spec: &DiskSpec) -> Result<(), Raise> {
-    let Some(path) = &spec.image else { return Ok(()) };
-    let input = Input::HostFile { path: path.clone() };
-    call.file().takes_in(input).map_err(|message| call.fail(message))
 }
 
 /// `VM:disk` and `VM:attach_disk`.
@@ -175,7 +77,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
         .map(|number| format!("disk{number}"))
         .find(|id| !taken(id))
         .unwrap_or_default();
-    let option = DiskOption::read(call.options(0)?, "image", "size", free)?;
+    let option = read::disk(call.options(0)?, "image", "size", free)?;
     if taken(&option.id) {
         return Err(call.fail(format_args!(
             "VM `{}` has a disk `{}` already",
@@ -186,7 +88,9 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
     let spec = option
         .spec(call.file().project())
         .map_err(|message| call.fail(message))?;
-    takes_in(call, &spec)?;
+    if let Some(image) = &spec.image {
+        call.takes_in_file(image)?;
+    }
     let cancel = call.file().cancel();
     let attached = vm.core().borrow_mut().attach_disk(spec, &cancel);
     attached.map_err(|error| vm.failed(call, error))?;
@@ -304,7 +208,7 @@ impl Kind for Disk {
     }
 
     fn same(&self, other: &Disk) -> bool {
-        self.id == other.id && self.vm.same(&other.vm)
+        self.id == other.id && self.vm.is(&other.vm)
     }
 }
 

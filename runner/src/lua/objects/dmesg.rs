@@ -1,17 +1,17 @@
 //! `dmesg`: the guest's kernel log.
 //!
-//! Enters: a pattern, if any: Lua's, or grep's for VMs of the classic dialect. Leaves: the log's lines without their
-//! `<6>` marks. It is read by the system call of that purpose, so that a guest without any program can be asked. Absent on
-//! purpose: following the log; the console does.
+//! Input: a pattern, if any. Output: the log's lines without their `<6>` marks. It is read by the system call of that purpose, so
+//! that a guest without any program can be asked. Not here: following the log; the console does.
 
-use mlua::{Function, Table, Value};
-use provium_protocol::Syscall;
+use mlua::{Function, LuaString, Table, Value};
 
-use crate::lua::api::binding::Method;
-use crate::lua::api::call::{Answer, Call, Raise, one, text_of};
-use crate::lua::classic::{Grep, plain};
+use crate::guest::Syscall;
+use crate::lua::api::call::Call;
+use crate::lua::api::protect::protected;
+use crate::lua::api::raise::{Answer, Raise, one};
+use crate::lua::api::text::plain;
+use crate::lua::api::value::text_of;
 use crate::lua::objects::remote::Remote;
-use crate::lua::test::test_run::protected;
 
 const SYSLOG: i64 = 103;
 /// All of the log, as much of its end as fits.
@@ -21,38 +21,37 @@ const SIZE_BUFFER: u64 = 10;
 /// Most bytes that are read: what one call can carry.
 const MOST: i64 = 1_000_000;
 
-pub(crate) fn methods<T: Remote>() -> Vec<Method<T>> {
-    vec![Method {
-        name: "dmesg",
-        signature: "(pattern?: string): string",
-        doc: "The kernel log, or those of its lines that match a Lua pattern.",
-        run: dmesg,
-    }]
+/// `dmesg(pattern?)`, with a pattern of Lua's.
+pub(crate) fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+    let pattern = pattern(call)?;
+    let log = read(call, this)?;
+    let mut lines = lines(&log);
+    if let Some(pattern) = pattern {
+        lines = matching(call, lines, &pattern)?;
+    }
+    text(call, &lines)
 }
 
-fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+/// The pattern in the only argument, if there is one.
+pub(crate) fn pattern(call: &Call<'_>) -> Result<Option<LuaString>, Raise> {
     call.at_most(1)?;
-    let pattern = match plain(call.arg(0)) {
-        Value::Nil => None,
-        Value::String(pattern) => Some(pattern),
-        other => return Err(call.wrong("a string as pattern", &other)),
-    };
-    let grep =
-        match &pattern {
-            Some(pattern) if this.is_classic() => Some(Grep::new(&pattern.as_bytes()).map_err(|error| {
-                call.fail(format_args!("pattern `{}`: {error}", pattern.to_string_lossy()))
-            })?),
-            _ => None,
-        };
-    let log = read(call, this)?;
+    match plain(call.arg(0)) {
+        Value::Nil => Ok(None),
+        Value::String(pattern) => Ok(Some(pattern)),
+        other => Err(call.wrong("a string as pattern", &other)),
+    }
+}
+
+/// The lines of a log, without the marks of their levels.
+pub(crate) fn lines(log: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = log.split(|byte| *byte == b'\n').map(without_mark).collect();
     // What is behind the last line's end is none.
     lines.pop_if(|line| line.is_empty());
-    if let Some(grep) = grep {
-        lines.retain(|line| grep.matches(line));
-    } else if let Some(pattern) = pattern {
-        lines = matching(call, lines, &pattern)?;
-    }
+    lines
+}
+
+/// Lines as the text that the call returns.
+pub(crate) fn text(call: &Call<'_>, lines: &[&[u8]]) -> Answer {
     let mut text = lines.join(&b'\n');
     if !text.is_empty() {
         text.push(b'\n');
@@ -61,11 +60,7 @@ fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
 }
 
 /// The lines in which Lua's `string.find` finds the pattern.
-fn matching<'a>(
-    call: &Call<'_>,
-    lines: Vec<&'a [u8]>,
-    pattern: &mlua::LuaString,
-) -> Result<Vec<&'a [u8]>, Raise> {
+fn matching<'a>(call: &Call<'_>, lines: Vec<&'a [u8]>, pattern: &LuaString) -> Result<Vec<&'a [u8]>, Raise> {
     let find: Function = call.lua().globals().get::<Table>("string")?.get("find")?;
     let mut found = Vec::new();
     for line in lines {
@@ -83,7 +78,8 @@ fn matching<'a>(
     Ok(found)
 }
 
-fn read<T: Remote>(call: &Call<'_>, this: &T) -> Result<Vec<u8>, Raise> {
+/// The whole kernel log, as the guest has it.
+pub(crate) fn read<T: Remote>(call: &Call<'_>, this: &T) -> Result<Vec<u8>, Raise> {
     let ask = |args: [u64; 2], buf: Option<usize>| {
         let syscall = Syscall {
             nr: SYSLOG,

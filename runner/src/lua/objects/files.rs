@@ -1,17 +1,19 @@
 //! Files and folders of the guest, by path.
 //!
-//! Enters: paths and content. Leaves: content, metadata, entries as tables. What is read here from a call's arguments a
-//! batch reads as well. Absent on purpose: open files; `open_file` has those.
+//! Input: paths and content. Output: content, metadata, entries as tables. What is read here from a call's arguments a batch
+//! reads as well. Not here: open files; `open_file` has those.
 
 use std::os::unix::fs::PermissionsExt;
 
 use mlua::{Lua, Table};
-use provium_protocol::{DirEntry, EntryType, Stat};
 
-use crate::guest::BatchOp;
-use crate::lua::api::call::{Answer, Call, Raise, none, one};
-use crate::lua::objects::open_file::perm;
+use crate::guest::{BatchOp, DirEntry, EntryType, Stat};
+use crate::lua::api::binding::Method;
+use crate::lua::api::call::Call;
+use crate::lua::api::options::Options;
+use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::objects::remote::Remote;
+use crate::lua::objects::vm::handle::Vm;
 
 /// `(path)`.
 pub(crate) fn read_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
@@ -89,6 +91,47 @@ pub(crate) fn entries(lua: &Lua, entries: &[DirEntry]) -> mlua::Result<Table> {
         list.raw_push(table)?;
     }
     Ok(list)
+}
+
+/// Option `perm`: permission bits.
+pub(crate) fn perm(options: &Options<'_>) -> Result<Option<u32>, Raise> {
+    match options.integer("perm")? {
+        None => Ok(None),
+        Some(bits) => match u32::try_from(bits) {
+            Ok(perm) if perm <= 0o7777 => Ok(Some(perm)),
+            _ => Err(options.fail(
+                "perm",
+                format_args!("{bits} are no permission bits; write them as tonumber(\"644\", 8)"),
+            )),
+        },
+    }
+}
+
+/// `VM:push_file`.
+pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
+    vec![Method {
+        name: "push_file",
+        signature: "(host: string, guest: string, opts?: {auto_dep?: boolean})",
+        doc: "Copies a file of the host into the guest; in a fixture the file becomes one of its inputs.",
+        run: push_file,
+    }]
+}
+
+fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
+    call.at_most(3)?;
+    let host = call.host_path(0)?;
+    let guest = call.path(1)?;
+    let options = call.options(2)?;
+    let auto_dep = options.boolean("auto_dep")?.unwrap_or(true);
+    options.finish()?;
+    if auto_dep {
+        call.takes_in_file(&host)?;
+    }
+    let unreadable = |error| call.fail(format_args!("{}: {error}", host.display()));
+    let mut file = std::fs::File::open(&host).map_err(unreadable)?;
+    let perm = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
+    vm.ask(call, |client| client.write_file(&guest, Some(perm), &mut file))?;
+    none()
 }
 
 /// `pull_file(guest, host)`.

@@ -1,30 +1,31 @@
 //! `File`: a file of the guest that the agent holds open.
 //!
-//! Enters: a path and a mode, then calls. Leaves: content and positions. The position is the guest's; nothing is
-//! buffered here. Absent on purpose: files of the host, which are Lua's own `io`.
+//! Input: a path and a mode, then calls. Output: content and positions. The position is the guest's; nothing is buffered here.
+//! Not here: files of the host, which are Lua's own `io`.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use mlua::Value;
-use provium_protocol::{OpenFile, Whence};
 
-use crate::guest::Moment;
+use crate::guest::{Follow, Moment, OpenFile, Whence};
 use crate::lua::api::binding::{Kind, Method};
-use crate::lua::api::call::{Answer, Call, Raise, integer, none, one};
+use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::options::Options;
-use crate::lua::objects::agent::{Agent, Made};
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::value::integer;
+use crate::lua::objects::agent::{Agent, Made, ask};
+use crate::lua::objects::files::perm;
 use crate::lua::objects::remote::Remote;
-use crate::lua::objects::tail;
-use crate::lua::state::scope::Resource;
-use crate::lua::test::file::{OpenStream, Sort};
+use crate::lua::objects::stream::followed::follow;
+use crate::lua::state::scope::{Held, Opened, OpenedSort};
 
-/// A file that was opened.
+/// An open file as Lua has it.
 #[derive(Clone)]
-pub(crate) struct OpenedFile(Rc<Shared>);
+pub(crate) struct OpenedFile(Rc<GuestFile>);
 
-struct Shared {
+struct GuestFile {
     made: Made,
     fd: i32,
     path: String,
@@ -33,7 +34,7 @@ struct Shared {
     closed: Cell<Option<Moment>>,
 }
 
-impl Shared {
+impl GuestFile {
     fn is_closed(&self) -> bool {
         self.closed
             .get()
@@ -55,36 +56,20 @@ impl OpenedFile {
     }
 
     /// Who holds it open.
-    pub(crate) fn agent(&self) -> &Rc<dyn Agent> {
+    fn agent(&self) -> &Rc<dyn Agent> {
         self.0.made.agent()
     }
 
-    /// The path it was opened by.
-    pub(crate) fn path(&self) -> &str {
-        &self.0.path
+    /// A stream of what can be read from it.
+    pub(crate) fn stream(&self, call: &Call<'_>) -> Answer {
+        let fd = self.open_fd(call)?;
+        let made = Made::now(call, Rc::clone(self.agent()));
+        let shown = format!("tail_stream of {}", self.0.path);
+        follow(call, made, Follow::Fd { fd }, shown)
     }
 }
 
-impl OpenStream for Shared {
-    fn open_at(&self) -> Option<String> {
-        let open = !self.is_closed() && self.made.is_there();
-        open.then(|| location::shown_place(self.site.as_ref()))
-    }
-
-    fn vm(&self) -> String {
-        self.made.agent().vm()
-    }
-
-    fn what(&self) -> String {
-        format!("a file ({})", self.path)
-    }
-
-    fn sort(&self) -> Sort {
-        Sort::File
-    }
-}
-
-impl Resource for Shared {
+impl Held for GuestFile {
     fn close(&self) {
         if !self.is_closed() {
             self.made.settle(|client| client.close_fd(self.fd));
@@ -92,8 +77,14 @@ impl Resource for Shared {
         }
     }
 
-    fn console_tail(&self) -> Option<(String, String)> {
-        None
+    fn opened(&self) -> Option<Opened> {
+        let open = !self.is_closed() && self.made.is_there();
+        open.then(|| Opened {
+            sort: OpenedSort::File,
+            vm: self.made.agent().vm(),
+            what: format!("a file ({})", self.path),
+            site: location::shown_place(self.site.as_ref()),
+        })
     }
 }
 
@@ -121,33 +112,16 @@ pub(crate) fn open_file<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
         return Err(call.fail("the mode needs at least one of `read`, `write` and `append`"));
     }
     let agent = remote.agent();
-    let fd = crate::lua::objects::agent::ask(&*agent, call, |client| client.open_file(open))?;
-    let shared = Rc::new(Shared {
+    let fd = ask(&*agent, call, |client| client.open_file(open))?;
+    let shared = Rc::new(GuestFile {
         made: Made::now(call, agent),
         fd,
         path: String::from_utf8_lossy(&path).into_owned(),
         site: location::caller(call.lua()),
         closed: Cell::default(),
     });
-    let file = call.file();
-    let weak: std::rc::Weak<Shared> = Rc::downgrade(&shared);
-    file.streams.borrow_mut().push(weak);
-    file.scopes.own(Rc::clone(&shared) as Rc<dyn Resource>);
+    call.file().scopes.own(Rc::clone(&shared) as Rc<dyn Held>);
     one(call.lua(), OpenedFile(shared).into_userdata(call.lua())?)
-}
-
-/// Option `perm`: permission bits.
-pub(crate) fn perm(options: &Options<'_>) -> Result<Option<u32>, Raise> {
-    match options.integer("perm")? {
-        None => Ok(None),
-        Some(bits) => match u32::try_from(bits) {
-            Ok(perm) if perm <= 0o7777 => Ok(Some(perm)),
-            _ => Err(options.fail(
-                "perm",
-                format_args!("{bits} are no permission bits; write them as tonumber(\"644\", 8)"),
-            )),
-        },
-    }
 }
 
 impl Kind for OpenedFile {
@@ -210,7 +184,7 @@ impl Kind for OpenedFile {
                 doc: "A stream of what can be read from it, from the position on; the position stays.",
                 run: |call, file| {
                     call.at_most(0)?;
-                    tail::of_file(call, file)
+                    file.stream(call)
                 },
             },
             Method {

@@ -1,8 +1,7 @@
 //! `Worker`: another process or thread of the guest's agent, which answers as the VM's own does.
 //!
-//! Enters: calls of a test. Leaves: what happened in the worker, whose credentials, descriptors and programs are its
-//! own. What was made through it ends with it. Absent on purpose: talk between workers; files and pipes of the guest do
-//! that.
+//! Input: calls of a test. Output: what happened in the worker, whose credentials, descriptors and programs are its own. What was
+//! made through it ends with it. Not here: talk between workers; files and pipes of the guest do that.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -13,21 +12,22 @@ use mlua::Value;
 use crate::cancel::Cancel;
 use crate::guest::{GuestClient, GuestError, Moment, Spawned};
 use crate::lua::api::binding::{Kind, Method};
-use crate::lua::api::call::{Answer, Call, Raise, none, one};
+use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
+use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::api::signal;
-use crate::lua::objects::agent::{self, Agent, Closes, Question};
-use crate::lua::objects::process::set_status;
-use crate::lua::objects::remote::{self, Remote};
-use crate::lua::objects::vm::Vm;
-use crate::lua::state::scope::Resource;
-use crate::lua::test::file::{OpenStream, Sort};
+use crate::lua::objects::agent::{self, Agent, Question};
+use crate::lua::objects::process::run_result::set_status;
+use crate::lua::objects::remote::Remote;
+use crate::lua::objects::vm::handle::Vm;
+use crate::lua::state::scope::{Held, Opened, OpenedSort};
 
-/// A worker.
+/// A worker as Lua has it.
 #[derive(Clone)]
-pub(crate) struct Worker(Rc<Shared>);
+pub(crate) struct Worker(Rc<SpawnedWorker>);
 
-struct Shared {
+/// A worker that was spawned, and the session with it.
+struct SpawnedWorker {
     vm: Vm,
     spawned: Spawned,
     /// The agent's number for it.
@@ -35,20 +35,20 @@ struct Shared {
     moment: Moment,
     site: Option<Place>,
     client: RefCell<Option<GuestClient>>,
-    streams: RefCell<Vec<Weak<dyn Closes>>>,
+    streams: RefCell<Vec<Weak<dyn Held>>>,
     cancel: Arc<Cancel>,
     ending: Cell<bool>,
 }
 
 impl Worker {
     /// Makes a worker of `vm`: a process of its own, or a thread of the agent.
-    pub(crate) fn spawn(call: &Call<'_>, vm: &Vm, thread: bool) -> Result<Worker, Raise> {
+    fn spawn(call: &Call<'_>, vm: &Vm, thread: bool) -> Result<Worker, Raise> {
         let failed = |error| call.fail(format_args!("VM `{}`: {error}", vm.name()));
         let parked = vm.session(call)?.park().map_err(failed)?;
         let ticket = parked.ticket;
         let (client, spawned) = agent::ask(vm, call, |client| client.spawn_worker(parked, thread))?;
         let file = call.file();
-        let shared = Rc::new(Shared {
+        let shared = Rc::new(SpawnedWorker {
             vm: vm.clone(),
             spawned,
             ticket,
@@ -59,47 +59,44 @@ impl Worker {
             cancel: Arc::clone(&file.job().cancel),
             ending: Cell::new(false),
         });
-        let weak: Weak<Shared> = Rc::downgrade(&shared);
-        file.streams.borrow_mut().push(weak);
-        let worker = Worker(shared);
-        file.scopes.own(Rc::new(worker.clone()));
-        Ok(worker)
+        file.scopes.own(Rc::clone(&shared) as Rc<dyn Held>);
+        Ok(Worker(shared))
     }
 
-    /// Ends its programs, waits for their end, and ends it.
-    pub(crate) fn close(&self) {
-        if !self.0.vm.is_gone() && self.0.vm.holds(self.0.moment) {
-            self.0.settle_now(GuestClient::end_processes);
-        }
-        self.hang_up();
+    /// The worker in words, for `tostring`.
+    pub(crate) fn shown(&self) -> String {
+        let spawned = &self.0.spawned;
+        let thread = match spawned.tid == spawned.pid {
+            true => String::new(),
+            false => format!(", thread {}", spawned.tid),
+        };
+        let closed = if self.0.is_gone() { ", closed" } else { "" };
+        let vm = self.0.vm.name();
+        format!("Worker (pid {}{thread}) of VM `{vm}`{closed}", spawned.pid)
     }
 
-    /// Ends it at once: the connection is closed, and the guest ends by itself what it had.
-    pub(crate) fn hang_up(&self) {
-        self.0.close_streams();
-        self.0.client.take();
-    }
-
-    /// Whether it was closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.is_gone()
+    /// Whether it and `other` are the same worker.
+    pub(crate) fn is(&self, other: &Worker) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Shared {
+impl SpawnedWorker {
     /// Asks on behalf of nobody; a guest that does not answer is ended.
     fn settle_now(&self, mut question: impl FnMut(&mut GuestClient) -> Result<(), GuestError>) {
         agent::settle(self, &self.cancel, &mut question);
     }
 
-    fn close_streams(&self) {
+    /// Ends it at once: its streams and its connection are closed, and the guest ends by itself what it had.
+    fn hang_up(&self) {
         for stream in self.streams.take().iter().filter_map(Weak::upgrade) {
             stream.close();
         }
+        self.client.take();
     }
 }
 
-impl Agent for Shared {
+impl Agent for SpawnedWorker {
     fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise> {
         self.vm.open(call)?;
         let mut client = self.client.borrow_mut();
@@ -155,46 +152,36 @@ impl Agent for Shared {
             || self.client.try_borrow().is_ok_and(|client| client.is_none())
     }
 
-    fn outlives(&self, thing: Weak<dyn Closes>) {
+    fn outlives(&self, thing: Weak<dyn Held>) {
         let mut streams = self.streams.borrow_mut();
         streams.retain(|stream| stream.strong_count() > 0);
         streams.push(thing);
     }
 }
 
-impl OpenStream for Shared {
-    fn open_at(&self) -> Option<String> {
-        (!self.is_gone()).then(|| location::shown_place(self.site.as_ref()))
-    }
-
-    fn vm(&self) -> String {
-        self.vm.name().to_owned()
-    }
-
-    fn what(&self) -> String {
-        format!("a worker (pid {})", self.spawned.pid)
-    }
-
-    fn sort(&self) -> Sort {
-        Sort::Worker
-    }
-}
-
-impl Resource for Worker {
+impl Held for SpawnedWorker {
     fn begin_close(&self) {
-        if !self.0.is_gone() {
-            self.0.settle_now(GuestClient::begin_end_processes);
+        if !self.is_gone() {
+            self.settle_now(GuestClient::begin_end_processes);
             // What was made through it ends with it.
-            self.0.ending.set(true);
+            self.ending.set(true);
         }
     }
 
     fn close(&self) {
-        Worker::close(self);
+        if !self.vm.is_gone() && self.vm.holds(self.moment) {
+            self.settle_now(GuestClient::end_processes);
+        }
+        self.hang_up();
     }
 
-    fn console_tail(&self) -> Option<(String, String)> {
-        None
+    fn opened(&self) -> Option<Opened> {
+        (!self.is_gone()).then(|| Opened {
+            sort: OpenedSort::Worker,
+            vm: self.vm.name().to_owned(),
+            what: format!("a worker (pid {})", self.spawned.pid),
+            site: location::shown_place(self.site.as_ref()),
+        })
     }
 }
 
@@ -209,7 +196,7 @@ impl Remote for Worker {
 }
 
 /// `spawn_worker({thread=})`.
-pub(crate) fn spawn_worker(call: &mut Call<'_>, vm: &Vm) -> Answer {
+fn spawn_worker(call: &mut Call<'_>, vm: &Vm) -> Answer {
     call.at_most(1)?;
     let options = call.options(0)?;
     let thread = options.boolean("thread")?.unwrap_or(false);
@@ -218,77 +205,75 @@ pub(crate) fn spawn_worker(call: &mut Call<'_>, vm: &Vm) -> Answer {
     one(call.lua(), worker.into_userdata(call.lua())?)
 }
 
-impl Kind for Worker {
-    const NAME: &'static str = "Worker";
-    const PREFIX: &'static str = "worker";
+/// The methods `spawn_worker` and `spawn` of a VM.
+pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
+    vec![
+        Method {
+            name: "spawn_worker",
+            signature: "(opts?: {thread: boolean}): Worker",
+            doc: "Makes a worker: a process of the agent's, or with `thread` a thread of it.",
+            run: spawn_worker,
+        },
+        Method {
+            name: "spawn",
+            signature: "(opts?: {thread: boolean}): Worker",
+            doc: "The same as `spawn_worker`, by its classic name.",
+            run: spawn_worker,
+        },
+    ]
+}
 
-    fn methods() -> Vec<Method<Worker>> {
-        let mut methods = vec![
-            Method {
-                name: "kill",
-                signature: "(sig?: integer|string): integer",
-                doc: "Sends a signal, SIGTERM if none is given, to every program it has started; returns how many.",
-                run: kill,
+/// The methods of a worker beside those that every remote has.
+pub(crate) fn methods() -> Vec<Method<Worker>> {
+    vec![
+        Method {
+            name: "kill",
+            signature: "(sig?: integer|string): integer",
+            doc: "Sends a signal, SIGTERM if none is given, to every program it has started; returns how many.",
+            run: kill,
+        },
+        Method {
+            name: "join",
+            signature: "(): table[]",
+            doc: "Waits until every program it has started has ended; says how each did.",
+            run: join,
+        },
+        Method {
+            name: "handle",
+            signature: "(): integer",
+            doc: "The agent's number for it, which never changes.",
+            run: |call, worker| {
+                call.at_most(0)?;
+                one(call.lua(), worker.0.ticket.cast_signed())
             },
-            Method {
-                name: "join",
-                signature: "(): table[]",
-                doc: "Waits until every program it has started has ended; says how each did.",
-                run: join,
+        },
+        Method {
+            name: "pid",
+            signature: "(): integer",
+            doc: "Its process id in the guest; the agent's own, if it is a thread.",
+            run: |call, worker| {
+                call.at_most(0)?;
+                one(call.lua(), worker.0.spawned.pid)
             },
-            Method {
-                name: "handle",
-                signature: "(): integer",
-                doc: "The agent's number for it, which never changes.",
-                run: |call, worker| {
-                    call.at_most(0)?;
-                    one(call.lua(), worker.0.ticket.cast_signed())
-                },
+        },
+        Method {
+            name: "close",
+            signature: "()",
+            doc: "Ends its programs, closes its files and ends it; calling it again does nothing.",
+            run: |call, worker| {
+                call.at_most(0)?;
+                worker.0.close();
+                none()
             },
-            Method {
-                name: "pid",
-                signature: "(): integer",
-                doc: "Its process id in the guest; the agent's own, if it is a thread.",
-                run: |call, worker| {
-                    call.at_most(0)?;
-                    one(call.lua(), worker.0.spawned.pid)
-                },
-            },
-            Method {
-                name: "close",
-                signature: "()",
-                doc: "Ends its programs, closes its files and ends it; calling it again does nothing.",
-                run: |call, worker| {
-                    call.at_most(0)?;
-                    worker.close();
-                    none()
-                },
-            },
-        ];
-        methods.extend(remote::methods());
-        methods
-    }
-
-    fn describe(&self) -> String {
-        let thread = match self.0.spawned.tid == self.0.spawned.pid {
-            true => String::new(),
-            false => format!(", thread {}", self.0.spawned.tid),
-        };
-        let closed = if self.is_closed() { ", closed" } else { "" };
-        let vm = self.0.vm.name();
-        format!("Worker (pid {}{thread}) of VM `{vm}`{closed}", self.0.spawned.pid)
-    }
-
-    fn same(&self, other: &Worker) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
+        },
+    ]
 }
 
 fn kill(call: &mut Call<'_>, worker: &Worker) -> Answer {
     call.at_most(1)?;
     if worker.is_classic() && call.arg(0).is_nil() {
         // In that dialect it is the worker that ends.
-        worker.hang_up();
+        worker.0.hang_up();
         return none();
     }
     let signal = signal::read(call.arg(0)).map_err(|message| call.fail(message))?;

@@ -1,28 +1,83 @@
-//! Who owns what a test makes: a stack of scopes, each closed newest first.
+//! Scopes: who owns what a test makes, and what of it is open in a guest.
 //!
-//! Enters: resources as they are made. Leaves: their end, when the scope they were made in is left, whatever the
-//! test came to. Absent on purpose: names and lookups; a lab keeps those.
+//! Input: things as they are made, each as a [`Held`]. Output: their end, newest first, when the scope they were made in is
+//! left, whatever the test came to. Not here: names and lookups; a lab has those.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-/// Something that must not outlive its scope.
-pub(crate) trait Resource {
-    /// Begins to end it, without waiting; called once by the scope, for all that it owns before any is closed, oldest
-    /// first.
+/// A thing that must not outlive the scope it was made in.
+pub(crate) trait Held {
+    /// Begins to end it, without waiting. A scope calls this for all that it owns before it closes any, oldest first.
     fn begin_close(&self) {}
 
-    /// Ends it; called once by the scope, possibly after the test has done so itself.
+    /// Ends it; once it has ended, a further call does nothing.
     fn close(&self);
 
+    /// Its connection to a guest or place in one, as long as it has that.
+    fn opened(&self) -> Option<Opened> {
+        None
+    }
+
     /// For a VM that runs or died: its name and the last lines of its console.
-    fn console_tail(&self) -> Option<(String, String)>;
+    fn console_tail(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+/// A connection to a VM or a place in one, which the test has not closed.
+pub(crate) struct Opened {
+    /// Which sort of thing it is.
+    pub(crate) sort: OpenedSort,
+    /// Name of the VM.
+    pub(crate) vm: String,
+    /// The thing in messages: "a stream (console)".
+    pub(crate) what: String,
+    /// `path:line` of the call that opened it.
+    pub(crate) site: String,
+}
+
+/// Sorts of things that can be open in a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenedSort {
+    /// A stream: its other end is a connection, which no snapshot can hold.
+    Stream,
+    /// A worker: a connection as well.
+    Worker,
+    /// A file: a number in the agent.
+    File,
+    /// A program or a system call that is not known to have ended.
+    Process,
+}
+
+impl OpenedSort {
+    /// Whether it is a connection, which no snapshot can hold.
+    pub(crate) fn is_connection(self) -> bool {
+        matches!(self, OpenedSort::Stream | OpenedSort::Worker)
+    }
+}
+
+/// How a scope knows a thing.
+enum Entry {
+    /// The scope closes it.
+    Owned(Rc<dyn Held>),
+    /// It goes with its Lua value; the scope only asks whether it is open.
+    Watched(Weak<dyn Held>),
+}
+
+impl Entry {
+    fn held(&self) -> Option<Rc<dyn Held>> {
+        match self {
+            Entry::Owned(held) => Some(Rc::clone(held)),
+            Entry::Watched(held) => held.upgrade(),
+        }
+    }
 }
 
 /// The scopes that are open: the file's, and above it the running test's.
 #[derive(Default)]
 pub(crate) struct Scopes {
-    open: RefCell<Vec<Vec<Rc<dyn Resource>>>>,
+    open: RefCell<Vec<Vec<Entry>>>,
 }
 
 impl Scopes {
@@ -34,29 +89,41 @@ impl Scopes {
     /// Closes what the innermost scope owns, newest first, and the scope with it. What takes its time to end is told so
     /// before, all of it, so that a hundred take as long as one.
     pub(crate) fn leave(&self) {
-        let owned = self.open.borrow_mut().pop().unwrap_or_default();
-        for resource in &owned {
-            resource.begin_close();
+        let scope = self.open.borrow_mut().pop().unwrap_or_default();
+        let owned = scope.into_iter().filter_map(|entry| match entry {
+            Entry::Owned(held) => Some(held),
+            Entry::Watched(_) => None,
+        });
+        let owned: Vec<Rc<dyn Held>> = owned.collect();
+        for held in &owned {
+            held.begin_close();
         }
-        for resource in owned.into_iter().rev() {
-            resource.close();
+        for held in owned.into_iter().rev() {
+            held.close();
         }
     }
 
-    /// Gives the innermost scope something to close.
-    pub(crate) fn own(&self, resource: Rc<dyn Resource>) {
+    /// Gives the innermost scope a thing to close.
+    pub(crate) fn own(&self, held: Rc<dyn Held>) {
         match self.open.borrow_mut().last_mut() {
-            Some(scope) => scope.push(resource),
+            Some(scope) => scope.push(Entry::Owned(held)),
             // Every scope is left: the file is over, and so is what comes now.
-            None => resource.close(),
+            None => held.close(),
         }
     }
 
-    /// Gives the file's own scope something to close, from wherever it is made.
-    pub(crate) fn own_by_file(&self, resource: Rc<dyn Resource>) {
+    /// Gives the file's own scope a thing to close, from wherever it is made.
+    pub(crate) fn own_by_file(&self, held: Rc<dyn Held>) {
         match self.open.borrow_mut().first_mut() {
-            Some(scope) => scope.push(resource),
-            None => resource.close(),
+            Some(scope) => scope.push(Entry::Owned(held)),
+            None => held.close(),
+        }
+    }
+
+    /// Tells the innermost scope of a thing that goes with its Lua value.
+    pub(crate) fn watch(&self, held: Weak<dyn Held>) {
+        if let Some(scope) = self.open.borrow_mut().last_mut() {
+            scope.push(Entry::Watched(held));
         }
     }
 
@@ -67,11 +134,30 @@ impl Scopes {
 
     /// The console of each VM that runs or died, oldest first.
     pub(crate) fn console_tails(&self) -> Vec<(String, String)> {
+        let held = self.all().into_iter();
+        held.filter_map(|held| held.console_tail()).collect()
+    }
+
+    /// What is open in guests, oldest first.
+    pub(crate) fn opened(&self) -> Vec<Opened> {
+        let held = self.all().into_iter();
+        held.filter_map(|held| held.opened()).collect()
+    }
+
+    /// How many things of a sort are open in the VM of this name.
+    pub(crate) fn count_opened(&self, vm: &str, sort: OpenedSort) -> usize {
+        let opened = self.opened().into_iter();
+        opened
+            .filter(|opened| opened.sort == sort && opened.vm == vm)
+            .count()
+    }
+
+    fn all(&self) -> Vec<Rc<dyn Held>> {
         self.open
             .borrow()
             .iter()
             .flatten()
-            .filter_map(|resource| resource.console_tail())
+            .filter_map(Entry::held)
             .collect()
     }
 }
@@ -82,7 +168,7 @@ mod tests {
 
     struct Noted(&'static str, Rc<RefCell<Vec<&'static str>>>);
 
-    impl Resource for Noted {
+    impl Held for Noted {
         fn begin_close(&self) {
             self.1.borrow_mut().push("begun");
         }
@@ -91,8 +177,13 @@ mod tests {
             self.1.borrow_mut().push(self.0);
         }
 
-        fn console_tail(&self) -> Option<(String, String)> {
-            None
+        fn opened(&self) -> Option<Opened> {
+            Some(Opened {
+                sort: OpenedSort::File,
+                vm: "a".to_owned(),
+                what: self.0.to_owned(),
+                site: String::new(),
+            })
         }
     }
 
@@ -112,5 +203,21 @@ mod tests {
         scopes.leave();
         own("late");
         assert_eq!(closed.borrow()[4..], ["begun", "file", "late"]);
+    }
+
+    #[test]
+    fn what_is_watched_goes_with_its_value() {
+        let closed = Rc::default();
+        let scopes = Scopes::default();
+        scopes.enter();
+        let value: Rc<dyn Held> = Rc::new(Noted("watched", Rc::clone(&closed)));
+        scopes.watch(Rc::downgrade(&value));
+        assert_eq!(scopes.count_opened("a", OpenedSort::File), 1);
+        assert_eq!(scopes.count_opened("b", OpenedSort::File), 0);
+        assert_eq!(scopes.count_opened("a", OpenedSort::Stream), 0);
+        drop(value);
+        assert_eq!(scopes.opened().len(), 0);
+        scopes.leave();
+        assert!(closed.borrow().is_empty());
     }
 }

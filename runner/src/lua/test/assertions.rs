@@ -6,11 +6,12 @@
 
 use mlua::{MultiValue, Value};
 
-use crate::lua::api::call::{Answer, Call, Raise, none, text_of};
+use crate::lua::api::call::Call;
 use crate::lua::api::equal::equal;
+use crate::lua::api::raise::{Answer, Raise, none};
 use crate::lua::api::render;
-use crate::lua::classic::plain;
-use crate::lua::test::test_run::find;
+use crate::lua::api::text::{contains, plain};
+use crate::lua::api::value::text_of;
 
 /// Notes that the file asserts; see [`File::is_a_test`](crate::lua::test::file::File::is_a_test).
 fn note(call: &Call<'_>) {
@@ -78,7 +79,7 @@ pub(crate) fn assert_contains(call: &mut Call<'_>) -> Answer {
         text(0, "a string to search in")?,
         text(1, "a string to search for")?,
     );
-    if find(&hay.as_bytes(), &needle.as_bytes()) {
+    if contains(&hay.as_bytes(), &needle.as_bytes()) {
         return none();
     }
     let values = format!(

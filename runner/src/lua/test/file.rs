@@ -1,23 +1,27 @@
 //! What one test file's Lua state knows about itself: its job, its tests, its scopes, what runs now.
 //!
-//! Enters: a [`FileJob`], then what the chunk and the tests do. Leaves: the same to every function of the API, by
-//! [`File::of`]. Absent on purpose: the order in which things run; `runner` has that.
+//! Input: a [`FileJob`], then what the chunk and the tests do. Output: the same to every function of the API, by
+//! [`File::of`]. Not here: the order in which things run, which `runner` has; and labs, which a file knows nothing of.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::rc::{Rc, Weak};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
 
+use super::run::TestRun;
 use crate::cancel::Cancel;
-use crate::fixture::{Building, Input};
-use crate::lua::objects::claim::Claimed;
-use crate::lua::objects::lab::Lab;
+use crate::config::Config;
+use crate::fixture::{Building, FixtureSource, Input};
+use crate::guest::Fixtures;
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::Raise;
+use crate::lua::api::script::{Ending, Script};
+use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
-use crate::lua::test::test_run::TestRun;
 use crate::outcome::{Progress, TestResult};
 use crate::run::job::FileJob;
 use crate::run::select::Labels;
@@ -49,45 +53,6 @@ pub(crate) struct Settings {
     pub(crate) labels: Labels,
 }
 
-/// Why running code was ended from outside, noted when it noticed.
-#[derive(Debug, Clone)]
-pub(crate) struct Ending {
-    /// What to report.
-    pub(crate) message: String,
-    /// The line of the test file it was at.
-    pub(crate) line: Option<u32>,
-}
-
-/// Something of a VM that holds a connection or a place in it: a stream, a worker, an open file, a process.
-pub(crate) trait OpenStream {
-    /// Where it was opened, unless it is closed.
-    fn open_at(&self) -> Option<String>;
-
-    /// The VM it belongs to.
-    fn vm(&self) -> String;
-
-    /// What it is, for messages: "a stream (console)".
-    fn what(&self) -> String;
-
-    /// Which sort of thing it is.
-    fn sort(&self) -> Sort {
-        Sort::Stream
-    }
-}
-
-/// Sorts of things that can be open in a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sort {
-    /// No snapshot can hold it: its other end is a connection.
-    Stream,
-    /// No snapshot can hold it either.
-    Worker,
-    /// A number in the agent.
-    File,
-    /// A program or a system call that is not known to have ended.
-    Process,
-}
-
 /// For a fixture's source, which has no tests.
 struct Unwatched;
 
@@ -96,13 +61,15 @@ impl Progress for Unwatched {
     fn test_ended(&self, _path: &str, _result: &TestResult) {}
 }
 
+/// Runs a fixture's source and leaves its snapshots in the build's folder; the error has the line of the source.
+pub(crate) type BuildFixture =
+    fn(&Arc<Config>, &Arc<Fixtures>, &FixtureSource, &Building, &Arc<Cancel>) -> Result<(), String>;
+
 /// One test file.
 pub(crate) struct File {
     job: FileJob,
-    chunk_name: String,
+    script: Rc<Script>,
     source: String,
-    /// The root lab, `provium`.
-    pub(crate) lab: Lab,
     /// Who owns what.
     pub(crate) scopes: Scopes,
     progress: Arc<dyn Progress>,
@@ -110,12 +77,10 @@ pub(crate) struct File {
     pub(crate) names: RefCell<BTreeSet<String>>,
     /// How the tests that have run came out.
     pub(crate) results: RefCell<Vec<TestResult>>,
-    /// Whether the file has made a VM of the classic dialect at file scope, so that its tests run in place.
-    pub(crate) classic: Cell<bool>,
+    /// Whether its tests run where they are registered, as the classic dialect has it.
+    pub(crate) in_place: Cell<bool>,
     /// Whether a global assertion was made at file scope.
     pub(crate) asserted: Cell<bool>,
-    /// What it has reserved.
-    pub(crate) claimed: RefCell<Option<Claimed>>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
     /// Why all tests are skipped, if `todo` was called at file scope.
@@ -127,25 +92,31 @@ pub(crate) struct File {
     /// The fixture build this file is the source of.
     building: Option<Building>,
     snapshots: Cell<usize>,
-    /// What was opened in VMs.
-    pub(crate) streams: RefCell<Vec<Weak<dyn OpenStream>>>,
     /// What was printed outside a test and has not been shown yet.
     pub(crate) printed: RefCell<Vec<String>>,
     running: RefCell<Option<Rc<TestRun>>>,
-    cancel: RefCell<Arc<Cancel>>,
-    test_limit: Cell<Option<Duration>>,
-    ending: RefCell<Option<Ending>>,
+    build_fixture: BuildFixture,
 }
 
 impl File {
-    /// The file of a job, before its chunk runs.
-    pub(crate) fn new(job: &FileJob, source: String, progress: &Arc<dyn Progress>) -> Rc<File> {
-        File::with_build(job, source, None, Arc::clone(progress))
+    /// The file of a job, before its chunk runs; `build_fixture` builds the fixtures it uses.
+    pub(crate) fn new(
+        job: &FileJob,
+        source: String,
+        progress: &Arc<dyn Progress>,
+        build_fixture: BuildFixture,
+    ) -> Rc<File> {
+        File::with_build(job, source, None, Arc::clone(progress), build_fixture)
     }
 
-    /// The source of a fixture that is being built.
-    pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
-        File::with_build(job, source, Some(building), Arc::new(Unwatched))
+    /// The source of a fixture that is being built, from fixtures that `build_fixture` builds.
+    pub(crate) fn of_fixture(
+        job: &FileJob,
+        source: String,
+        building: Building,
+        build_fixture: BuildFixture,
+    ) -> Rc<File> {
+        File::with_build(job, source, Some(building), Arc::new(Unwatched), build_fixture)
     }
 
     fn with_build(
@@ -153,32 +124,39 @@ impl File {
         source: String,
         building: Option<Building>,
         progress: Arc<dyn Progress>,
+        build_fixture: BuildFixture,
     ) -> Rc<File> {
         Rc::new(File {
-            chunk_name: format!("@{}", job.shown),
+            script: Script::new(&job.shown, &job.project, &job.cancel, job.timeout),
+            job: job.clone(),
             source,
-            lab: Lab::root(),
             scopes: Scopes::default(),
             progress,
             names: RefCell::default(),
             results: RefCell::default(),
-            classic: Cell::default(),
+            in_place: Cell::default(),
             asserted: Cell::default(),
-            claimed: RefCell::default(),
             tests: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
             reset_between_tests: Cell::default(),
             building,
             snapshots: Cell::default(),
-            streams: RefCell::default(),
             printed: RefCell::default(),
             running: RefCell::default(),
-            cancel: RefCell::new(Arc::clone(&job.cancel)),
-            test_limit: Cell::default(),
-            ending: RefCell::default(),
-            job: job.clone(),
+            build_fixture,
         })
+    }
+
+    /// A fresh Lua state for it, which knows no globals of the API yet.
+    pub(crate) fn create_state(self: &Rc<File>) -> mlua::Result<Lua> {
+        let mut folders: Vec<&Path> = self.job.roots.iter().map(|root| root.as_path()).collect();
+        if !folders.contains(&self.project()) {
+            folders.push(self.project());
+        }
+        let lua = create(&self.script, &folders)?;
+        lua.set_app_data(Rc::clone(self));
+        Ok(lua)
     }
 
     /// The file this Lua state runs.
@@ -209,14 +187,19 @@ impl File {
         number
     }
 
+    /// What builds the fixtures it uses.
+    pub(crate) fn build_fixture(&self) -> BuildFixture {
+        self.build_fixture
+    }
+
     /// Who hears of its tests.
     pub(crate) fn progress(&self) -> &dyn Progress {
         &*self.progress
     }
 
-    /// Whether it is one test by itself: it asserts, or uses VMs of the classic dialect, and has no tests.
+    /// Whether it is one test by itself: it asserts, or uses the classic dialect, and has no tests.
     pub(crate) fn is_a_test(&self) -> bool {
-        (self.asserted.get() || self.classic.get()) && self.names.borrow().is_empty()
+        (self.asserted.get() || self.in_place.get()) && self.names.borrow().is_empty()
     }
 
     /// Its job.
@@ -231,7 +214,7 @@ impl File {
 
     /// Lua's name for its chunk.
     pub(crate) fn chunk_name(&self) -> &str {
-        &self.chunk_name
+        self.script.chunk_name()
     }
 
     /// Its text.
@@ -246,83 +229,59 @@ impl File {
 
     /// The token that ends what runs now: the test's, else the file's.
     pub(crate) fn cancel(&self) -> Arc<Cancel> {
-        Arc::clone(&self.cancel.borrow())
+        self.script.cancel()
     }
 
-    /// Time limit of the test that runs now.
-    pub(crate) fn test_limit(&self) -> Option<Duration> {
-        self.test_limit.get()
-    }
-
-    /// A test begins; returns its token.
+    /// Begins a test with a time limit; returns its token.
     pub(crate) fn begin_test(&self, run: &Rc<TestRun>, limit: Option<Duration>) -> Arc<Cancel> {
-        let token = self.job.cancel.child();
-        *self.cancel.borrow_mut() = Arc::clone(&token);
         *self.running.borrow_mut() = Some(Rc::clone(run));
-        self.test_limit.set(limit);
-        token
+        self.script.begin_part(limit)
     }
 
-    /// The test is over; returns why it was ended from outside, if it was.
+    /// Ends the test; returns why it was ended from outside, if it was.
     pub(crate) fn end_test(&self) -> Option<Ending> {
-        *self.cancel.borrow_mut() = Arc::clone(&self.job.cancel);
         *self.running.borrow_mut() = None;
-        self.test_limit.set(None);
-        self.ending.take()
+        self.script.end_part()
     }
 
-    /// Remembers the first ending noticed and returns its message.
-    pub(crate) fn note_ending(&self, describe: impl FnOnce() -> (String, Option<u32>)) -> String {
-        if let Some(ending) = &*self.ending.borrow() {
-            return ending.message.clone();
-        }
-        let (message, line) = describe();
-        *self.ending.borrow_mut() = Some(Ending {
-            message: message.clone(),
-            line,
-        });
-        message
-    }
-
-    /// Whether an ending was noted.
+    /// Whether it was ended from outside, and nobody has taken note of that yet.
     pub(crate) fn has_ending(&self) -> bool {
-        self.ending.borrow().is_some()
+        self.script.has_ending()
     }
 
-    /// The oldest stream or worker that is still open, and where it was opened; with a VM's name, of that VM.
-    pub(crate) fn open_stream(&self, vm: Option<&str>) -> Option<(String, String)> {
-        let mut open = self.open_things().into_iter();
-        open.find_map(|thing| {
-            let held = matches!(thing.sort(), Sort::Stream | Sort::Worker);
-            let place = thing.open_at()?;
-            (held && vm.is_none_or(|vm| thing.vm() == vm)).then(|| (thing.what(), place))
-        })
-    }
-
-    /// How many things of a sort are open in a VM.
-    pub(crate) fn open_count(&self, vm: &str, sort: Sort) -> usize {
-        let open = self.open_things().into_iter();
-        open.filter(|thing| thing.sort() == sort && thing.vm() == vm)
-            .count()
-    }
-
-    fn open_things(&self) -> Vec<Rc<dyn OpenStream>> {
-        let mut streams = self.streams.borrow_mut();
-        streams.retain(|stream| stream.strong_count() > 0);
-        let things = streams.iter().filter_map(Weak::upgrade);
-        things.filter(|thing| thing.open_at().is_some()).collect()
-    }
-
-    /// Takes the ending that was noted.
+    /// Takes the reason for which it was ended from outside.
     pub(crate) fn take_ending(&self) -> Option<Ending> {
-        self.ending.take()
+        self.script.take_ending()
     }
 
-    /// Lets go of every Lua value, before the Lua state closes, and of what the file has reserved.
+    /// Lets go of every Lua value, before the Lua state closes.
     pub(crate) fn forget_lua(&self) {
-        self.claimed.take();
         self.tests.take();
         self.running.take();
-        self.lab.forget_members();
+    }
+}
+
+impl Call<'_> {
+    /// The test file that the call is made in.
+    pub(crate) fn file(&self) -> Rc<File> {
+        File::of(self.lua())
+    }
+
+    /// The argument as a path of the host, relative to the project's folder.
+    pub(crate) fn host_path(&self, at: usize) -> Result<PathBuf, Raise> {
+        let path = self.name(at, "a string as path")?;
+        Ok(self.file().project().join(path))
+    }
+
+    /// Notes an input of the fixture that is being built, if one is, before the call takes it in.
+    pub(crate) fn takes_in(&self, input: Input) -> Result<(), Raise> {
+        self.file().takes_in(input).map_err(|message| self.fail(message))
+    }
+
+    /// The same for a file of the host.
+    pub(crate) fn takes_in_file(&self, path: &Path) -> Result<(), Raise> {
+        self.takes_in(Input::HostFile {
+            path: path.to_owned(),
+        })
     }
 }

@@ -1,15 +1,15 @@
 //! The globals of a test file, as tables that also say what each is for.
 //!
-//! Enters: a Lua state. Leaves: its globals, all but the root lab. Editor stubs and the check of the reference read the
-//! same tables. Absent on purpose: what Lua's own libraries have.
+//! Input: a Lua state. Output: its globals, all but the root lab. Editor stubs and the check of the reference read the same
+//! tables. Not here: what Lua's own libraries have.
 
 use mlua::Lua;
 
+use super::{assertions, load, register, wait};
 use crate::lua::api::binding::function;
-use crate::lua::api::call::{Answer, Call};
+use crate::lua::api::call::Call;
 use crate::lua::api::json;
-use crate::lua::state::create;
-use crate::lua::test::{assertions, test_run, wait};
+use crate::lua::api::raise::Answer;
 
 /// A function of the API that belongs to no object.
 pub(crate) struct Global {
@@ -29,13 +29,13 @@ pub(crate) const GLOBALS: [Global; 11] = [
         name: "test",
         signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
         doc: "Registers a test; in a file with VMs of the classic dialect it runs at once.",
-        run: test_run::register,
+        run: register::register,
     },
     Global {
         name: "todo",
         signature: "(reason?: any)",
         doc: "Skips the running test; at file scope every test of the file.",
-        run: test_run::todo,
+        run: register::todo,
     },
     Global {
         name: "wait_until",
@@ -77,19 +77,19 @@ pub(crate) const GLOBALS: [Global; 11] = [
         name: "print",
         signature: "(...: any)",
         doc: "Writes a line to the log of the running test; at file scope to the next test's.",
-        run: test_run::print,
+        run: register::print,
     },
     Global {
         name: "dofile",
         signature: "(path: string): any",
         doc: "Runs a Lua file, relative to the project's folder.",
-        run: create::dofile,
+        run: load::dofile,
     },
     Global {
         name: "os.exit",
         signature: "()",
         doc: "Is an error: a test cannot end the run.",
-        run: create::exit,
+        run: load::exit,
     },
 ];
 

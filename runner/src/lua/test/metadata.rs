@@ -6,9 +6,10 @@
 
 use mlua::{Table, Value};
 
-use crate::lua::api::binding::type_name;
-use crate::lua::api::call::{Call, Raise, duration, integer, text_of};
+use crate::lua::api::call::Call;
 use crate::lua::api::options::array;
+use crate::lua::api::raise::Raise;
+use crate::lua::api::value::{duration, integer, text_of, type_name};
 use crate::lua::test::file::Settings;
 use crate::run::select::{Labels, TAGS};
 

@@ -1,12 +1,18 @@
 //! Test files: registering tests, running them, deciding what they came to.
 //!
-//! Input: a file's source. Output: its results. Not here: guests and labs.
+//! Input: a file's source and its Lua state. Output: its results. Not here: guests and labs; whoever runs a file passes what
+//! has to be done with those as functions.
 
 pub(crate) mod assertions;
+pub(crate) mod caught;
+pub(crate) mod chunk;
 pub(crate) mod file;
-pub(crate) mod fixture;
 pub(crate) mod globals;
+pub(crate) mod load;
 pub(crate) mod metadata;
+pub(crate) mod register;
+pub(crate) mod run;
 pub(crate) mod runner;
-pub(crate) mod test_run;
+pub(crate) mod t;
+pub(crate) mod verdict;
 pub(crate) mod wait;

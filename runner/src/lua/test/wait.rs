@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use mlua::Value;
 
-use crate::lua::api::call::{Answer, Call, Raise, one};
-use crate::lua::api::interrupt::{ending, seconds};
-use crate::lua::test::test_run::protected;
+use crate::lua::api::call::Call;
+use crate::lua::api::interrupt::ending;
+use crate::lua::api::protect::protected;
+use crate::lua::api::raise::{Answer, Raise, one};
+use crate::lua::api::value::seconds;
 
 /// `wait_until(pred, {timeout=10, interval=0.1, desc="condition"})`.
 pub(crate) fn wait_until(call: &mut Call<'_>) -> Answer {

@@ -269,9 +269,9 @@ fn outputs_behave_as_strings() {
             assert(not pcall(text.contains))
         end)
     "##;
-    let result = crate::lua::test::runner::run_prepared(&job(dir.path(), source), &silent(), |lua| {
+    let result = crate::lua::start::run_prepared(&job(dir.path(), source), &silent(), |lua| {
         for name in ["text", "same"] {
-            let text = crate::lua::classic::Text::new(lua.create_string("hello\n")?);
+            let text = crate::lua::api::text::Text::new(lua.create_string("hello\n")?);
             lua.globals()
                 .set(name, crate::lua::api::binding::Kind::into_userdata(text, lua)?)?;
         }

@@ -1,7 +1,7 @@
 //! Disks of a VM that is not booted, and what wrong calls say.
 
 use super::*;
-use crate::lua::test::runner::run_prepared;
+use crate::lua::start::run_prepared;
 
 /// The project's one profile boots nothing: it is declared and never booted.
 fn run_with_profile(body: &str) -> TestResult {

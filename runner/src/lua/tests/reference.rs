@@ -246,8 +246,9 @@ fn names(lua: &Lua) -> BTreeSet<String> {
 fn every_global_is_in_the_table_and_described() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = super::job(dir.path(), "");
-    let file = crate::lua::test::file::File::new(&job, String::new(), &super::silent());
-    let lua = crate::lua::state::create::new(&file).expect("a state");
+    let file =
+        crate::lua::test::file::File::new(&job, String::new(), &super::silent(), crate::lua::build_fixture);
+    let (lua, _) = crate::lua::start::create(&file).expect("a state");
     let own = mlua::StdLib::ALL_SAFE;
     let plain = Lua::new_with(own, mlua::LuaOptions::new()).expect("a state");
     let mut expected = names(&plain);

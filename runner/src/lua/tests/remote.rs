@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use super::*;
 use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
-use crate::lua::api::binding::{Kind, Method};
-use crate::lua::api::call::{Call, Raise};
-use crate::lua::kinds::Listed;
+use crate::lua::api::binding::{Kind, Listed, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::Raise;
 use crate::lua::objects::agent::{self, Question};
-use crate::lua::objects::remote::{self, Remote};
-use crate::lua::test::runner::run_prepared;
+use crate::lua::objects::remote::Remote;
+use crate::lua::start::run_prepared;
+use crate::lua::tables;
 
 /// A userdata with nothing but what every remote has.
 #[derive(Clone)]
@@ -23,7 +24,7 @@ impl Kind for Agent {
     const PREFIX: &'static str = "vm";
 
     fn methods() -> Vec<Method<Agent>> {
-        remote::methods()
+        tables::remote()
     }
 
     fn describe(&self) -> String {

@@ -1,0 +1,32 @@
+//! Calling Lua functions as `pcall` does, from Rust.
+//!
+//! Input: a function. Output: true and its results, or false and the error as it was raised. Not here: what an error means.
+
+use mlua::{Function, Lua, MultiValue};
+
+/// Registry key of Lua's own `pcall`, whatever the test does with the global.
+const PCALL: &str = "provium.pcall";
+/// Registry key of Lua's own `xpcall`.
+const XPCALL: &str = "provium.xpcall";
+
+/// Keeps `pcall` and `xpcall` of a fresh Lua state. The globals stay Lua's own, so that coroutines can yield through them.
+pub(crate) fn keep(lua: &Lua) -> mlua::Result<()> {
+    let own = lua.globals();
+    lua.set_named_registry_value(XPCALL, own.get::<Function>("xpcall")?)?;
+    lua.set_named_registry_value(PCALL, own.get::<Function>("pcall")?)
+}
+
+/// Lua's own `pcall`: true and the results, or false and the error as it was raised.
+pub(crate) fn protected(lua: &Lua, function: &Function) -> mlua::Result<MultiValue> {
+    pcall(lua)?.call(function)
+}
+
+/// Lua's own `pcall`.
+pub(crate) fn pcall(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(PCALL)
+}
+
+/// Lua's own `xpcall`.
+pub(crate) fn xpcall(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(XPCALL)
+}

@@ -1,0 +1,126 @@
+//! The script that a Lua state runs: what its chunk is called, and what ends it from outside.
+//!
+//! Input: names, tokens and time limits, from whoever runs it. Output: the same to the rest of this floor, by [`Script::of`].
+//! Not here: what the script is for.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mlua::Lua;
+
+use crate::cancel::Cancel;
+
+/// Why running code was ended from outside, noted when it noticed.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    /// The text to report.
+    pub(crate) message: String,
+    /// Line of the script's own chunk that ran at that moment.
+    pub(crate) line: Option<u32>,
+}
+
+/// A script of a Lua state.
+pub(crate) struct Script {
+    chunk_name: String,
+    project: PathBuf,
+    whole: Arc<Cancel>,
+    whole_limit: Option<Duration>,
+    cancel: RefCell<Arc<Cancel>>,
+    part_limit: Cell<Option<Duration>>,
+    ending: RefCell<Option<Ending>>,
+}
+
+impl Script {
+    /// The script that messages name `shown`; paths of other chunks are shown relative to `project`. `cancel` ends it, and
+    /// `limit` is its time limit as messages say it.
+    pub(crate) fn new(
+        shown: &str,
+        project: &Path,
+        cancel: &Arc<Cancel>,
+        limit: Option<Duration>,
+    ) -> Rc<Script> {
+        Rc::new(Script {
+            chunk_name: format!("@{shown}"),
+            project: project.to_owned(),
+            whole: Arc::clone(cancel),
+            whole_limit: limit,
+            cancel: RefCell::new(Arc::clone(cancel)),
+            part_limit: Cell::default(),
+            ending: RefCell::default(),
+        })
+    }
+
+    /// The script of this Lua state.
+    pub(crate) fn of(lua: &Lua) -> Rc<Script> {
+        let script = lua
+            .app_data_ref::<Rc<Script>>()
+            .expect("every Lua state is made for a script");
+        Rc::clone(&script)
+    }
+
+    /// Lua's name for its chunk.
+    pub(crate) fn chunk_name(&self) -> &str {
+        &self.chunk_name
+    }
+
+    /// The project's folder.
+    pub(crate) fn project(&self) -> &Path {
+        &self.project
+    }
+
+    /// The token that ends what runs now: the part's, else the whole script's.
+    pub(crate) fn cancel(&self) -> Arc<Cancel> {
+        Arc::clone(&self.cancel.borrow())
+    }
+
+    /// Time limit of the whole script.
+    pub(crate) fn whole_limit(&self) -> Option<Duration> {
+        self.whole_limit
+    }
+
+    /// Time limit of the part that runs now.
+    pub(crate) fn part_limit(&self) -> Option<Duration> {
+        self.part_limit.get()
+    }
+
+    /// Begins a part with a token and a time limit of its own; returns the token.
+    pub(crate) fn begin_part(&self, limit: Option<Duration>) -> Arc<Cancel> {
+        let token = self.whole.child();
+        *self.cancel.borrow_mut() = Arc::clone(&token);
+        self.part_limit.set(limit);
+        token
+    }
+
+    /// Ends the part; returns why it was ended from outside, if it was.
+    pub(crate) fn end_part(&self) -> Option<Ending> {
+        *self.cancel.borrow_mut() = Arc::clone(&self.whole);
+        self.part_limit.set(None);
+        self.ending.take()
+    }
+
+    /// Notes the first ending and returns its message.
+    pub(crate) fn note_ending(&self, describe: impl FnOnce() -> (String, Option<u32>)) -> String {
+        if let Some(ending) = &*self.ending.borrow() {
+            return ending.message.clone();
+        }
+        let (message, line) = describe();
+        *self.ending.borrow_mut() = Some(Ending {
+            message: message.clone(),
+            line,
+        });
+        message
+    }
+
+    /// Whether an ending was noted.
+    pub(crate) fn has_ending(&self) -> bool {
+        self.ending.borrow().is_some()
+    }
+
+    /// Takes the ending that was noted.
+    pub(crate) fn take_ending(&self) -> Option<Ending> {
+        self.ending.take()
+    }
+}

@@ -1,0 +1,134 @@
+//! Fixtures as Lua uses them: `vm_fixture`, `lab_fixture`, `depends_on_file`.
+//!
+//! Input: a fixture's name, from a test or from another fixture's source. Output: VMs out of its snapshots. What a source takes in
+//! is noted on the way, so that the fixture is built again when it changes. Not here: the cache's rules; which machine a VM
+//! gets; and running a source, which the file does by a function it is given.
+
+use std::sync::Arc;
+
+use mlua::AnyUserData;
+use provium_vmm::snapshot::Snapshot;
+
+use crate::fixture::Building;
+use crate::guest::{Fixture, FixtureVm};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::objects::boot::options::BootOptions;
+use crate::lua::objects::lab::handle::Lab;
+use crate::lua::objects::vm::handle::Vm;
+
+/// `Lab:vm_fixture`, `Lab:lab_fixture`, `Lab:depends_on_file`.
+pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
+    vec![
+        Method {
+            name: "vm_fixture",
+            signature: "(name: string): VM",
+            doc: "A running VM out of a fixture, which is built if it is not cached; it lasts until the file ends.",
+            run: |call, lab| {
+                call.at_most(1)?;
+                let name = call.name(0, "a string as the fixture's name")?;
+                let (_, value) = one_vm(call, lab, &name, |vm| vm.name.clone(), true)?;
+                one(call.lua(), value)
+            },
+        },
+        Method {
+            name: "lab_fixture",
+            signature: "(name: string): Lab",
+            doc: "A lab with the running VMs of a fixture; it lasts until the file ends.",
+            run: lab_fixture,
+        },
+        Method {
+            name: "depends_on_file",
+            signature: "(path: string)",
+            doc: "Makes a file of the host an input of the fixture that is being built.",
+            run: |call, _| {
+                call.at_most(1)?;
+                let path = call.host_path(0)?;
+                call.takes_in_file(&path)?;
+                none()
+            },
+        },
+    ]
+}
+
+/// The VM of a fixture of one VM, running, under the name that `name_of` gives it; with `for_file` it lasts until the file ends.
+pub(crate) fn one_vm(
+    call: &Call<'_>,
+    lab: &Lab,
+    name: &str,
+    name_of: impl FnOnce(&FixtureVm) -> String,
+    for_file: bool,
+) -> Result<(Vm, AnyUserData), Raise> {
+    let fixture = obtain(call, name)?;
+    if fixture.lab {
+        return Err(call.fail(format_args!(
+            "fixture `{name}` is a lab of {} VM(s); use provium:lab_fixture(\"{name}\")",
+            fixture.vms.len()
+        )));
+    }
+    match fixture.vms.first() {
+        Some((vm, snapshot)) => restored(call, lab, &name_of(vm), vm, snapshot, for_file),
+        None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
+    }
+}
+
+fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
+    call.at_most(1)?;
+    let name = call.name(0, "a string as the fixture's name")?;
+    let fixture = obtain(call, &name)?;
+    if !fixture.lab {
+        return Err(call.fail(format_args!(
+            "fixture `{name}` is one VM; use provium:vm_fixture(\"{name}\")"
+        )));
+    }
+    let lab = Lab::named(&name);
+    for (vm, snapshot) in &fixture.vms {
+        restored(call, &lab, &vm.name, vm, snapshot, true)?;
+    }
+    one(call.lua(), lab.into_userdata(call.lua())?)
+}
+
+/// A VM of a fixture in `lab`, restored from its snapshot; returns its Lua value as well.
+fn restored(
+    call: &Call<'_>,
+    lab: &Lab,
+    name: &str,
+    vm: &FixtureVm,
+    snapshot: &Arc<Snapshot>,
+    for_file: bool,
+) -> Result<(Vm, AnyUserData), Raise> {
+    let config = Arc::clone(&call.file().job().config);
+    let profile = config
+        .profile(&vm.profile)
+        .map_err(|message| call.fail(message))?
+        .clone();
+    let options: BootOptions = serde_json::from_value(vm.options.clone())
+        .map_err(|error| call.fail(format_args!("the fixture's options of VM `{}`: {error}", vm.name)))?;
+    let (made, value) = lab.add(call, lab.free_name(name), profile, options, for_file)?;
+    made.enter(snapshot, false)
+        .map_err(|error| made.failed(call, error))?;
+    Ok((made, value))
+}
+
+/// The fixture from the cache, or built now, in a Lua state of its own.
+fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
+    let file = call.file();
+    let job = file.job();
+    let fixtures = &job.fixtures;
+    let cancel = file.cancel();
+    let source = fixtures.source(name).map_err(|message| call.fail(message))?;
+    let chain = file
+        .building()
+        .map(|building| building.chain().clone())
+        .unwrap_or_default();
+    let build = file.build_fixture();
+    let mut run = |building: &Building| build(&job.config, fixtures, &source, building, &cancel);
+    let fixture = fixtures
+        .obtain(&source, &chain, &job.shown, &cancel, &mut run)
+        .map_err(|message| call.fail(message))?;
+    if let Some(building) = file.building() {
+        building.inputs().uses(&fixture.entry);
+    }
+    Ok(fixture)
+}

@@ -1,0 +1,105 @@
+//! `lab:barrier`: a place that callers leave together.
+//!
+//! Input: a name, how many are to come, a time limit. Output: every caller, once the last has come; or an error that says how
+//! many had. A coroutine yields while it waits, so whoever resumes it lets the others come; code outside of one can only wait,
+//! for nobody else runs meanwhile. Not here: barriers between files; and rounds that outlive the test that began them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mlua::Value;
+
+use super::handle::Lab;
+use super::rounds::Round;
+use crate::lua::api::binding::{Method, function};
+use crate::lua::api::call::Call;
+use crate::lua::api::interrupt::ending;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::value::{duration, integer, seconds};
+
+/// Time limit of a wait where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The method `barrier`.
+pub(crate) fn methods() -> Vec<Method<Lab>> {
+    vec![Method {
+        name: "barrier",
+        signature: "(name: string, count: integer, timeout?: number|string)",
+        doc: "Waits until `count` callers have come, 60 seconds at most; a coroutine yields meanwhile.",
+        run: barrier,
+    }]
+}
+
+fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(3)?;
+    let name = call.name(0, "a string as name")?;
+    let count = integer(call.arg(1)).map_err(|message| call.fail(format_args!("the count: {message}")))?;
+    if count < 1 {
+        return Err(call.fail(format_args!("the count: expected 1 or more, got {count}")));
+    }
+    let limit = match call.arg(2) {
+        Value::Nil => TIMEOUT,
+        value => duration(value).map_err(|message| call.fail(format_args!("the timeout: {message}")))?,
+    };
+    let round = lab
+        .barriers()
+        .round(&name, count, call.file().running().map(|run| run.over()));
+    if round.count != count {
+        let expected = round.count;
+        return Err(call.fail(format_args!(
+            "`{name}` waits for {expected} callers, and this one says {count}"
+        )));
+    }
+    round.arrived.set(round.arrived.get() + 1);
+    if round.arrived.get() == count {
+        round.open.set(true);
+        lab.barriers().forget(&name, &round);
+        return none();
+    }
+    let (started, lab, left) = (Instant::now(), lab.clone(), Cell::new(false));
+    let leave = move |name: &str, round: &Rc<Round>| {
+        // A coroutine that dies of an error does not say that it leaves; one that is closed says only that.
+        if !left.replace(true) {
+            lab.barriers().leave(name, round);
+        }
+    };
+    let look = function(call.lua(), call.what(), move |call| {
+        let may_block = match call.arg(0) {
+            Value::Boolean(may_block) => *may_block,
+            _ => {
+                leave(&name, &round);
+                return none();
+            }
+        };
+        if round.open.get() {
+            return one(call.lua(), true);
+        }
+        if round.is_over() {
+            return Err(call.fail(format_args!("`{name}`: the test that waited here has ended")));
+        }
+        let left = limit.saturating_sub(started.elapsed());
+        let token = call.file().cancel();
+        let ended = match may_block {
+            true => token.sleep(left).is_some(),
+            false => token.is_cancelled().is_some(),
+        };
+        if ended {
+            leave(&name, &round);
+            return Err(call.fail(ending(call.lua(), call.what()).unwrap_or_default()));
+        }
+        if started.elapsed() < limit {
+            return one(call.lua(), false);
+        }
+        let hint = match may_block {
+            true => "; nothing else of a file runs while code outside of a coroutine waits",
+            false => "",
+        };
+        let (arrived, limit) = (round.arrived.get(), seconds(limit));
+        leave(&name, &round);
+        Err(call.fail(format_args!(
+            "`{name}`: {arrived} of {count} callers arrived within {limit}s{hint}"
+        )))
+    })?;
+    Err(Raise::Wait(look))
+}

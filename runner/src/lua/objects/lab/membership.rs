@@ -1,0 +1,239 @@
+//! Who belongs to a lab, as Lua changes and asks it: `lab`, `include`, `remove`, the names.
+//!
+//! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends. Not here: the life of a
+//! member; the scope it was made in closes it, and removing it from a lab only takes its name out of there.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Value};
+
+use super::handle::{Lab, Member, VmOrLab};
+use crate::config::nearest;
+use crate::lua::api::binding::{Kind, Method, this};
+use crate::lua::api::call::Call;
+use crate::lua::api::location;
+use crate::lua::api::options::array;
+use crate::lua::api::raise::{Answer, Raise, one};
+use crate::lua::objects::vm::handle::Vm;
+use crate::lua::state::scope::Held;
+
+/// A member that `include` has added, to be taken out when the scope is left.
+struct Included(Lab, VmOrLab);
+
+/// A member of the file that `remove` has taken out in a test, to be put back when that ends.
+struct Removed(Lab, RefCell<Option<(usize, Member)>>);
+
+impl Held for Included {
+    fn close(&self) {
+        self.0.members().remove(|thing| thing.same(&self.1));
+    }
+}
+
+impl Held for Removed {
+    fn close(&self) {
+        if let Some((at, member)) = self.1.take() {
+            self.0.members().put_back(at, member);
+        }
+    }
+}
+
+/// Refuses names that are taken or reserved.
+pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Raise> {
+    if Lab::is_reserved(name) {
+        return Err(call.fail(format_args!("`{name}` is a reserved name")));
+    }
+    let taken = lab.members().find(name, Member::clone);
+    let Some(taken) = taken else {
+        return Ok(());
+    };
+    let place = taken.place.map(|place| format!(" ({place})")).unwrap_or_default();
+    let (kind, call_of) = match taken.thing {
+        VmOrLab::Vm(_) => ("VM", "vm"),
+        VmOrLab::Lab(_) => ("lab", "lab"),
+    };
+    Err(call.fail(if taken.depth < call.file().scopes.depth() {
+        format!(
+            "the name `{name}` is taken: the file declared it at file scope{place}; use provium:{call_of}(\"{name}\") for \
+             that {kind}, or another name"
+        )
+    } else {
+        let hint = match taken.thing {
+            VmOrLab::Vm(_) => "; a VM that is closed gives its name back",
+            VmOrLab::Lab(_) => " by a lab",
+        };
+        format!("the name `{name}` is taken{place}{hint}")
+    }))
+}
+
+/// The methods about its members.
+pub(crate) fn methods() -> Vec<Method<Lab>> {
+    vec![
+        Method {
+            name: "lab",
+            signature: "(name?: string): Lab",
+            doc: "Finds the lab of this name inside the lab, or makes it; without a name it makes `__lab_0` and so on.",
+            run: sub_lab,
+        },
+        Method {
+            name: "include",
+            signature: "(member: VM|Lab|(VM|Lab)[]): Lab",
+            doc: "Makes VMs and labs members; all of them, or none if one cannot be.",
+            run: include,
+        },
+        Method {
+            name: "remove",
+            signature: "(member: VM|Lab|string): Lab",
+            doc: "Takes a member out; it lives on.",
+            run: remove,
+        },
+        Method {
+            name: "members",
+            signature: "(): (VM|Lab)[]",
+            doc: "Its VMs and labs in the order in which they came.",
+            run: |call, lab| {
+                call.at_most(0)?;
+                one(call.lua(), lab.members().map(|member| Some(member.value.clone())))
+            },
+        },
+        Method {
+            name: "vm_names",
+            signature: "(): string[]",
+            doc: "Names of its VMs in the order of their declaration.",
+            run: |call, lab| names(call, lab, |thing| matches!(thing, VmOrLab::Vm(_))),
+        },
+        Method {
+            name: "sub_lab_names",
+            signature: "(): string[]",
+            doc: "Names of the labs inside it.",
+            run: |call, lab| names(call, lab, |thing| matches!(thing, VmOrLab::Lab(_))),
+        },
+        Method {
+            name: "bridge_names",
+            signature: "(): string[]",
+            doc: "Names of its network segments.",
+            // There are no segments yet that could be members.
+            run: |call, lab| names(call, lab, |_| false),
+        },
+    ]
+}
+
+fn names(call: &Call<'_>, lab: &Lab, wanted: fn(&VmOrLab) -> bool) -> Answer {
+    call.at_most(0)?;
+    let names = lab
+        .members()
+        .map(|member| wanted(&member.thing).then(|| member.thing.name().to_owned()));
+    one(call.lua(), names)
+}
+
+fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(1)?;
+    let name = match call.arg(0) {
+        Value::Nil => (0usize..)
+            .map(|number| format!("__lab_{number}"))
+            .find(|name| lab.is_free(name))
+            .unwrap_or_default(),
+        _ => call.name(0, "a string as name")?,
+    };
+    let there = lab.members().find(&name, Member::clone);
+    if let Some(Member {
+        thing: VmOrLab::Lab(_),
+        value,
+        ..
+    }) = there
+    {
+        return one(call.lua(), value);
+    }
+    may_have(call, lab, &name)?;
+    let made = Lab::named(&name);
+    let value = made.clone().into_userdata(call.lua())?;
+    let scopes = &call.file().scopes;
+    lab.members().push(Member {
+        thing: VmOrLab::Lab(made.clone()),
+        value: value.clone(),
+        depth: scopes.depth(),
+        declared: true,
+        place: location::caller(call.lua()),
+    });
+    scopes.own(Rc::new(made));
+    one(call.lua(), value)
+}
+
+fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(1)?;
+    let values = match call.arg(0) {
+        Value::Table(table) => array(table)
+            .ok_or_else(|| call.fail("expected an array of VMs and labs without other keys or gaps"))?,
+        value => vec![value.clone()],
+    };
+    let mut things: Vec<(VmOrLab, AnyUserData)> = Vec::new();
+    for value in values {
+        let (Some(thing), Value::UserData(userdata)) = (vm_or_lab(&value), &value) else {
+            return Err(call.wrong("a VM or a Lab, or an array of them", &value));
+        };
+        let name = thing.name().to_owned();
+        if thing.is_closed() {
+            return Err(call.fail(format_args!("`{name}` is closed")));
+        }
+        may_have(call, lab, &name)?;
+        if things.iter().any(|(other, _)| other.name() == name) {
+            return Err(call.fail(format_args!("the name `{name}` is there twice")));
+        }
+        if let VmOrLab::Lab(inner) = &thing
+            && (inner.is(lab) || inner.has_inside(lab))
+        {
+            return Err(call.fail(format_args!("lab `{name}` has this lab inside it, or is it")));
+        }
+        things.push((thing, userdata.clone()));
+    }
+    let (file, place) = (call.file(), location::caller(call.lua()));
+    for (thing, value) in things {
+        lab.members().push(Member {
+            thing: thing.clone(),
+            value,
+            depth: file.scopes.depth(),
+            declared: false,
+            place: place.clone(),
+        });
+        file.scopes.own(Rc::new(Included(lab.clone(), thing)));
+    }
+    call.this()
+}
+
+fn remove(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(1)?;
+    let (shown, removed) = match call.arg(0) {
+        Value::String(_) => {
+            let name = call.name(0, "a member's name")?;
+            let removed = lab.members().remove(|thing| thing.name() == name);
+            (name, removed)
+        }
+        value => match vm_or_lab(value) {
+            Some(thing) => {
+                let removed = lab.members().remove(|other| other.same(&thing));
+                (thing.name().to_owned(), removed)
+            }
+            None => return Err(call.wrong("a VM, a Lab or the name of one", value)),
+        },
+    };
+    let Some((at, member)) = removed else {
+        let names = lab.members().map(|member| Some(member.thing.name().to_owned()));
+        let near = nearest(&shown, names.iter().map(String::as_str)).filter(|near| *near != shown);
+        let hint = near
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        return Err(call.fail(format_args!("`{shown}` is not a member of this lab{hint}")));
+    };
+    let scopes = &call.file().scopes;
+    if member.depth < scopes.depth() {
+        scopes.own(Rc::new(Removed(lab.clone(), RefCell::new(Some((at, member))))));
+    }
+    call.this()
+}
+
+/// The VM or the lab that a Lua value is.
+fn vm_or_lab(value: &Value) -> Option<VmOrLab> {
+    this::<Vm>(value)
+        .map(VmOrLab::Vm)
+        .or_else(|| this::<Lab>(value).map(VmOrLab::Lab))
+}

@@ -1,0 +1,111 @@
+//! `Lab`: where VMs are declared, and what is done to all of them.
+//!
+//! Input: calls of a test. Output: declared VMs; all VMs booted, paused, resumed or shut down. Not here: members that were
+//! declared elsewhere; `membership` has those.
+
+use std::sync::Arc;
+
+use super::handle::Lab;
+use super::membership::may_have;
+use crate::cancel::Cancel;
+use crate::config::nearest;
+use crate::guest::{self, VmError};
+use crate::lua::api::binding::Method;
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, one};
+use crate::lua::objects::boot::read::boot_options;
+use crate::lua::objects::vm::handle::Vm;
+
+/// The methods that declare a VM or do something to all of them.
+pub(crate) fn methods() -> Vec<Method<Lab>> {
+    vec![
+        Method {
+            name: "vm",
+            signature: "(name: string, profile?: string, opts?: table): VM",
+            doc: "Declares a VM; with a name alone, finds the one declared before.",
+            run: vm,
+        },
+        Method {
+            name: "boot",
+            signature: "(): Lab",
+            doc: "Boots every VM of the lab, all at once.",
+            run: |call, lab| {
+                let vms = lab.vms();
+                vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
+                vms.iter().for_each(|vm| vm.console_mark().set(0));
+                all_at_once(call, lab, guest::Vm::boot_all)
+            },
+        },
+        Method {
+            name: "shutdown",
+            signature: "(): Lab",
+            doc: "Shuts every VM of the lab down, all at once.",
+            run: |call, lab| all_at_once(call, lab, guest::Vm::shutdown_all),
+        },
+        Method {
+            name: "pause",
+            signature: "(): Lab",
+            doc: "Pauses every VM of the lab.",
+            run: |call, lab| lab.each(call, guest::Vm::pause),
+        },
+        Method {
+            name: "resume",
+            signature: "(): Lab",
+            doc: "Resumes every VM of the lab.",
+            run: |call, lab| lab.each(call, guest::Vm::resume),
+        },
+        Method {
+            name: "name",
+            signature: "(): string",
+            doc: "Its name.",
+            run: |call, lab| one(call.lua(), lab.name()),
+        },
+    ]
+}
+
+fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(3)?;
+    let name = call.name(0, "a string as name")?;
+    if call.arg(1).is_nil() && call.arg(2).is_nil() {
+        return lookup(call, lab, &name);
+    }
+    let profile_name = call.name(1, "a string as profile")?;
+    let file = call.file();
+    let profile = file
+        .job()
+        .config
+        .profile(&profile_name)
+        .map_err(|message| call.fail(message))?
+        .clone();
+    let options = boot_options(call, call.options(2)?)?;
+    may_have(call, lab, &name)?;
+
+    let (_, value) = lab.add(call, name, profile, options, false)?;
+    one(call.lua(), value)
+}
+
+fn lookup(call: &Call<'_>, lab: &Lab, name: &str) -> Answer {
+    if let Some(value) = lab.find(name) {
+        return one(call.lua(), value);
+    }
+    let vms = lab.vms();
+    let hint = match nearest(name, vms.iter().map(Vm::name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "to declare it, give a profile as the second argument".to_owned(),
+    };
+    Err(call.fail(format_args!("there is no VM `{name}` in this lab; {hint}")))
+}
+
+/// Does to all its VMs what they do side by side; the call returns the lab.
+fn all_at_once(
+    call: &Call<'_>,
+    lab: &Lab,
+    action: fn(&mut [&mut guest::Vm], &Arc<Cancel>) -> Result<(), VmError>,
+) -> Answer {
+    call.at_most(0)?;
+    let (vms, cancel) = (lab.vms(), call.file().cancel());
+    let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
+    let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
+    action(&mut cores, &cancel).map_err(|error| call.fail(error))?;
+    call.this()
+}

@@ -1,0 +1,67 @@
+//! Settings of a file, which are fields of its root lab: `timeout` and `reset_between_tests`.
+//!
+//! Input: values that a file assigns. Output: settings that the runner obeys. Not here: obeying them.
+
+use mlua::Value;
+
+use super::handle::Lab;
+use crate::lua::api::binding::Field;
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, Raise, none};
+use crate::lua::api::value::{duration, type_name};
+use crate::lua::test::file::File;
+
+/// The settings as fields.
+pub(crate) fn fields() -> Vec<Field<Lab>> {
+    vec![
+        Field {
+            name: "timeout",
+            ty: "number|string|nil",
+            doc: "Time limit of each test of the file that has none of its own.",
+            get: |lua, _| {
+                let limit = File::of(lua).default_timeout.get();
+                Ok(limit.map_or(Value::Nil, |limit| Value::Number(limit.as_secs_f64())))
+            },
+        },
+        Field {
+            name: "reset_between_tests",
+            ty: "boolean",
+            doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
+            get: |lua, _| Ok(Value::Boolean(File::of(lua).reset_between_tests.get())),
+        },
+    ]
+}
+
+/// `provium.timeout = …` and `provium.reset_between_tests = …`.
+pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
+    if !lab.is(&Lab::root_of(call.lua())) {
+        return Err(Raise::text(format!(
+            "lab `{}` has no settings; those of the file are set as `provium.{key}`",
+            lab.name()
+        )));
+    }
+    if key == "reset_between_tests" {
+        let Value::Boolean(wanted) = value else {
+            let got = type_name(&value);
+            let message = format!("provium.reset_between_tests: expected true or false, got {got}");
+            return Err(Raise::text(message));
+        };
+        if call.file().running().is_some() {
+            let message = "provium.reset_between_tests is set at file scope, and a test runs";
+            return Err(Raise::text(message));
+        }
+        call.file().reset_between_tests.set(wanted);
+        return none();
+    }
+    if key != "timeout" {
+        return Err(Raise::text(format!(
+            "provium has no setting `{key}`; there are `reset_between_tests` and `timeout`"
+        )));
+    }
+    let limit = match &value {
+        Value::Nil => None,
+        value => Some(duration(value).map_err(|message| Raise::text(format!("provium.timeout: {message}")))?),
+    };
+    call.file().default_timeout.set(limit);
+    none()
+}

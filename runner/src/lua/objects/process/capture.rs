@@ -1,0 +1,287 @@
+//! Output of a program, put together from the pieces that come on several ways.
+//!
+//! Input: pieces with the place they have in the whole, from waiting for the program and from the streams of its output, in any
+//! order and more than once. Output: the program's output from its first byte on, without gaps. Not here: a limit; the whole
+//! output is what a test asked for.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::guest::{Came, Following, GuestError, Piece, Stream};
+
+/// Standard output, then standard error.
+pub(crate) const OUTPUTS: usize = 2;
+
+/// How long a guest may take to end a stream of output that nobody wants any more.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// Both outputs of a program, as far as they have come.
+#[derive(Default)]
+pub(crate) struct Capture {
+    outputs: Mutex<[Output; OUTPUTS]>,
+    changed: Condvar,
+}
+
+/// One output of a program.
+#[derive(Default, Clone)]
+struct Output {
+    /// All from the first byte on.
+    whole: Vec<u8>,
+    /// Pieces that lie behind a gap.
+    ahead: BTreeMap<u64, Vec<u8>>,
+    /// A thread is reading a stream of it.
+    followed: bool,
+    /// No more can come.
+    over: bool,
+    /// Why the stream of it broke, if it did.
+    broken: Option<String>,
+}
+
+impl Output {
+    fn put(&mut self, from: u64, bytes: &[u8]) {
+        let have = self.whole.len() as u64;
+        match usize::try_from(have.saturating_sub(from)) {
+            _ if from > have => {
+                let there = self
+                    .ahead
+                    .get(&from)
+                    .is_some_and(|ahead| ahead.len() >= bytes.len());
+                if !there {
+                    self.ahead.insert(from, bytes.to_vec());
+                }
+            }
+            Ok(known) if known < bytes.len() => self.whole.extend_from_slice(&bytes[known..]),
+            _ => {}
+        }
+    }
+
+    /// Takes in a piece, and those that it reaches.
+    fn add(&mut self, from: u64, bytes: &[u8]) {
+        self.put(from, bytes);
+        while let Some((at, _)) = self.ahead.first_key_value()
+            && *at <= self.whole.len() as u64
+            && let Some((at, bytes)) = self.ahead.pop_first()
+        {
+            self.put(at, &bytes);
+        }
+    }
+}
+
+impl Capture {
+    /// The same, cut to these lengths; nobody writes to it any more.
+    pub(crate) fn cut(&self, lengths: [u64; OUTPUTS]) -> Capture {
+        let outputs = self.outputs.lock();
+        let cut = |at: usize| Output {
+            whole: outputs[at].whole[..outputs[at].whole.len().min(lengths[at] as usize)].to_vec(),
+            ..Output::default()
+        };
+        Capture {
+            outputs: Mutex::new([cut(0), cut(1)]),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// How much of each output is here without a gap.
+    pub(crate) fn lengths(&self) -> [u64; OUTPUTS] {
+        let outputs = self.outputs.lock();
+        [outputs[0].whole.len() as u64, outputs[1].whole.len() as u64]
+    }
+
+    /// What of each output is here without a gap.
+    pub(crate) fn so_far(&self) -> [Vec<u8>; OUTPUTS] {
+        let outputs = self.outputs.lock();
+        [outputs[0].whole.clone(), outputs[1].whole.clone()]
+    }
+
+    /// Takes in pieces of both outputs.
+    pub(crate) fn add(&self, pieces: &[Piece; OUTPUTS]) {
+        let mut outputs = self.outputs.lock();
+        for (output, piece) in outputs.iter_mut().zip(pieces) {
+            output.add(piece.from, &piece.bytes);
+        }
+        self.changed.notify_all();
+    }
+
+    /// The program has ended and all of its output was taken in but for what a stream still brings. Returns both
+    /// outputs, or how much of one is missing.
+    pub(crate) fn finish(&self, limit: Duration) -> Result<[Vec<u8>; OUTPUTS], String> {
+        let deadline = Instant::now() + limit;
+        let mut outputs = self.outputs.lock();
+        while outputs
+            .iter()
+            .any(|output| !output.ahead.is_empty() && output.followed)
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(&mut outputs, left);
+        }
+        for output in outputs.iter_mut() {
+            if let Some((at, _)) = output.ahead.first_key_value() {
+                let missing = at - output.whole.len() as u64;
+                return Err(format!("{missing} bytes of its output have been lost"));
+            }
+            output.over = true;
+        }
+        self.changed.notify_all();
+        Ok([outputs[0].whole.clone(), outputs[1].whole.clone()])
+    }
+
+    /// What lies behind `at`, waited for at most `limit`.
+    pub(crate) fn since(&self, which: usize, at: u64, limit: Duration) -> Result<Vec<u8>, String> {
+        let deadline = Instant::now() + limit;
+        let mut outputs = self.outputs.lock();
+        loop {
+            let output = &outputs[which];
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            if at < output.whole.len() {
+                return Ok(output.whole[at..].to_vec());
+            }
+            if let Some(why) = &output.broken
+                && !output.over
+            {
+                return Err(why.clone());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !output.followed {
+                return Ok(Vec::new());
+            }
+            self.changed.wait_for(&mut outputs, left);
+        }
+    }
+
+    /// Whether no more can come of an output, or nobody brings it.
+    pub(crate) fn is_over(&self, which: usize) -> bool {
+        let output = &self.outputs.lock()[which];
+        output.over || (!output.followed && output.broken.is_none())
+    }
+}
+
+/// A thread that brings a stream's bytes into a [`Capture`], until it is dropped or there can be no more.
+pub(crate) struct Feeder {
+    capture: Arc<Capture>,
+    which: usize,
+    connection: Box<dyn Stream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feeder {
+    /// Begins to bring what `stream` has of an output.
+    pub(crate) fn start(
+        capture: &Arc<Capture>,
+        which: usize,
+        mut stream: Following,
+    ) -> Result<Rc<Feeder>, GuestError> {
+        let connection = stream.handle()?;
+        let into = Arc::clone(capture);
+        let thread = std::thread::Builder::new().name("provium-output".to_owned());
+        into.outputs.lock()[which].followed = true;
+        let feed = move || {
+            let mut at = stream.offset();
+            let end = loop {
+                match stream.read(None) {
+                    Ok(Came::Bytes(bytes)) => {
+                        into.outputs.lock()[which].add(at, &bytes);
+                        at += bytes.len() as u64;
+                    }
+                    Ok(Came::Nothing) => {}
+                    Ok(Came::End) => break None,
+                    Err(error) => break Some(error.to_string()),
+                }
+                into.changed.notify_all();
+            };
+            let mut outputs = into.outputs.lock();
+            let output = &mut outputs[which];
+            output.followed = false;
+            output.over |= end.is_none();
+            output.broken = end;
+            into.changed.notify_all();
+        };
+        match thread.spawn(feed) {
+            Ok(thread) => Ok(Rc::new(Feeder {
+                capture: Arc::clone(capture),
+                which,
+                connection,
+                thread: Some(thread),
+            })),
+            Err(error) => {
+                capture.outputs.lock()[which].followed = false;
+                Err(GuestError::Lost(error))
+            }
+        }
+    }
+
+    /// Whether it is still at it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        // The guest counts as had what it has sent: all of that is taken in before the connection goes.
+        self.connection.finish();
+        let deadline = Instant::now() + PARTING;
+        let mut outputs = self.capture.outputs.lock();
+        while outputs[self.which].followed && Instant::now() < deadline {
+            self.capture.changed.wait_for(&mut outputs, PARTING);
+        }
+        drop(outputs);
+        self.connection.hang_up();
+        if let Some(thread) = self.thread.take() {
+            // It only reads and copies; a panic has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(from: u64, bytes: &[u8]) -> Piece {
+        Piece {
+            from,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn pieces_make_a_whole_in_any_order() {
+        let capture = Capture::default();
+        for (from, bytes) in [
+            (6, &b"ghi"[..]),
+            (3, b"de"),
+            (0, b"abcd"),
+            (0, b"ab"),
+            (4, b"ef"),
+            (9, b""),
+        ] {
+            capture.add(&[piece(from, bytes), piece(0, b"x")]);
+        }
+        assert_eq!(capture.lengths(), [9, 1]);
+        let [out, err] = capture.finish(Duration::ZERO).unwrap();
+        assert_eq!((out, err), (b"abcdefghi".to_vec(), b"x".to_vec()));
+        assert_eq!(capture.since(0, 7, Duration::ZERO).unwrap(), b"hi");
+        assert!(capture.is_over(0));
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let capture = Capture::default();
+        capture.add(&[piece(0, b"ab"), piece(0, b"")]);
+        capture.add(&[piece(5, b"f"), piece(0, b"")]);
+        let error = capture.finish(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error, "3 bytes of its output have been lost");
+        let cut = capture.cut([1, 0]);
+        assert_eq!(cut.lengths(), [1, 0]);
+        cut.add(&[piece(1, b"z"), piece(0, b"")]);
+        assert_eq!(cut.finish(Duration::ZERO).unwrap()[0], b"az");
+    }
+}

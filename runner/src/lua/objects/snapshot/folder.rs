@@ -1,0 +1,43 @@
+//! The folders that snapshots are in.
+//!
+//! Input: paths of the host. Output: folders that are made, measured and removed. Not here: what is in the files.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use provium_vmm::snapshot::files;
+use tempfile::TempDir;
+
+/// A folder of its own for a snapshot, which goes with the value.
+pub(super) fn temporary() -> Result<TempDir, String> {
+    let made = tempfile::Builder::new().prefix("provium-snapshot-").tempdir();
+    made.map_err(|error| format!("no folder for the snapshot: {error}"))
+}
+
+/// Makes the folder of a snapshot; refuses one that has something in it.
+pub(super) fn new_folder(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match std::fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!(
+            "{}: the folder is not empty; a snapshot needs one of its own",
+            path.display()
+        )),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Removes a snapshot's files, and its folder if nothing else is in it.
+pub(super) fn remove(folder: &Path) {
+    for file in files() {
+        // What is not there need not go.
+        let _ = std::fs::remove_file(folder.join(file));
+    }
+    let _ = std::fs::remove_dir(folder);
+}
+
+/// Bytes that a snapshot takes on the disk; 0 where there is none.
+pub(super) fn size(folder: &Path) -> u64 {
+    let of = |file: String| std::fs::metadata(folder.join(file)).map_or(0, |data| data.blocks() * 512);
+    files().into_iter().map(of).sum()
+}

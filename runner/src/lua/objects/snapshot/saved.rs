@@ -1,0 +1,293 @@
+//! `Snapshot` and `LabSnapshot`: saved VMs as Lua sees them.
+//!
+//! Input: VMs that run. Output: folders on the host. A snapshot without a path is the test's own and goes with the Lua value; in
+//! a fixture's source it is what the fixture will be. Not here: restoring, which `calls` has; and the format, which is the
+//! monitor's.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use provium_vmm::snapshot::Snapshot as Saved;
+use tempfile::TempDir;
+
+use super::folder::{self, new_folder, remove, temporary};
+use crate::guest::{FixtureMeta, FixtureVm, VmError, VmState};
+use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Raise, none, one};
+use crate::lua::objects::lab::handle::Lab;
+use crate::lua::objects::vm::handle::Vm;
+use crate::lua::state::scope::Opened;
+
+/// A saved VM as Lua has it.
+#[derive(Clone)]
+pub(crate) struct Snapshot(Rc<SavedVm>);
+
+struct SavedVm {
+    vm: FixtureVm,
+    folder: PathBuf,
+    saved: RefCell<Option<Arc<Saved>>>,
+    _own: Option<TempDir>,
+}
+
+/// A saved lab as Lua has it.
+#[derive(Clone)]
+pub(crate) struct LabSnapshot(Rc<SavedLab>);
+
+struct SavedLab {
+    folder: PathBuf,
+    vms: Vec<Snapshot>,
+    _own: Option<TempDir>,
+}
+
+impl Snapshot {
+    /// Saves `vm` in the right place: at `path`, in the build of a fixture, or in a folder of its own.
+    pub(crate) fn take(call: &Call<'_>, vm: &Vm, path: Option<&Path>) -> Result<Snapshot, Raise> {
+        vm.open(call)?;
+        let file = call.file();
+        refuse_streams(call, vm)?;
+        let (name, folder, own) = match (path, file.building()) {
+            (Some(path), _) => {
+                new_folder(path).map_err(|message| call.fail(message))?;
+                (String::new(), path.to_owned(), None)
+            }
+            (None, Some(building)) => {
+                let made = FixtureMeta::vm_folder(building.dir(), file.next_snapshot());
+                let (name, folder) = made.map_err(|message| call.fail(message))?;
+                (name, folder, None)
+            }
+            (None, None) => {
+                let own = temporary().map_err(|message| call.fail(message))?;
+                (String::new(), own.path().to_owned(), Some(own))
+            }
+        };
+        // One that has a place of its own must not need another.
+        let saved = vm.save(&folder, path.is_none(), own.is_none()).map_err(|error| {
+            remove(&folder);
+            vm.failed(call, error)
+        })?;
+        Ok(Snapshot(Rc::new(SavedVm {
+            vm: describe(vm, name),
+            folder,
+            saved: RefCell::new(Some(saved)),
+            _own: own,
+        })))
+    }
+
+    /// What it is for the fixture that is being built, if it was taken for it.
+    pub(crate) fn for_fixture(&self) -> Option<FixtureVm> {
+        (!self.0.vm.folder.is_empty()).then(|| self.0.vm.clone())
+    }
+
+    /// Removes its files, unless that was done before.
+    fn delete(&self) {
+        if self.0.saved.take().is_some() {
+            remove(&self.0.folder);
+        }
+    }
+
+    /// The snapshot itself, unless it was deleted.
+    pub(super) fn saved(&self, call: &Call<'_>) -> Result<Arc<Saved>, Raise> {
+        let saved = self.0.saved.borrow().clone();
+        saved.ok_or_else(|| {
+            call.fail(format_args!(
+                "the snapshot in {} was deleted",
+                self.0.folder.display()
+            ))
+        })
+    }
+}
+
+impl LabSnapshot {
+    /// Saves every VM of the lab that runs, all at one instant.
+    pub(crate) fn take(call: &Call<'_>, lab: &Lab, path: Option<&Path>) -> Result<LabSnapshot, Raise> {
+        let file = call.file();
+        let vms: Vec<Vm> = lab
+            .vms()
+            .into_iter()
+            .filter(|vm| matches!(vm.core().borrow_mut().state(), VmState::Booted | VmState::Paused))
+            .collect();
+        vms.iter().try_for_each(|vm| refuse_streams(call, vm))?;
+        let own = match (path, file.building()) {
+            (None, None) => Some(temporary().map_err(|message| call.fail(message))?),
+            _ => None,
+        };
+        let folder = path
+            .or(own.as_ref().map(TempDir::path))
+            .or(file.building().map(|building| building.dir()));
+        let folder = folder.unwrap_or(Path::new("")).to_owned();
+        if let Some(path) = path {
+            new_folder(path).map_err(|message| call.fail(message))?;
+        }
+        let save = |vm: &Vm| {
+            let made = FixtureMeta::vm_folder(&folder, file.next_snapshot());
+            let (name, at) = made.map_err(|message| call.fail(message))?;
+            let saved = vm
+                .save(&at, path.is_none(), own.is_none())
+                .map_err(|error| vm.failed(call, error))?;
+            Ok(Snapshot(Rc::new(SavedVm {
+                vm: describe(vm, name),
+                folder: at,
+                saved: RefCell::new(Some(saved)),
+                _own: None,
+            })))
+        };
+        let taken = at_one_instant(&vms, save, |vm, error| vm.failed(call, error))?;
+        let snapshot = LabSnapshot(Rc::new(SavedLab {
+            folder,
+            vms: taken,
+            _own: own,
+        }));
+        if path.is_some() {
+            let meta = FixtureMeta {
+                lab: true,
+                vms: snapshot.vms(),
+            };
+            meta.write(&snapshot.0.folder)
+                .map_err(|message| call.fail(message))?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Each VM of it and its snapshot.
+    pub(super) fn saved(&self, call: &Call<'_>) -> Result<Vec<(String, Arc<Saved>)>, Raise> {
+        let saved = self.0.vms.iter();
+        saved
+            .map(|vm| Ok((vm.0.vm.name.clone(), vm.saved(call)?)))
+            .collect()
+    }
+
+    /// Its VMs, as a fixture describes them.
+    pub(crate) fn vms(&self) -> Vec<FixtureVm> {
+        self.0.vms.iter().map(|snapshot| snapshot.0.vm.clone()).collect()
+    }
+}
+
+/// Saves each VM by `save` while all stand still: none is saved before the last is paused, and none goes on before the last
+/// is saved. `failed` makes an error of what keeps a VM from being paused or resumed.
+fn at_one_instant<T, E>(
+    vms: &[Vm],
+    save: impl FnMut(&Vm) -> Result<T, E>,
+    failed: impl Fn(&Vm, VmError) -> E,
+) -> Result<Vec<T>, E> {
+    let running: Vec<&Vm> = vms
+        .iter()
+        .filter(|vm| vm.core().borrow_mut().state() == VmState::Booted)
+        .collect();
+    for vm in &running {
+        let paused = vm.core().borrow_mut().pause();
+        paused.map_err(|error| failed(vm, error))?;
+    }
+    let saved: Result<Vec<T>, E> = vms.iter().map(save).collect();
+    for vm in running {
+        let resumed = vm.core().borrow_mut().resume();
+        resumed.map_err(|error| failed(vm, error))?;
+    }
+    saved
+}
+
+/// Refuses a VM in which a stream or a worker is open: nobody would hold its other end in a snapshot.
+fn refuse_streams(call: &Call<'_>, vm: &Vm) -> Result<(), Raise> {
+    let mut opened = call.file().scopes.opened().into_iter();
+    let held = opened.find(|opened| opened.sort.is_connection() && opened.vm == vm.name());
+    match held {
+        None => Ok(()),
+        Some(Opened { what, site, .. }) => Err(call.fail(format_args!(
+            "VM `{}` has {what} open, opened at {site}; close it first",
+            vm.name()
+        ))),
+    }
+}
+
+/// Describes a VM for whoever makes it again from a snapshot in `folder`.
+pub(crate) fn describe(vm: &Vm, folder: String) -> FixtureVm {
+    FixtureVm {
+        name: vm.name().to_owned(),
+        profile: vm.profile().name.clone(),
+        options: serde_json::to_value(vm.options()).expect("plain data"),
+        folder,
+    }
+}
+
+impl Kind for Snapshot {
+    const NAME: &'static str = "Snapshot";
+    const PREFIX: &'static str = "snapshot";
+
+    fn methods() -> Vec<Method<Snapshot>> {
+        vec![
+            Method {
+                name: "path",
+                signature: "(): string",
+                doc: "The folder it is in.",
+                run: |call, snapshot| one(call.lua(), snapshot.0.folder.to_string_lossy().into_owned()),
+            },
+            Method {
+                name: "size",
+                signature: "(): integer",
+                doc: "Bytes it takes on the disk; 0 once it is gone.",
+                run: |call, snapshot| one(call.lua(), folder::size(&snapshot.0.folder)),
+            },
+            Method {
+                name: "delete",
+                signature: "()",
+                doc: "Removes it; calling it again does nothing. VMs that came from it go on.",
+                run: |_, snapshot| {
+                    snapshot.delete();
+                    none()
+                },
+            },
+        ]
+    }
+
+    fn describe(&self) -> String {
+        format!("Snapshot of VM `{}`", self.0.vm.name)
+    }
+
+    fn same(&self, other: &Snapshot) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Kind for LabSnapshot {
+    const NAME: &'static str = "LabSnapshot";
+    const PREFIX: &'static str = "snapshot";
+
+    fn methods() -> Vec<Method<LabSnapshot>> {
+        vec![
+            Method {
+                name: "path",
+                signature: "(): string",
+                doc: "The folder it is in.",
+                run: |call, lab| one(call.lua(), lab.0.folder.to_string_lossy().into_owned()),
+            },
+            Method {
+                name: "size",
+                signature: "(): integer",
+                doc: "Bytes it takes on the disk; 0 once it is gone.",
+                run: |call, lab| {
+                    let total: u64 = lab.0.vms.iter().map(|vm| folder::size(&vm.0.folder)).sum();
+                    one(call.lua(), total)
+                },
+            },
+            Method {
+                name: "delete",
+                signature: "()",
+                doc: "Removes it; calling it again does nothing. VMs that came from it go on.",
+                run: |_, lab| {
+                    lab.0.vms.iter().for_each(Snapshot::delete);
+                    none()
+                },
+            },
+        ]
+    }
+
+    fn describe(&self) -> String {
+        format!("LabSnapshot of {} VM(s)", self.0.vms.len())
+    }
+
+    fn same(&self, other: &LabSnapshot) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}

@@ -1,0 +1,138 @@
+//! The two ways into this folder: a test file is run, and a fixture's source is.
+//!
+//! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], or the fixture's files. Here a file gets
+//! what the floors below must not know of each other: a Lua state with the whole API, the baseline of its VMs, and the way
+//! back to here for the fixtures it uses. Not here: how a file is run.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mlua::Lua;
+
+use super::api::binding::Kind;
+use super::api::interrupt;
+use super::objects::fixture_entry::store;
+use super::objects::lab::baseline::Baseline;
+use super::objects::lab::claim;
+use super::objects::lab::handle::Lab;
+use super::test::chunk::run_source;
+use super::test::file::File;
+use super::test::runner::PutBack;
+use super::test::{globals, load, runner};
+use crate::cancel::Cancel;
+use crate::config::Config;
+use crate::discover::shown;
+use crate::fixture::{Building, FixtureSource};
+use crate::guest::Fixtures;
+use crate::outcome::{FileResult, Progress, Timeliness};
+use crate::run::job::FileJob;
+use crate::run::pool::{Amount, Pool};
+use crate::run::select::NameFilter;
+
+/// Runs one test file.
+pub fn run_file(job: &FileJob, progress: &Arc<dyn Progress>) -> FileResult {
+    run_prepared(job, progress, |_| Ok(()))
+}
+
+/// Runs one test file in a state that `prepare` may add to.
+pub(super) fn run_prepared(
+    job: &FileJob,
+    progress: &Arc<dyn Progress>,
+    prepare: impl FnOnce(&Lua) -> mlua::Result<()>,
+) -> FileResult {
+    let source = match std::fs::read_to_string(&job.path) {
+        Ok(source) => source,
+        Err(error) => return not_run(job, format!("{}: cannot be read: {error}", job.shown)),
+    };
+    let file = File::new(job, source, progress, build_fixture);
+    let created = create(&file).and_then(|(lua, lab)| prepare(&lua).map(|()| (lua, lab)));
+    let (lua, lab) = match created {
+        Ok(created) => created,
+        Err(error) => return not_run(job, format!("{}: Lua cannot be set up: {error}", job.shown)),
+    };
+    let result = runner::run(&lua, &file, |file| baseline(file, &lab));
+    end(&lua, &lab);
+    result
+}
+
+/// The result of a file of which nothing could be run.
+fn not_run(job: &FileJob, error: String) -> FileResult {
+    FileResult {
+        path: job.shown.clone(),
+        timeout: Timeliness::InTime,
+        passed: false,
+        chunk_error: Some(error),
+        duration_ns: 0,
+        tests: Vec::new(),
+    }
+}
+
+/// Runs a fixture's source and leaves its snapshots in the build's folder.
+///
+/// # Errors
+/// What went wrong, with the line of the source.
+pub fn build_fixture(
+    config: &Arc<Config>,
+    fixtures: &Arc<Fixtures>,
+    source: &FixtureSource,
+    building: &Building,
+    cancel: &Arc<Cancel>,
+) -> Result<(), String> {
+    let text = std::fs::read_to_string(&source.path)
+        .map_err(|error| format!("{}: {error}", source.path.display()))?;
+    let job = FileJob {
+        // A fixture reserves nothing.
+        pool: Pool::new(Amount::default()),
+        path: source.path.clone(),
+        shown: shown(&source.path, &config.project),
+        project: config.project.clone(),
+        roots: config.roots.clone(),
+        config: Arc::clone(config),
+        filter: Arc::new(NameFilter::default()),
+        timeout: None,
+        fixtures: Arc::clone(fixtures),
+        cancel: Arc::clone(cancel),
+    };
+    let file = File::of_fixture(&job, text, building.clone(), build_fixture);
+    let (lua, lab) = create(&file).map_err(|error| format!("Lua cannot be set up: {error}"))?;
+    file.scopes.enter();
+    let stored = run_source(&lua, &file).and_then(|value| store(source, building, &file, &value));
+    file.scopes.leave();
+    file.forget_lua();
+    end(&lua, &lab);
+    stored
+}
+
+/// A Lua state for `file` with all that its code finds, and the root lab in there.
+pub(super) fn create(file: &Rc<File>) -> mlua::Result<(Lua, Lab)> {
+    let lua = file.create_state()?;
+    let lab = Lab::root();
+    lab.set_root(&lua);
+    lua.globals().set("provium", lab.clone().into_userdata(&lua)?)?;
+    globals::set(&lua)?;
+    if file.building().is_some() {
+        load::watch_require(&lua)?;
+    }
+    interrupt::watch(&lua)?;
+    Ok((lua, lab))
+}
+
+/// What puts the file's VMs back to what they are now.
+fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
+    let mut opened = file.scopes.opened().into_iter();
+    if let Some(opened) = opened.find(|opened| opened.sort.is_connection()) {
+        return Err(format!(
+            "provium.reset_between_tests: {} that was opened at {} is still open; no connection can live through a \
+             reset, so open it in the tests",
+            opened.what, opened.site
+        ));
+    }
+    let baseline = Baseline::take(lab.all_vms())?;
+    Ok(Box::new(move || baseline.put_back()))
+}
+
+/// Gives back what the file has reserved, and lets go of the Lua values in its labs, before its Lua state closes.
+fn end(lua: &Lua, lab: &Lab) {
+    claim::release(lua);
+    lab.forget_members();
+}

@@ -1,0 +1,49 @@
+//! What Lua finds in a `Lab`: methods, settings, the functions of the classic dialect, and its VMs by their names.
+
+use mlua::Value;
+
+use crate::lua::api::binding::{Field, Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::raise::{Answer, one};
+use crate::lua::classic;
+use crate::lua::objects::lab::handle::Lab;
+use crate::lua::objects::lab::{barrier, claim, membership, methods, settings};
+use crate::lua::objects::{fixture, snapshot};
+
+impl Kind for Lab {
+    const NAME: &'static str = "Lab";
+    const PREFIX: &'static str = "provium";
+    const OTHERS: Option<&'static str> = Some("VM|Lab|nil");
+
+    fn methods() -> Vec<Method<Lab>> {
+        let mut all = methods::methods();
+        all.extend(membership::methods());
+        all.extend(claim::methods());
+        all.extend(barrier::methods());
+        all.extend(fixture::lab_methods());
+        all.extend(snapshot::calls::lab_methods());
+        all
+    }
+
+    fn fields() -> Vec<Field<Lab>> {
+        let mut all = settings::fields();
+        all.extend(classic::lab::fields());
+        all
+    }
+
+    fn missing(call: &mut Call<'_>, lab: &Lab, key: &str) -> Answer {
+        one(call.lua(), lab.find(key))
+    }
+
+    fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
+        settings::assign(call, lab, key, value)
+    }
+
+    fn describe(&self) -> String {
+        format!("Lab `{}`", self.name())
+    }
+
+    fn same(&self, other: &Lab) -> bool {
+        self.is(other)
+    }
+}

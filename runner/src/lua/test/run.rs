@@ -1,0 +1,91 @@
+//! One run of one test: what it logged, what failed, whether it asked to be skipped.
+//!
+//! Input: failures and lines, as they come. Output: the same to `verdict`, kept even when the body catches the error. Not
+//! here: deciding what the test came to.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::{Lua, Table, Value};
+
+use crate::lua::api::location;
+use crate::lua::api::raise::Raise;
+
+/// A failed assertion.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    /// What was expected and what came.
+    pub(crate) message: String,
+    /// The error as it was raised: the message with its position.
+    pub(crate) raised: String,
+    /// Line of the test file.
+    pub(crate) line: Option<u32>,
+}
+
+/// A run of a test; one that is tried again has several.
+pub(crate) struct TestRun {
+    /// Its name.
+    pub(crate) name: String,
+    meta: Table,
+    /// What it logged and printed.
+    pub(crate) log: RefCell<Vec<String>>,
+    /// Its failed assertions, caught or not.
+    pub(crate) failures: RefCell<Vec<Failure>>,
+    /// The reason and the error raised, once it asked to be skipped.
+    pub(crate) skip: RefCell<Option<(String, String)>>,
+    over: Rc<Cell<bool>>,
+}
+
+impl TestRun {
+    /// A run that has not begun, of the test of this name and metadata.
+    pub(crate) fn new(name: String, meta: Table) -> Rc<TestRun> {
+        Rc::new(TestRun {
+            name,
+            meta,
+            log: RefCell::default(),
+            failures: RefCell::default(),
+            skip: RefCell::default(),
+            over: Rc::default(),
+        })
+    }
+
+    /// Ends it: its `t` can do nothing more.
+    pub(crate) fn end(&self) {
+        self.over.set(true);
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over.get()
+    }
+
+    /// Whether it is over, for those who wait for that and outlive it.
+    pub(crate) fn over(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.over)
+    }
+
+    /// The test's metadata, as the test wrote it.
+    pub(crate) fn meta(&self) -> &Table {
+        &self.meta
+    }
+
+    /// Records a failure and returns the error that reports it.
+    pub(crate) fn fail(&self, lua: &Lua, message: String) -> Raise {
+        let raised = format!("{}{message}", location::prefix(lua));
+        let error = lua.create_string(&raised).map(Value::String);
+        self.failures.borrow_mut().push(Failure {
+            message,
+            raised,
+            line: location::in_test_file(lua),
+        });
+        error.map_or_else(Raise::from, Raise::Value)
+    }
+
+    /// Records a wish to be skipped and returns the error that ends the body.
+    pub(crate) fn skip(&self, lua: &Lua, reason: String) -> Raise {
+        let raised = format!("{}skipped: {reason}", location::prefix(lua));
+        let error = lua.create_string(&raised).map(Value::String);
+        self.skip.borrow_mut().get_or_insert((reason, raised));
+        error.map_or_else(Raise::from, Raise::Value)
+    }
+}

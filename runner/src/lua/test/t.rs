@@ -1,0 +1,231 @@
+//! `t`: what a test's body asserts, logs and skips with.
+//!
+//! Input: values. Output: failures of its run, with both values and the test's line. Not here: deciding what the test came
+//! to; `verdict` does.
+
+use std::rc::Rc;
+
+use mlua::Value;
+
+use super::run::TestRun;
+use crate::lua::api::binding::{Field, Kind, Method};
+use crate::lua::api::call::Call;
+use crate::lua::api::equal::equal;
+use crate::lua::api::protect::protected;
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::text::contains;
+use crate::lua::api::{interrupt, render};
+
+/// The Lua value `t`.
+#[derive(Clone)]
+pub(crate) struct T(pub(crate) Rc<TestRun>);
+
+impl Kind for T {
+    const NAME: &'static str = "t";
+    const PREFIX: &'static str = "t";
+
+    fn methods() -> Vec<Method<T>> {
+        vec![
+            Method {
+                name: "assert",
+                signature: "(condition: any, message?: any): any",
+                doc: "Fails unless the condition is true; returns it.",
+                run: assert,
+            },
+            Method {
+                name: "assert_eq",
+                signature: "(a: any, b: any, message?: any)",
+                doc: "Fails unless both are equal; tables are compared by content.",
+                run: assert_eq,
+            },
+            Method {
+                name: "assert_neq",
+                signature: "(a: any, b: any, message?: any)",
+                doc: "Fails if both are equal.",
+                run: assert_neq,
+            },
+            Method {
+                name: "assert_contains",
+                signature: "(hay: string, needle: string, message?: any)",
+                doc: "Fails unless `needle` occurs in `hay`, taken literally.",
+                run: assert_contains,
+            },
+            Method {
+                name: "assert_raises",
+                signature: "(fn: fun(), message?: any): any",
+                doc: "Fails unless the function raises an error; returns the error.",
+                run: assert_raises,
+            },
+            Method {
+                name: "fail",
+                signature: "(message?: any)",
+                doc: "Fails.",
+                run: fail,
+            },
+            Method {
+                name: "skip",
+                signature: "(reason: string)",
+                doc: "Ends the test here and reports it as skipped.",
+                run: skip,
+            },
+            Method {
+                name: "log",
+                signature: "(value: any)",
+                doc: "Puts a line into the test's log.",
+                run: log,
+            },
+        ]
+    }
+
+    fn fields() -> Vec<Field<T>> {
+        vec![
+            Field {
+                name: "name",
+                ty: "string",
+                doc: "The test's name.",
+                get: |lua, t| Ok(Value::String(lua.create_string(&t.0.name)?)),
+            },
+            Field {
+                name: "meta",
+                ty: "table",
+                doc: "The test's metadata, empty when it has none.",
+                get: |_, t| Ok(Value::Table(t.0.meta().clone())),
+            },
+        ]
+    }
+
+    fn describe(&self) -> String {
+        format!("t of test `{}`", self.0.name)
+    }
+
+    fn same(&self, other: &T) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Refuses a `t` that was kept from an earlier test.
+fn alive(call: &Call<'_>, t: &T) -> Result<(), Raise> {
+    match t.0.has_ended() {
+        false => Ok(()),
+        true => Err(call.fail(format_args!(
+            "this `t` belongs to test `{}`, which is over",
+            t.0.name
+        ))),
+    }
+}
+
+/// Fails the test: what was asserted, the test's own message, then the values.
+fn failure(call: &Call<'_>, t: &T, what: &str, message: usize, values: &str) -> Raise {
+    let own = match call.message(message) {
+        Ok(own) => own.map(|own| format!(": {own}")).unwrap_or_default(),
+        Err(raise) => return raise,
+    };
+    t.0.fail(call.lua(), format!("{what}{own}{values}"))
+}
+
+fn assert(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    match call.arg(0) {
+        Value::Nil | Value::Boolean(false) => {
+            let values = format!("\n  got: {}", render::value(call.arg(0)));
+            Err(failure(call, t, "assertion failed", 1, &values))
+        }
+        condition => one(call.lua(), condition.clone()),
+    }
+}
+
+fn assert_eq(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let (a, b) = (call.arg(0), call.arg(1));
+    if equal(a, b)? {
+        return none();
+    }
+    let difference = match (a, b) {
+        (Value::String(a), Value::String(b)) => render::difference(&a.as_bytes(), &b.as_bytes()),
+        _ => String::new(),
+    };
+    let values = format!(
+        "\n  left:  {}\n  right: {}{difference}",
+        render::value(a),
+        render::value(b)
+    );
+    Err(failure(call, t, "values differ", 2, &values))
+}
+
+fn assert_neq(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let (a, b) = (call.arg(0), call.arg(1));
+    if !equal(a, b)? {
+        return none();
+    }
+    let values = format!("\n  left:  {}\n  right: {}", render::value(a), render::value(b));
+    Err(failure(call, t, "values are equal", 2, &values))
+}
+
+fn assert_contains(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let hay = call.string(0, "a string to search in")?;
+    let needle = call.string(1, "a string to search for")?;
+    if contains(&hay.as_bytes(), &needle.as_bytes()) {
+        return none();
+    }
+    let values = format!(
+        "\n  needle: {}\n  hay:    {}",
+        render::value(call.arg(1)),
+        render::value(call.arg(0))
+    );
+    Err(failure(call, t, "string not found", 2, &values))
+}
+
+fn assert_raises(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let function = call.function(0, "a function that should raise")?;
+    let before = t.0.failures.borrow().len();
+    let mut result = protected(call.lua(), &function)?;
+    let raised = !matches!(result.pop_front(), Some(Value::Boolean(true)));
+    // What failed in there was meant to, or is told by this assertion.
+    t.0.failures.borrow_mut().truncate(before);
+    if interrupt::ending(call.lua(), call.what()).is_some() {
+        return Err(call.fail("ended"));
+    }
+    let skip = t.0.skip.borrow().clone();
+    if let Some((reason, _)) = skip {
+        return Err(t.0.skip(call.lua(), reason));
+    }
+    if raised {
+        return one(call.lua(), result.pop_front().unwrap_or(Value::Nil));
+    }
+    let values = match result.len() {
+        0 => "\n  the function returned nothing".to_owned(),
+        _ => {
+            let shown: Vec<_> = result.iter().map(render::value).collect();
+            format!(
+                "\n  the function returned: {}",
+                render::shorten(&shown.join(", "), 1200)
+            )
+        }
+    };
+    Err(failure(call, t, "no error was raised", 1, &values))
+}
+
+fn fail(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let message = call.message(0)?.unwrap_or_else(|| "failed".to_owned());
+    Err(t.0.fail(call.lua(), message))
+}
+
+fn skip(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let reason = call.string(0, "a string as reason")?.to_string_lossy();
+    Err(t.0.skip(call.lua(), reason))
+}
+
+fn log(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    let line = match call.arg(0) {
+        Value::String(text) => text.to_string_lossy(),
+        value => render::value(value),
+    };
+    t.0.log.borrow_mut().push(line);
+    none()
+}
