@@ -191,7 +191,7 @@ impl Vm {
     pub(super) fn resume_error(&self, error: ResumeError) -> VmError {
         VmError::Resume {
             name: self.name.clone(),
-            error,
+            error: Box::new(error),
         }
     }
 
@@ -481,7 +481,7 @@ impl Vm {
                 });
                 Err(VmError::Boot {
                     name: self.name.clone(),
-                    error,
+                    error: Box::new(error),
                 })
             }
         }
@@ -547,7 +547,7 @@ impl Vm {
     pub(super) fn machine_error(&self, error: MachineError) -> VmError {
         VmError::Machine {
             name: self.name.clone(),
-            error,
+            error: Box::new(error),
         }
     }
 }

@@ -58,7 +58,7 @@ pub enum VmError {
         /// The VM.
         name: String,
         /// Why.
-        error: BootError,
+        error: Box<BootError>,
     },
     /// It ended, or its agent did, during the call.
     #[error("VM `{name}` ended during the call: {why}")]
@@ -85,7 +85,7 @@ pub enum VmError {
         /// The VM.
         name: String,
         /// Why.
-        error: ResumeError,
+        error: Box<ResumeError>,
     },
     /// There can be no such disk.
     #[error("VM `{name}`: {error}")]
@@ -113,6 +113,6 @@ pub enum VmError {
         /// The VM.
         name: String,
         /// Why.
-        error: MachineError,
+        error: Box<MachineError>,
     },
 }
