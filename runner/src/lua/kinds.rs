@@ -1,7 +1,7 @@
 //! Every userdata of the API, in one list.
 //!
-//! Input: the kinds. Output: their tables as text, for editor stubs and the check of the reference. A kind that is not in the list
-//! does not compile. Not here: what a method does.
+//! Input: the kinds. Output: their tables as text, for editor stubs and the check of the reference. A kind
+//! that is not in the list does not compile. Not here: what a method does.
 
 use super::api::binding::{Kind, Listed};
 use super::api::text::Text;
@@ -22,14 +22,14 @@ use super::test::t::T;
 
 /// A kind as text.
 pub(crate) struct Described {
-    /// Its name: `VM`.
+    /// Name of the kind: `VM`.
     pub(crate) name: &'static str,
-    /// What calls on it are named after: `vm`.
+    /// Name before the colon in names of calls: `vm`.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the check of the reference"))]
     pub(crate) prefix: &'static str,
-    /// Its methods; a type is the signature.
+    /// Methods of the kind, with their signatures as types.
     pub(crate) methods: Vec<Entry>,
-    /// Its fields.
+    /// Fields of the kind.
     pub(crate) fields: Vec<Entry>,
     /// Type of what any other key finds.
     pub(crate) others: Option<&'static str>,
@@ -38,11 +38,11 @@ pub(crate) struct Described {
 /// A method or a field as text.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its name.
+    /// Name of the method or field.
     pub(crate) name: &'static str,
-    /// Its type in LuaLS's notation.
+    /// Type in LuaLS's notation.
     pub(crate) ty: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub(crate) doc: &'static str,
 }
 
@@ -76,7 +76,7 @@ macro_rules! kinds {
     ($($kind:ty),* $(,)?) => {
         $(impl Listed for $kind {})*
 
-        /// All of them.
+        /// All kinds.
         pub(crate) fn kinds() -> Vec<Described> {
             vec![$(Described::of::<$kind>()),*]
         }

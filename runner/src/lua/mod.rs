@@ -1,8 +1,8 @@
 //! Test files: the Lua they are written in and the API they see.
 //!
-//! Input: a [`FileJob`](crate::run::job::FileJob). Output: a [`FileResult`](crate::outcome::FileResult). One Lua state runs one
-//! file on one thread. Not here: mlua outside this folder, and anything about guests that would be true without Lua; that is in
-//! `guest`.
+//! Input: a [`FileJob`](crate::run::job::FileJob). Output: a [`FileResult`](crate::outcome::FileResult). One
+//! Lua state runs one file on one thread. Not here: mlua outside this folder, and anything about guests that
+//! would be true without Lua; that is in `guest`.
 //!
 //! The folder stands on floors, from the ground up, and each uses those below it alone:
 //!
@@ -11,7 +11,8 @@
 //! - `test`: test files, tests, assertions; knows no lab;
 //! - `objects`: the userdata of the API;
 //! - `classic`: the dialect of earlier test suites;
-//! - `tables`, `kinds`, `stubs`, `start`: the method tables put together, listed and written out, and the ways in.
+//! - `tables`, `kinds`, `stubs`, `start`: the method tables put together, listed and written out, and the
+//!   ways in.
 
 mod api;
 mod classic;

@@ -1,8 +1,8 @@
 //! The two ways into this folder: a test file is run, and a fixture's source is.
 //!
-//! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], or the fixture's files. Here a file gets
-//! what the floors below must not know of each other: a Lua state with the whole API, the baseline of its VMs, and the way
-//! back to here for the fixtures it uses. Not here: how a file is run.
+//! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], or the fixture's
+//! files. Here a file gets what the floors below must not know of each other: a Lua state with the whole API,
+//! the baseline of its VMs, and the way back to here for the fixtures it uses. Not here: how a file is run.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ fn not_run(job: &FileJob, error: String) -> FileResult {
 /// Runs a fixture's source and leaves its snapshots in the build's folder.
 ///
 /// # Errors
-/// What went wrong, with the line of the source.
+/// A message with the line of the source.
 pub fn build_fixture(
     config: &Arc<Config>,
     fixtures: &Arc<Fixtures>,
@@ -117,7 +117,7 @@ pub(super) fn create(file: &Rc<File>) -> mlua::Result<(Lua, Lab)> {
     Ok((lua, lab))
 }
 
-/// What puts the file's VMs back to what they are now.
+/// A function that resets the file's VMs to what they are now.
 fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
     let mut opened = file.scopes.opened().into_iter();
     if let Some(opened) = opened.find(|opened| opened.sort.is_connection()) {
@@ -131,7 +131,8 @@ fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
     Ok(Box::new(move || baseline.put_back()))
 }
 
-/// Gives back what the file has reserved, and lets go of the Lua values in its labs, before its Lua state closes.
+/// Gives back what the file has reserved, and lets go of the Lua values in its labs, before its Lua state
+/// closes.
 fn end(lua: &Lua, lab: &Lab) {
     claim::release(lua);
     lab.forget_members();

@@ -1,6 +1,6 @@
 //! The API as LuaLS reads it, for editors.
 //!
-//! Enters: the tables that register the API. Leaves: a Lua file of empty functions with annotations. Absent on purpose:
+//! Input: the tables that register the API. Output: a Lua file of empty functions with annotations. Not here:
 //! any text of its own about what a method does.
 
 use std::fmt::Write;
@@ -21,10 +21,11 @@ const LUA_MODULES: [&str; 9] = [
     "utf8",
 ];
 
-/// The stubs.
+/// The stubs, as the text of a Lua file.
 pub fn stubs() -> String {
     let mut text = String::from(
-        "---@meta provium\n\n-- The API of Provium's test files, for editors. Written by `provium lsp-setup`; changes are \
+        "---@meta provium\n\n-- The API of Provium's test files, for editors. Written by `provium lsp-setup`; \
+         changes are \
          lost.\n",
     );
     for kind in kinds() {
@@ -92,7 +93,7 @@ fn parts(signature: &str) -> (Vec<&str>, Vec<&str>) {
     )
 }
 
-/// Where the bracket closes that the text begins with.
+/// Position of the bracket that closes the one at the start of the text.
 fn matching(text: &str) -> Option<usize> {
     let mut depth = 0;
     text.char_indices().find_map(|(at, c)| {

@@ -1,9 +1,10 @@
 //! How Rust types become Lua userdata: from tables of methods and fields that also say what each is for.
 //!
-//! Input: a [`Kind`], the methods, fields and setters of one userdata. Output: Lua values whose errors are plain strings that
-//! begin with the position of the test's own line. The tables carry signature and description, so that editor stubs and
-//! the check of the reference read the very thing that is registered. Not here: mlua's own method registration, whose
-//! errors are userdata that a test cannot search with `err:find`.
+//! Input: a [`Kind`], the methods, fields and setters of one userdata. Output: Lua values whose errors are
+//! plain strings that begin with the position of the test's own line. The tables carry signature and
+//! description, so that editor stubs and the check of the reference read the very thing that is registered.
+//! Not here: mlua's own method registration, whose errors are userdata that a test cannot search with
+//! `err:find`.
 
 use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataFields, Value};
 
@@ -16,33 +17,33 @@ use crate::config::nearest;
 
 /// A method of a kind.
 pub(crate) struct Method<T> {
-    /// Its name in Lua.
+    /// Name in Lua.
     pub(crate) name: &'static str,
     /// Parameters and result in LuaLS's notation: `(path: string): string`.
     pub(crate) signature: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub(crate) doc: &'static str,
-    /// What it does.
+    /// Function that a call runs.
     pub(crate) run: fn(&mut Call<'_>, &T) -> Answer,
 }
 
 /// A field of a kind that can be read.
 pub(crate) struct Field<T> {
-    /// Its name in Lua.
+    /// Name in Lua.
     pub(crate) name: &'static str,
-    /// Its type in LuaLS's notation.
+    /// Type in LuaLS's notation.
     pub(crate) ty: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub(crate) doc: &'static str,
-    /// Its value.
+    /// Function that reads its value.
     pub(crate) get: fn(&Lua, &T) -> mlua::Result<Value>,
 }
 
 /// A metamethod of a kind besides those that every kind has, or in place of one of them.
 pub(crate) struct Metamethod {
-    /// Its name in Lua: `__len`.
+    /// Name in Lua: `__len`.
     pub(crate) name: &'static str,
-    /// What it does; the operands are its arguments.
+    /// Function that it runs; the operands are its arguments.
     pub(crate) run: fn(&mut Call<'_>) -> Answer,
 }
 
@@ -57,20 +58,21 @@ pub(crate) trait Listed {}
 pub(crate) trait Kind: Listed + Clone + 'static {
     /// Name of the type in messages and editor stubs: `VM`.
     const NAME: &'static str;
-    /// What calls on it are named after in messages: `vm` for `vm:run`.
+    /// Name before the colon in messages: `vm` for `vm:run`.
     const PREFIX: &'static str;
-    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find something.
+    /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find
+    /// something.
     const OTHERS: Option<&'static str> = None;
 
-    /// Its methods.
+    /// Methods of the kind.
     fn methods() -> Vec<Method<Self>>;
 
-    /// Its fields.
+    /// Fields of the kind.
     fn fields() -> Vec<Field<Self>> {
         Vec::new()
     }
 
-    /// Its own metamethods.
+    /// Metamethods of the kind beside those that all have.
     fn metamethods() -> Vec<Metamethod> {
         Vec::new()
     }
@@ -96,7 +98,7 @@ pub(crate) trait Kind: Listed + Clone + 'static {
         )))
     }
 
-    /// What `tostring` shows.
+    /// Text that `tostring` returns.
     fn describe(&self) -> String;
 
     /// Whether two handles mean the same thing.
@@ -108,7 +110,7 @@ pub(crate) trait Kind: Listed + Clone + 'static {
     }
 }
 
-/// What the Lua userdata holds.
+/// Content of the Lua userdata.
 pub(crate) struct Object<T: Kind>(T);
 
 impl<T: Kind> UserData for Object<T> {
@@ -174,8 +176,8 @@ pub(crate) fn function(
     prelude(lua)?.get::<Function>("wrap")?.call(raw)
 }
 
-/// The Lua value that is raised. Once the test is being ended, every failed call says so and nothing else: what
-/// failed, failed because its machine was taken away.
+/// The Lua value that is raised. Once the test is being ended, every failed call says so and nothing else:
+/// what failed, failed because its machine was taken away.
 fn raised(lua: &Lua, what: &str, raise: Raise) -> mlua::Result<Value> {
     let message = match (interrupt::ending(lua, what), raise) {
         (Some(reason), _) => reason,

@@ -1,7 +1,7 @@
 //! One call from Lua: its arguments, looked at by what they should be, and the words for what they are not.
 //!
-//! Input: the arguments as Lua passed them. Output: Rust values, or a [`Raise`] that names the call, what was expected and
-//! what came. Not here: coercions beyond Lua's own; a wrong type is an error.
+//! Input: the arguments as Lua passed them. Output: Rust values, or a [`Raise`] that names the call, what was
+//! expected and what came. Not here: coercions beyond Lua's own; a wrong type is an error.
 
 use std::fmt::Display;
 
@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
         self.lua
     }
 
-    /// Its name in messages: `vm:run`.
+    /// Name of the call in messages: `vm:run`.
     pub(crate) fn what(&self) -> &str {
         &self.what
     }
@@ -65,12 +65,12 @@ impl<'a> Call<'a> {
         Ok(MultiValue::from_vec(vec![self.this.clone()]))
     }
 
-    /// How many arguments there are.
+    /// Number of arguments.
     pub(crate) fn count(&self) -> usize {
         self.args.len()
     }
 
-    /// How many arguments there are up to the last that is not nil.
+    /// Number of arguments up to the last that is not nil.
     pub(crate) fn given(&self) -> usize {
         self.args
             .iter()

@@ -1,6 +1,6 @@
 //! Whether two Lua values are the same to a test: tables by content.
 //!
-//! Enters: two values. Leaves: yes or no, or the depth at which the comparison gives up. Absent on purpose:
+//! Input: two values. Output: yes or no, or the depth at which the comparison gives up. Not here:
 //! metatables other than `__eq`.
 
 use mlua::{Table, Value};
@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let lua = Lua::new();
-        let code = "local function deep() local t = {} for _ = 1, 100000 do t = {t} end return t end return deep(), deep()";
+        let code = "local function deep() local t = {} for _ = 1, 100000 do t = {t} end return t end return \
+                    deep(), deep()";
         let (a, b): (Value, Value) = lua.load(code).eval().expect("two tables");
         assert!(matches!(equal(&a, &b), Err(Raise::Text(text)) if text.contains("200 levels")));
     }

@@ -1,9 +1,9 @@
 //! Ending Lua code that would go on: by time limit, Ctrl-C or another test's failure.
 //!
-//! Enters: the file's or the test's [`Cancel`]. Leaves: an error raised in the running Lua code, whether it computes
-//! (a hook looks every few thousand instructions) or waits in a call (which ends because its machine is killed, and
-//! reports the ending in place of its own error). Absent on purpose: C functions of Lua's own libraries that run
-//! long, such as a pathological `string.find`; nothing can end those from inside.
+//! Input: the file's or the test's [`Cancel`]. Output: an error raised in the running Lua code, whether it
+//! computes (a hook looks every few thousand instructions) or waits in a call (which ends because its machine
+//! is killed, and reports the ending in place of its own error). Not here: C functions of Lua's own libraries
+//! that run long, such as a pathological `string.find`; nothing can end those from inside.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ use crate::cancel::{Cancel, CancelReason};
 /// Instructions between two looks at the token.
 const INTERVAL: u32 = 10_000;
 
-/// Looks at the current token from now on.
+/// Sets the hook that looks at the current token every few thousand instructions.
 pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
     hook(lua, INTERVAL)
 }
@@ -34,13 +34,13 @@ fn hook(lua: &Lua, interval: u32) -> mlua::Result<()> {
     )
 }
 
-/// If the running code is to end: what to tell it. The first time, the line it was at is noted; `what` is the call
-/// it was in, if any.
+/// The message for the running code if it is to end. The first time, the line it was at is noted; `what` is
+/// the call it was in, if any.
 pub(crate) fn ending(lua: &Lua, what: &str) -> Option<String> {
     let script = Script::of(lua);
     let reason = script.cancel().is_cancelled()?;
-    // From now on at each instruction, so that code which catches the error gets no further. Where that cannot be
-    // set, the hook that looks now and then remains.
+    // From now on at each instruction, so that code which catches the error gets no further. Where that
+    // cannot be set, the hook that looks now and then remains.
     let _ = hook(lua, 1);
     Some(script.note_ending(|| (ending_message(&script, reason, what), location::in_test_file(lua))))
 }
@@ -63,14 +63,14 @@ fn ending_message(script: &Script, reason: CancelReason, what: &str) -> String {
     format!("{}{place}", limit.unwrap_or_else(|| reason.to_string()))
 }
 
-/// Cancels a token when its time is over, unless dropped before.
+/// A time limit that cancels a token, unless dropped before.
 pub(crate) struct Deadline {
     disarm: Arc<Cancel>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Deadline {
-    /// Cancels `token` after `limit`.
+    /// Starts a time limit of `limit`, after which `token` is cancelled.
     pub(crate) fn new(token: &Arc<Cancel>, limit: Duration) -> std::io::Result<Deadline> {
         let disarm = Cancel::new();
         let (token, disarmed) = (Arc::clone(token), Arc::clone(&disarm));

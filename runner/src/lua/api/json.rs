@@ -1,7 +1,8 @@
 //! `json.encode` and `json.decode`.
 //!
-//! Enters: Lua values or JSON text. Leaves: the other. Integers stay integers: what lies between i64's and u64's
-//! largest keeps its bits. Absent on purpose: a null value; null is nil, so an array with nulls is a table with gaps.
+//! Input: Lua values or JSON text. Output: the other. Integers stay integers: what lies between i64's and
+//! u64's largest keeps its bits. Not here: a null value; null is nil, so an array with nulls is a table with
+//! gaps.
 
 use mlua::{Lua, Table, Value};
 use serde_json::{Map, Number};

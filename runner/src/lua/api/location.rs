@@ -1,7 +1,7 @@
 //! Which line of the test a call came from.
 //!
-//! Enters: the Lua stack as it is now. Leaves: `path:line`, of the innermost frame that is the user's own Lua, or
-//! of the test file itself. Absent on purpose: Lua's `short_src`, which cuts long paths.
+//! Input: the Lua stack as it is now. Output: `path:line`, of the innermost frame that is the user's own Lua,
+//! or of the test file itself. Not here: Lua's `short_src`, which cuts long paths.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! How Rust becomes Lua: calls and their arguments, userdata, errors, values in words.
 //!
-//! Input: what Lua passes. Output: Rust values, and errors at the line of the caller. Not here: tests and guests; this floor
-//! would serve any program that is scripted in Lua.
+//! Input: what Lua passes. Output: Rust values, and errors at the line of the caller. Not here: tests and
+//! guests; this floor would serve any program that is scripted in Lua.
 
 pub(crate) mod binding;
 pub(crate) mod call;

@@ -1,7 +1,7 @@
 //! Tables of options: each key asked for by name, every other key refused with the nearest that exists.
 //!
-//! Enters: a table a test wrote. Leaves: typed values; [`Options::finish`] refuses what nobody asked for. Absent
-//! on purpose: lists of valid keys kept beside the code that reads them.
+//! Input: a table a test wrote. Output: typed values; [`Options::finish`] refuses what nobody asked for. Not
+//! here: lists of valid keys kept beside the code that reads them.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// Bytes.
+    /// A string of any bytes.
     pub(crate) fn bytes(&self, key: &'static str) -> Result<Option<Vec<u8>>, Raise> {
         self.read(key, |value| match value {
             Value::String(string) => Ok(string.as_bytes().to_vec()),
@@ -79,7 +79,7 @@ impl<'a> Options<'a> {
         })
     }
 
-    /// UTF-8 text.
+    /// A string of UTF-8.
     pub(crate) fn text(&self, key: &'static str) -> Result<Option<String>, Raise> {
         self.read(key, |value| match value {
             Value::String(string) => string
@@ -90,7 +90,7 @@ impl<'a> Options<'a> {
         })
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(crate) fn boolean(&self, key: &'static str) -> Result<Option<bool>, Raise> {
         self.read(key, |value| match value {
             Value::Boolean(value) => Ok(*value),

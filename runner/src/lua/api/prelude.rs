@@ -1,6 +1,7 @@
 //! The few functions that must be Lua, from `prelude.lua`.
 //!
-//! Input: a Lua state. Output: a table of functions, loaded once per state. Not here: what is public to tests.
+//! Input: a Lua state. Output: a table of functions, loaded once per state. Not here: what is public to
+//! tests.
 
 use mlua::{Lua, Table};
 

@@ -1,6 +1,7 @@
 //! Calling Lua functions as `pcall` does, from Rust.
 //!
-//! Input: a function. Output: true and its results, or false and the error as it was raised. Not here: what an error means.
+//! Input: a function. Output: true and its results, or false and the error as it was raised. Not here: what
+//! an error means.
 
 use mlua::{Function, Lua, MultiValue};
 
@@ -9,8 +10,9 @@ const PCALL: &str = "provium.pcall";
 /// Registry key of Lua's own `xpcall`.
 const XPCALL: &str = "provium.xpcall";
 
-/// Keeps `pcall` and `xpcall` of a fresh Lua state. The globals stay Lua's own, so that coroutines can yield through them.
-pub(crate) fn keep(lua: &Lua) -> mlua::Result<()> {
+/// Saves `pcall` and `xpcall` of a fresh Lua state. The globals stay Lua's own, so that coroutines can yield
+/// through them.
+pub(crate) fn save(lua: &Lua) -> mlua::Result<()> {
     let own = lua.globals();
     lua.set_named_registry_value(XPCALL, own.get::<Function>("xpcall")?)?;
     lua.set_named_registry_value(PCALL, own.get::<Function>("pcall")?)

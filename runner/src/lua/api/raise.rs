@@ -1,18 +1,20 @@
 //! What a call from Lua comes to: results, or something to raise.
 //!
-//! Input: values and messages. Output: an [`Answer`]. Not here: the position that is put before a message; `binding` does.
+//! Input: values and messages. Output: an [`Answer`]. Not here: the position that is put before a message;
+//! `binding` does.
 
 use mlua::{Function, IntoLua, Lua, MultiValue, Value};
 
-/// What a call fails with.
+/// Failure of a call, or a wait in place of a result.
 #[derive(Debug)]
 pub(crate) enum Raise {
     /// A message; the position of the test's line is put before it.
     Text(String),
     /// A Lua value, raised as it is: an error of the test's own that passes through.
     Value(Value),
-    /// Nothing yet: the function is called until it returns true, with true where it may block and false where the
-    /// coroutine yields between two calls; and without an argument at the end. The call then has no result.
+    /// No failure: the function is called until it returns true, with true where it may block and false
+    /// where the coroutine yields between two calls; and without an argument at the end. The call then has no
+    /// result.
     Wait(Function),
 }
 
@@ -30,7 +32,7 @@ impl From<mlua::Error> for Raise {
     }
 }
 
-/// What a call comes to.
+/// Outcome of a call.
 pub(crate) type Answer = Result<MultiValue, Raise>;
 
 /// No result.

@@ -1,7 +1,7 @@
 //! Values as a failure message shows them.
 //!
-//! Enters: Lua values and byte strings. Leaves: text of bounded length: strings quoted, tables written out, the
-//! middle left out where it gets long, and what differs between two strings. Absent on purpose: reading any of it
+//! Input: Lua values and byte strings. Output: text of bounded length: strings quoted, tables written out,
+//! the middle left out where it gets long, and what differs between two strings. Not here: reading any of it
 //! back.
 
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ const DEPTH_MAX: usize = 6;
 const ENTRIES_MAX: usize = 60;
 /// Most lines of a diff.
 const DIFF_LINES_MAX: usize = 80;
-/// How long looking for a small diff may take.
+/// Time limit for finding a small diff.
 const DIFF_TIME_MAX: Duration = Duration::from_millis(500);
 /// Strings longer than this get their first difference pointed out.
 const POINT_OUT_MIN: usize = 60;
@@ -75,7 +75,7 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
     )
 }
 
-/// What differs between two strings, in words or as a diff; empty where the values speak for themselves.
+/// The difference of two strings, in words or as a diff; empty where the values speak for themselves.
 pub(crate) fn difference(left: &[u8], right: &[u8]) -> String {
     if left.contains(&b'\n') && right.contains(&b'\n') {
         return diff(&String::from_utf8_lossy(left), &String::from_utf8_lossy(right));

@@ -1,7 +1,7 @@
 //! The script that a Lua state runs: what its chunk is called, and what ends it from outside.
 //!
-//! Input: names, tokens and time limits, from whoever runs it. Output: the same to the rest of this floor, by [`Script::of`].
-//! Not here: what the script is for.
+//! Input: names, tokens and time limits, from whoever runs it. Output: the same to the rest of this floor, by
+//! [`Script::of`]. Not here: what the script is for.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use mlua::Lua;
 
 use crate::cancel::Cancel;
 
-/// Why running code was ended from outside, noted when it noticed.
+/// Reason for which running code was ended from outside, noted when it noticed.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
     /// The text to report.
@@ -34,8 +34,8 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// The script that messages name `shown`; paths of other chunks are shown relative to `project`. `cancel` ends it, and
-    /// `limit` is its time limit as messages say it.
+    /// The script that messages name `shown`; paths of other chunks are shown relative to `project`. `cancel`
+    /// ends it, and `limit` is its time limit as messages say it.
     pub(crate) fn new(
         shown: &str,
         project: &Path,

@@ -1,6 +1,6 @@
 //! Signals by number and by name, as x86-64 Linux has them.
 //!
-//! Enters: a number, or what a test says for one. Leaves: its name, or its number. Absent on purpose: sending any.
+//! Input: a number, or what a test says for one. Output: its name, or its number. Not here: sending any.
 
 use mlua::Value;
 

@@ -1,8 +1,8 @@
 //! `Text`: a command's output in the classic dialect.
 //!
-//! Enters: bytes. Leaves: an object with `.value` and three functions that are called with a dot or a colon, and that
-//! behaves as a string under `#`, `..`, `tostring` and, among its own, `==` and `<`. Absent on purpose: the methods of
-//! Lua's strings; `.value` has them.
+//! Input: bytes. Output: an object with `.value` and three functions that are called with a dot or a colon,
+//! and that behaves as a string under `#`, `..`, `tostring` and, among its own, `==` and `<`. Not here: the
+//! methods of Lua's strings; `.value` has them.
 
 use mlua::{Function, Lua, LuaString, Value};
 
@@ -11,12 +11,12 @@ use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::value::{text_of, type_name};
 
-/// An output.
+/// Output of a command in the classic dialect.
 #[derive(Clone)]
 pub(crate) struct Text(LuaString);
 
 impl Text {
-    /// An output.
+    /// An output of these bytes.
     pub(crate) fn new(value: LuaString) -> Text {
         Text(value)
     }

@@ -1,7 +1,7 @@
 //! Lua values as Rust reads and shows them: numbers, sizes, durations, times.
 //!
-//! Input: a Lua value. Output: a Rust value, or what is wrong in words without the name of the call. Not here: long text
-//! about a value for a failure message; `render` has that.
+//! Input: a Lua value. Output: a Rust value, or what is wrong in words without the name of the call. Not
+//! here: long text about a value for a failure message; `render` has that.
 
 use std::time::Duration;
 

@@ -1,8 +1,10 @@
-//! System calls and ioctls in the classic dialect: arguments in a row, buffers by the index of their argument.
+//! System calls and ioctls in the classic dialect: arguments in a row, buffers by the index of their
+//! argument.
 //!
-//! Enters: `(nr, index or table of buffers, pointer specs, arguments)`. Leaves: the kernel's own return value, `-errno` on
-//! failure, then the buffers as the call left them. Everything is checked here before the guest hears of it, and messages
-//! name the index at fault. Absent on purpose: tables of results; the current dialect has those.
+//! Input: `(nr, index or table of buffers, pointer specs, arguments)`. Output: the kernel's own return value,
+//! `-errno` on failure, then the buffers as the call left them. Everything is checked here before the guest
+//! hears of it, and messages name the index at fault. Not here: tables of results; the current dialect has
+//! those.
 
 use mlua::{LuaString, MultiValue, Table, Value};
 

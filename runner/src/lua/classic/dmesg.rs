@@ -1,6 +1,7 @@
 //! `dmesg` in the classic dialect: its pattern is grep's.
 //!
-//! Input: a basic regular expression, if any. Output: the lines of the kernel log that match. Not here: reading the log.
+//! Input: a basic regular expression, if any. Output: the lines of the kernel log that match. Not here:
+//! reading the log.
 
 use super::grep::Grep;
 use crate::lua::api::call::Call;

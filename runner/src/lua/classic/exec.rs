@@ -1,6 +1,6 @@
 //! Commands and files in the classic dialect: `exec`, `json`, `mount_vfs`, `wait_until`.
 //!
-//! Enters: shell lines. Leaves: tables whose outputs are [`Text`] objects. Absent on purpose: `write_file` and
+//! Input: shell lines. Output: tables whose outputs are [`Text`] objects. Not here: `write_file` and
 //! `read_file`, which are the same in both dialects, and everything that takes options.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::lua::test::wait;
 
 /// Most characters of standard error in a message.
 const STDERR_MAX: usize = 2000;
-/// What `mount_vfs` mounts: type, folder, and whether a kernel may lack it.
+/// File systems that `mount_vfs` mounts: type, folder, and whether a kernel may lack it.
 const FILE_SYSTEMS: [(&str, &str, bool); 4] = [
     ("proc", "/proc", false),
     ("sysfs", "/sys", false),
@@ -41,7 +41,8 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
         Method {
             name: "mount_vfs",
             signature: "()",
-            doc: "Mounts proc, sysfs, securityfs where the kernel has it, and devtmpfs; what is mounted stays as it is.",
+            doc: "Mounts proc, sysfs, securityfs where the kernel has it, and devtmpfs; what is mounted stays \
+                  as it is.",
             run: mount_vfs,
         },
         Method {
@@ -119,7 +120,8 @@ fn exec_json<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     Err(call.fail(format_args!("`{line}` {how}\n  stderr: {stderr}")))
 }
 
-/// Whether a file system of this type is mounted there. The kernel by itself would mount another proc over the first.
+/// Whether a file system of this type is mounted there. The kernel by itself would mount another proc over
+/// the first.
 fn is_mounted<T: Remote>(call: &Call<'_>, this: &T, kind: &str, folder: &str) -> Result<bool, Raise> {
     let mounts = this.ask(call, |client| match client.read_file(b"/proc/mounts") {
         // Without proc nobody can tell, and little can be mounted.

@@ -1,6 +1,6 @@
 //! grep's basic regular expressions, by the C library's own matcher.
 //!
-//! Enters: an expression as grep takes it. Leaves: whether a line matches. Absent on purpose: any other dialect of
+//! Input: an expression as grep takes it. Output: whether a line matches. Not here: any other dialect of
 //! regular expressions; Lua's patterns are Lua's.
 
 use std::ffi::{CStr, CString};
@@ -13,7 +13,7 @@ impl Grep {
     /// Compiles a basic regular expression.
     ///
     /// # Errors
-    /// What is wrong with it, in the C library's words.
+    /// A fault of the expression, in the C library's words.
     pub(crate) fn new(pattern: &[u8]) -> Result<Grep, String> {
         let pattern = CString::new(pattern).map_err(|_| "the pattern contains a NUL byte".to_owned())?;
         let mut regex = Box::new(MaybeUninit::<libc::regex_t>::zeroed());
@@ -21,8 +21,8 @@ impl Grep {
         let code = unsafe { libc::regcomp(regex.as_mut_ptr(), pattern.as_ptr(), libc::REG_NOSUB) };
         if code != 0 {
             let mut text = [0u8; 200];
-            // SAFETY: regerror writes at most `text.len()` bytes and ends them with NUL; after a failure it may be given
-            // the structure that failed.
+            // SAFETY: regerror writes at most `text.len()` bytes and ends them with NUL; after a failure it
+            // may be given the structure that failed.
             unsafe { libc::regerror(code, regex.as_ptr(), text.as_mut_ptr().cast(), text.len()) };
             let message = CStr::from_bytes_until_nul(&text).unwrap_or_default();
             return Err(message.to_string_lossy().into_owned());
@@ -37,7 +37,8 @@ impl Grep {
         let Ok(line) = CString::new(&line[..end]) else {
             return false;
         };
-        // SAFETY: the expression was compiled and is not freed yet; the line ends with NUL; no matches are asked for.
+        // SAFETY: the expression was compiled and is not freed yet; the line ends with NUL; no matches are
+        // asked for.
         unsafe { libc::regexec(&raw const *self.0, line.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
     }
 }

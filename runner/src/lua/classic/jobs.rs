@@ -1,8 +1,8 @@
 //! Background jobs of the classic dialect.
 //!
-//! Enters: shell lines. Leaves: tables `{id, pid}` by which a job is waited for, any number of times, and ended. Behind each
-//! is a [`Process`], which keeps the output and ends with its scope. Absent on purpose: standard input; `run_async` has
-//! it.
+//! Input: shell lines. Output: tables `{id, pid}` by which a job is waited for, any number of times, and
+//! ended. Behind each is a [`Process`], which keeps the output and ends with its scope. Not here: standard
+//! input; `run_async` has it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::lua::api::value::duration;
 use crate::lua::objects::process::handle::Process;
 use crate::lua::objects::remote::Remote;
 
-/// Where a job's metatable has its process.
+/// Key of the process in a job's metatable.
 const PROCESS: &str = "process";
 
 pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
@@ -29,7 +29,8 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
         },
         Method {
             name: "job_wait",
-            signature: "(job: table, timeout?: number|string): {exit_code: integer?, stdout: string, stderr: string, running: boolean}",
+            signature: "(job: table, timeout?: number|string): {exit_code: integer?, stdout: string, stderr: \
+                        string, running: boolean}",
             doc: "Waits for a job, or looks at it with a timeout of 0; one that still runs goes on.",
             run: |call, _| job_wait(call),
         },

@@ -1,4 +1,5 @@
-//! The functions of `provium` that only the classic dialect has: `create`, `fixture`, `shutdown_all`, `pack`, `unpack`.
+//! The functions of `provium` that only the classic dialect has: `create`, `fixture`, `shutdown_all`, `pack`,
+//! `unpack`.
 //!
 //! Input: names of profiles and fixtures. Output: VMs that speak this dialect. Not here: what they are asked.
 

@@ -1,8 +1,9 @@
 //! The classic dialect: the API of earlier test suites, on the same VMs.
 //!
-//! Input: `provium.create`, `provium.fixture` and what such suites call on VMs and workers. Output: the same guests and agents as
-//! everywhere else. Every VM has every method of both dialects; where the two contradict each other (`syscall`, `ioctl`,
-//! `dmesg`), a VM that `create` or `fixture` made answers as the classic one does. Not here: a second kind of VM.
+//! Input: `provium.create`, `provium.fixture` and what such suites call on VMs and workers. Output: the same
+//! guests and agents as everywhere else. Every VM has every method of both dialects; where the two contradict
+//! each other (`syscall`, `ioctl`, `dmesg`), a VM that `create` or `fixture` made answers as the classic one
+//! does. Not here: a second kind of VM.
 
 pub(crate) mod calls;
 pub(crate) mod dmesg;

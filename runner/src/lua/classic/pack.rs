@@ -1,8 +1,8 @@
 //! `provium.pack` and `provium.unpack`: structs of little-endian integers without padding.
 //!
-//! Enters: names of types between white space, and values or bytes. Leaves: the other; what does not fit raises with the
-//! position of its field. With the lab before a colon both are Lua's own `string.pack` and `string.unpack`. Absent on
-//! purpose: strings, floats and alignment.
+//! Input: names of types between white space, and values or bytes. Output: the other; what does not fit
+//! raises with the position of its field. With the lab before a colon both are Lua's own `string.pack` and
+//! `string.unpack`. Not here: strings, floats and alignment.
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
@@ -32,7 +32,7 @@ struct Field {
     name: &'static str,
     size: usize,
     signed: bool,
-    /// From 1.
+    /// Number of the field, from 1.
     position: usize,
 }
 

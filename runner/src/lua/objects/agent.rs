@@ -1,7 +1,8 @@
 //! Who answers for what a test has made in a guest: a VM's agent, or a worker of it.
 //!
-//! Enters: questions of the things a test holds (a process, an open file, a stream). Leaves: answers, in the words of
-//! the call that asks; or nothing, where a thing only wants to be gone. Absent on purpose: what the things are.
+//! Input: questions of the things a test holds (a process, an open file, a stream). Output: answers, in the
+//! words of the call that asks; or nothing, where a thing only wants to be gone. Not here: what the things
+//! are.
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -14,43 +15,43 @@ use crate::lua::api::interrupt::Deadline;
 use crate::lua::api::raise::Raise;
 use crate::lua::state::scope::Held;
 
-/// How long a guest may take to let go of one thing, before it is ended itself.
+/// Time limit for a guest to let go of one thing, before it is ended itself.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is asked of an agent, at most once.
+/// A question to an agent, asked at most once.
 pub(crate) type Question<'q> = &'q mut dyn FnMut(&mut GuestClient) -> Result<(), GuestError>;
 
 /// A process of the guest's agent that answers on a session of its own.
 pub(crate) trait Agent {
-    /// Asks; fails in the words of the call.
+    /// Asks a question; the error is in the words of the call.
     fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise>;
 
-    /// Asks on behalf of nobody, if there is anybody to ask and it is of use.
+    /// Asks a question for which no call waits, if the guest runs; errors are dropped.
     fn settle(&self, cancel: &Arc<Cancel>, question: Question<'_>);
 
     /// A further session with the same process.
     fn session(&self, call: &Call<'_>) -> Result<GuestClient, Raise>;
 
-    /// Now, in the guest's life.
+    /// This moment of the guest's life.
     fn now(&self) -> Moment;
 
-    /// Whether what was made then is there now.
+    /// Whether what was made at that moment is there now.
     fn holds(&self, moment: Moment) -> bool;
 
     /// Name of the VM.
     fn vm(&self) -> String;
 
-    /// Itself in messages: "VM `a`".
+    /// Name of the agent in messages: "VM `a`".
     fn shown(&self) -> String;
 
-    /// Whether it is over with everything that was made through it.
+    /// Whether the agent is gone, with everything that was made through it.
     fn is_gone(&self) -> bool;
 
     /// Takes a thing that has to be closed before it.
     fn outlives(&self, _thing: Weak<dyn Held>) {}
 }
 
-/// Asks, and returns what is answered.
+/// Asks a question and returns its answer.
 pub(crate) fn ask<R>(
     agent: &dyn Agent,
     call: &Call<'_>,
@@ -66,7 +67,7 @@ pub(crate) fn ask<R>(
     answer.ok_or_else(|| call.fail(format_args!("{} was not asked", agent.shown())))
 }
 
-/// Asks on behalf of nobody, within bounds: a guest that does not answer is ended.
+/// Asks a question for which no call waits, within a time limit: a guest that does not answer is ended.
 pub(crate) fn settle(agent: &dyn Agent, cancel: &Arc<Cancel>, question: Question<'_>) {
     let token = cancel.child();
     // Without a thread for it there is no limit but the run's own.
@@ -74,7 +75,7 @@ pub(crate) fn settle(agent: &dyn Agent, cancel: &Arc<Cancel>, question: Question
     agent.settle(&token, question);
 }
 
-/// Something made through an agent, at one moment of its guest's life.
+/// The agent through which a thing was made, and the moment of the guest's life in which it was.
 pub(crate) struct Made {
     agent: Rc<dyn Agent>,
     moment: Moment,
@@ -82,7 +83,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// Made now.
+    /// A thing that is made now.
     pub(crate) fn now(call: &Call<'_>, agent: Rc<dyn Agent>) -> Made {
         Made {
             moment: agent.now(),
@@ -91,17 +92,17 @@ impl Made {
         }
     }
 
-    /// Who answers for it.
+    /// The agent it was made through.
     pub(crate) fn agent(&self) -> &Rc<dyn Agent> {
         &self.agent
     }
 
-    /// Whether its guest still has it, as far as the guest's life goes.
+    /// Whether the guest still has the thing: it was not reset to an earlier moment, and the agent is there.
     pub(crate) fn is_there(&self) -> bool {
         !self.agent.is_gone() && self.agent.holds(self.moment)
     }
 
-    /// Asks about it; refuses where the guest is not the one it was made in.
+    /// Asks a question about the thing; an error where the guest was reset or booted since.
     pub(crate) fn ask<R>(
         &self,
         call: &Call<'_>,
@@ -111,7 +112,8 @@ impl Made {
         ask(&*self.agent, call, question)
     }
 
-    /// Refuses where the guest is not the one it was made in: a number of the agent's may mean another thing there.
+    /// Checks that the guest was not reset or booted since: a number of the agent's may mean another thing
+    /// there.
     pub(crate) fn check(&self, call: &Call<'_>) -> Result<(), Raise> {
         match self.agent.holds(self.moment) {
             true => Ok(()),
@@ -122,7 +124,8 @@ impl Made {
         }
     }
 
-    /// Asks on behalf of nobody, where its guest still has it. A guest that does not answer is ended.
+    /// Asks a question about the thing for which no call waits, where the guest still has it. A guest that
+    /// does not answer is ended.
     pub(crate) fn settle(&self, mut question: impl FnMut(&mut GuestClient) -> Result<(), GuestError>) {
         if self.is_there() {
             settle(&*self.agent, &self.cancel, &mut question);

@@ -1,8 +1,8 @@
 //! `batch`: several requests in one round trip.
 //!
-//! Input: a function that asks its argument for things. Output: an answer for each, once the function has returned. Nothing goes
-//! out before that, and what one request comes to can be no argument of another. Not here: calls whose answer is a thing that
-//! lives on, such as an open file.
+//! Input: a function that asks its argument for things. Output: an answer for each, once the function has
+//! returned. Nothing goes out before that, and what one request comes to can be no argument of another. Not
+//! here: calls whose answer is a thing that lives on, such as an open file.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::lua::objects::process::run_result::RunResult;
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::syscall::arguments;
 
-/// What a batch's function asks.
+/// The argument of a batch's function, which records what is asked of it. `None` once the batch was sent.
 #[derive(Clone)]
 pub(crate) struct Batch(Rc<RefCell<Option<Vec<Asked>>>>);
 
@@ -161,7 +161,7 @@ pub(crate) fn batch<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     one(lua, list)
 }
 
-/// What the call by itself would return; true for nothing.
+/// The result that the call by itself would have; true where it has none.
 fn value(lua: &Lua, answer: BatchAnswer, command: String) -> mlua::Result<Value> {
     match answer {
         BatchAnswer::Ran(outcome) => RunResult::new(lua, command, &outcome)?

@@ -1,7 +1,8 @@
 //! `Clock`: a guest's wall clock.
 //!
-//! Input: times and durations. Output: what `CLOCK_REALTIME` of the guest says, or is set to, by the agent's own system calls;
-//! `CLOCK_MONOTONIC` and the timers that follow it are left alone. Not here: the speed of the clock.
+//! Input: times and durations. Output: what `CLOCK_REALTIME` of the guest says, or is set to, by the agent's
+//! own system calls; `CLOCK_MONOTONIC` and the timers that follow it are left alone. Not here: the speed of
+//! the clock.
 
 use std::time::Duration;
 

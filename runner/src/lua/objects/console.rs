@@ -1,8 +1,9 @@
 //! `Console`: a VM's serial console.
 //!
-//! Input: calls of a test, patterns, bytes. Output: what the guest printed; what matched, and a mark behind it from which the next
-//! `expect` and new streams go on; bytes in the port's receive FIFO, as fast as the guest empties it. Not here: interpreting
-//! what is printed, bytes stay bytes; echo and line editing, which are the guest's.
+//! Input: calls of a test, patterns, bytes. Output: what the guest printed; what matched, and a mark behind
+//! it from which the next `expect` and new streams go on; bytes in the port's receive FIFO, as fast as the
+//! guest empties it. Not here: interpreting what is printed, bytes stay bytes; echo and line editing, which
+//! are the guest's.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,11 +26,11 @@ use crate::lua::objects::vm::handle::Vm;
 const EXPECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit of `write` where nothing else is said.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a wait looks at whether the test is over.
+/// Time between two looks at whether the test is over.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a full FIFO is left alone.
+/// Time that a full FIFO is left alone.
 const FULL: Duration = Duration::from_millis(1);
-/// Bytes that a timeout's message shows.
+/// Most bytes that a timeout's message shows.
 const SHOWN: usize = 200;
 
 /// The method `console` of a VM.
@@ -52,7 +53,7 @@ impl Console {
         Console(vm, Rc::default())
     }
 
-    /// Its VM, unless that or the handle was closed.
+    /// The VM of the console, unless that or the handle was closed.
     fn open(&self, call: &Call<'_>) -> Result<&Vm, Raise> {
         self.live(call)?;
         self.0.open(call)?;
@@ -67,7 +68,7 @@ impl Console {
         }
     }
 
-    /// Ends what can be done through this handle.
+    /// Closes this handle.
     fn close(&self) {
         self.1.set(true);
     }
@@ -111,7 +112,8 @@ impl Kind for Console {
             Method {
                 name: "write",
                 signature: "(data: string, opts?: {timeout: number|string}): integer",
-                doc: "Types into the console as fast as the guest reads, for 10 seconds at most; returns the bytes typed.",
+                doc: "Types into the console as fast as the guest reads, for 10 seconds at most; returns the \
+                      bytes typed.",
                 run: write,
             },
             Method {
@@ -194,7 +196,7 @@ fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
     }
 }
 
-/// What was printed from `mark` on, and the position behind it.
+/// The bytes printed from `mark` on, and the position behind them.
 fn printed(vm: &Vm, mark: u64) -> (Vec<u8>, u64) {
     let core = vm.core().borrow();
     match core.machine() {
@@ -263,7 +265,7 @@ fn write(call: &mut Call<'_>, console: &Console) -> Answer {
     one(call.lua(), typed)
 }
 
-/// What a VM's console prints, from its mark on.
+/// The console of a VM as a source of bytes, from the console's mark on.
 struct ConsoleSource {
     vm: Vm,
     at: Cell<u64>,

@@ -1,8 +1,8 @@
 //! `Disk`: a disk of a VM as Lua sees it.
 //!
-//! Input: calls of a test. Output: sectors, faults, disks attached and detached. A handle is a VM and a name: it means the disk
-//! that has the name now, so it goes on after a reset or a restore that brings the disk back. Not here: where the bytes are;
-//! what the guest does with a disk.
+//! Input: calls of a test. Output: sectors, faults, disks attached and detached. A handle is a VM and a name:
+//! it means the disk that has the name now, so it goes on after a reset or a restore that brings the disk
+//! back. Not here: where the bytes are; what the guest does with a disk.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! `dmesg`: the guest's kernel log.
 //!
-//! Input: a pattern, if any. Output: the log's lines without their `<6>` marks. It is read by the system call of that purpose, so
-//! that a guest without any program can be asked. Not here: following the log; the console does.
+//! Input: a pattern, if any. Output: the log's lines without their `<6>` marks. It is read by the system call
+//! of that purpose, so that a guest without any program can be asked. Not here: following the log; the
+//! console does.
 
 use mlua::{Function, LuaString, Table, Value};
 
@@ -14,9 +15,9 @@ use crate::lua::api::value::text_of;
 use crate::lua::objects::remote::Remote;
 
 const SYSLOG: i64 = 103;
-/// All of the log, as much of its end as fits.
+/// Action of the system call: read all of the log, as much of its end as fits.
 const READ_ALL: u64 = 3;
-/// How much room the log takes.
+/// Action of the system call: tell the bytes that the log takes.
 const SIZE_BUFFER: u64 = 10;
 /// Most bytes that are read: what one call can carry.
 const MOST: i64 = 1_000_000;

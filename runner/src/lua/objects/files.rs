@@ -1,7 +1,7 @@
 //! Files and folders of the guest, by path.
 //!
-//! Input: paths and content. Output: content, metadata, entries as tables. What is read here from a call's arguments a batch
-//! reads as well. Not here: open files; `open_file` has those.
+//! Input: paths and content. Output: content, metadata, entries as tables. What is read here from a call's
+//! arguments a batch reads as well. Not here: open files; `open_file` has those.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,8 +1,9 @@
 //! Fixtures as Lua uses them: `vm_fixture`, `lab_fixture`, `depends_on_file`.
 //!
-//! Input: a fixture's name, from a test or from another fixture's source. Output: VMs out of its snapshots. What a source takes in
-//! is noted on the way, so that the fixture is built again when it changes. Not here: the cache's rules; which machine a VM
-//! gets; and running a source, which the file does by a function it is given.
+//! Input: a fixture's name, from a test or from another fixture's source. Output: VMs out of its snapshots.
+//! What a source takes in is noted on the way, so that the fixture is built again when it changes. Not here:
+//! the cache's rules; which machine a VM gets; and running a source, which the file does by a function it is
+//! given.
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
     ]
 }
 
-/// The VM of a fixture of one VM, running, under the name that `name_of` gives it; with `for_file` it lasts until the file ends.
+/// The VM of a fixture of one VM, running, under the name that `name_of` gives it; with `for_file` it lasts
+/// until the file ends.
 pub(crate) fn one_vm(
     call: &Call<'_>,
     lab: &Lab,

@@ -1,7 +1,7 @@
 //! The content of a fixture's entry in the cache: what its source returned.
 //!
-//! Input: the value that a source returned, a snapshot or a VM. Output: the entry's files. Not here: running the source; and
-//! resuming from the entry, which `fixture` does.
+//! Input: the value that a source returned, a snapshot or a VM. Output: the entry's files. Not here: running
+//! the source; and resuming from the entry, which `fixture` does.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! `File`: a file of the guest that the agent holds open.
 //!
-//! Input: a path and a mode, then calls. Output: content and positions. The position is the guest's; nothing is buffered here.
-//! Not here: files of the host, which are Lua's own `io`.
+//! Input: a path and a mode, then calls. Output: content and positions. The position is the guest's; nothing
+//! is buffered here. Not here: files of the host, which are Lua's own `io`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ struct GuestFile {
     fd: i32,
     path: String,
     site: Option<Place>,
-    /// When it was closed: a guest that is put back to before then has it open again.
+    /// Moment in which it was closed: a guest that is reset to an earlier one has the file open again.
     closed: Cell<Option<Moment>>,
 }
 
@@ -47,7 +47,7 @@ impl GuestFile {
 }
 
 impl OpenedFile {
-    /// Its descriptor, unless it is closed.
+    /// The file's descriptor in the agent; an error once it is closed.
     pub(crate) fn open_fd(&self, call: &Call<'_>) -> Result<i32, Raise> {
         match self.0.is_closed() {
             true => Err(call.fail("file is closed")),
@@ -55,7 +55,7 @@ impl OpenedFile {
         }
     }
 
-    /// Who holds it open.
+    /// The agent that holds it open.
     fn agent(&self) -> &Rc<dyn Agent> {
         self.0.made.agent()
     }

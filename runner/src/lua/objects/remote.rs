@@ -1,7 +1,8 @@
 //! What can be asked of any agent, a VM's own or a worker's.
 //!
-//! Input: a userdata behind which an agent answers. Output: answers, in the words of the call that asks. Not here: the methods
-//! that all remotes share, which `tables` puts together; and how the agent is reached, which each kind has.
+//! Input: a userdata behind which an agent answers. Output: answers, in the words of the call that asks. Not
+//! here: the methods that all remotes share, which `tables` puts together; and how the agent is reached,
+//! which each kind has.
 
 use std::rc::Rc;
 
@@ -16,10 +17,10 @@ pub(crate) trait Remote: Kind {
     /// Whether it answers in the classic dialect where the two dialects contradict each other.
     fn is_classic(&self) -> bool;
 
-    /// Who answers.
+    /// The agent that answers.
     fn agent(&self) -> Rc<dyn Agent>;
 
-    /// Asks the agent.
+    /// Asks the agent a question; the error is in the words of the call.
     fn ask<R>(
         &self,
         call: &Call<'_>,

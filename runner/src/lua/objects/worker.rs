@@ -1,7 +1,8 @@
 //! `Worker`: another process or thread of the guest's agent, which answers as the VM's own does.
 //!
-//! Input: calls of a test. Output: what happened in the worker, whose credentials, descriptors and programs are its own. What was
-//! made through it ends with it. Not here: talk between workers; files and pipes of the guest do that.
+//! Input: calls of a test. Output: what happened in the worker, whose credentials, descriptors and programs
+//! are its own. What was made through it ends with it. Not here: talk between workers; files and pipes of the
+//! guest do that.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -82,7 +83,7 @@ impl Worker {
 }
 
 impl SpawnedWorker {
-    /// Asks on behalf of nobody; a guest that does not answer is ended.
+    /// Asks a question for which no call waits; a guest that does not answer is ended.
     fn settle_now(&self, mut question: impl FnMut(&mut GuestClient) -> Result<(), GuestError>) {
         agent::settle(self, &self.cancel, &mut question);
     }

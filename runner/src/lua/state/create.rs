@@ -1,8 +1,9 @@
 //! A fresh Lua state with the standard libraries.
 //!
-//! Input: the script it is for, and the folders that `require` looks in. Output: a state whose output goes into the test's
-//! log and whose code can be ended from outside. Not here: the globals of a test file; and a sandbox, since tests are the
-//! user's own code. The `debug` library and C modules are left out because they can break the state itself.
+//! Input: the script it is for, and the folders that `require` looks in. Output: a state whose output goes
+//! into the test's log and whose code can be ended from outside. Not here: the globals of a test file; and a
+//! sandbox, since tests are the user's own code. The `debug` library and C modules are left out because they
+//! can break the state itself.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use crate::lua::api::script::Script;
 pub(crate) fn create(script: &Rc<Script>, folders: &[&Path]) -> mlua::Result<Lua> {
     let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().catch_rust_panics(true))?;
     lua.set_app_data(Rc::clone(script));
-    protect::keep(&lua)?;
+    protect::save(&lua)?;
     let own = lua.globals();
     // Standard output belongs to the report.
     let io: Table = own.get("io")?;

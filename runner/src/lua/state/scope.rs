@@ -1,20 +1,21 @@
 //! Scopes: who owns what a test makes, and what of it is open in a guest.
 //!
-//! Input: things as they are made, each as a [`Held`]. Output: their end, newest first, when the scope they were made in is
-//! left, whatever the test came to. Not here: names and lookups; a lab has those.
+//! Input: things as they are made, each as a [`Held`]. Output: their end, newest first, when the scope they
+//! were made in is left, whatever the test came to. Not here: names and lookups; a lab has those.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 /// A thing that must not outlive the scope it was made in.
 pub(crate) trait Held {
-    /// Begins to end it, without waiting. A scope calls this for all that it owns before it closes any, oldest first.
+    /// Begins to end the thing, without waiting. A scope calls this for all that it owns before it closes
+    /// any, oldest first.
     fn begin_close(&self) {}
 
-    /// Ends it; once it has ended, a further call does nothing.
+    /// Ends the thing; a further call does nothing.
     fn close(&self);
 
-    /// Its connection to a guest or place in one, as long as it has that.
+    /// The thing's connection to a guest or place in one, as long as it has that.
     fn opened(&self) -> Option<Opened> {
         None
     }
@@ -27,7 +28,7 @@ pub(crate) trait Held {
 
 /// A connection to a VM or a place in one, which the test has not closed.
 pub(crate) struct Opened {
-    /// Which sort of thing it is.
+    /// Sort of the thing.
     pub(crate) sort: OpenedSort,
     /// Name of the VM.
     pub(crate) vm: String,
@@ -57,11 +58,11 @@ impl OpenedSort {
     }
 }
 
-/// How a scope knows a thing.
+/// A thing as a scope knows it.
 enum Entry {
-    /// The scope closes it.
+    /// A thing that the scope closes.
     Owned(Rc<dyn Held>),
-    /// It goes with its Lua value; the scope only asks whether it is open.
+    /// A thing that goes with its Lua value; the scope only asks whether it is open.
     Watched(Weak<dyn Held>),
 }
 
@@ -86,8 +87,8 @@ impl Scopes {
         self.open.borrow_mut().push(Vec::new());
     }
 
-    /// Closes what the innermost scope owns, newest first, and the scope with it. What takes its time to end is told so
-    /// before, all of it, so that a hundred take as long as one.
+    /// Closes what the innermost scope owns, newest first, and the scope with it. What takes its time to end
+    /// is told so before, all of it, so that a hundred take as long as one.
     pub(crate) fn leave(&self) {
         let scope = self.open.borrow_mut().pop().unwrap_or_default();
         let owned = scope.into_iter().filter_map(|entry| match entry {
@@ -127,7 +128,7 @@ impl Scopes {
         }
     }
 
-    /// How deep the current scope is: 1 is the file's, 2 a test's.
+    /// Depth of the current scope: 1 is the file's, 2 a test's.
     pub(crate) fn depth(&self) -> usize {
         self.open.borrow().len()
     }
@@ -138,13 +139,13 @@ impl Scopes {
         held.filter_map(|held| held.console_tail()).collect()
     }
 
-    /// What is open in guests, oldest first.
+    /// Things that are open in guests, oldest first.
     pub(crate) fn opened(&self) -> Vec<Opened> {
         let held = self.all().into_iter();
         held.filter_map(|held| held.opened()).collect()
     }
 
-    /// How many things of a sort are open in the VM of this name.
+    /// Number of things of a sort that are open in the VM of this name.
     pub(crate) fn count_opened(&self, vm: &str, sort: OpenedSort) -> usize {
         let opened = self.opened().into_iter();
         opened

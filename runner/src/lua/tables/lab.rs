@@ -1,4 +1,5 @@
-//! What Lua finds in a `Lab`: methods, settings, the functions of the classic dialect, and its VMs by their names.
+//! What Lua finds in a `Lab`: methods, settings, the functions of the classic dialect, and its VMs by their
+//! names.
 
 use mlua::Value;
 

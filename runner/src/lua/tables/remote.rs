@@ -1,7 +1,8 @@
 //! The table of what VMs and workers have in common: commands, files, system calls, the classic dialect.
 //!
-//! Input: the methods of `objects` and `classic`. Output: one list, in the order in which the stubs have it. Where the two
-//! dialects contradict each other, it is decided here which one answers. Not here: what a method does.
+//! Input: the methods of `objects` and `classic`. Output: one list, in the order in which the stubs have it.
+//! Where the two dialects contradict each other, it is decided here which one answers. Not here: what a
+//! method does.
 
 use mlua::Value;
 

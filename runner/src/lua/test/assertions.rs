@@ -1,8 +1,9 @@
 //! `assert`, `assert_eq` and `assert_contains` as globals, in tests and outside of them.
 //!
-//! Enters: values, among them the classic dialect's outputs, which count as the strings they hold. Leaves: an error with
-//! both values and the caller's place. Unlike `t`'s assertions they are plain errors: what `pcall` catches is caught, as
-//! with Lua's own `assert`. Absent on purpose: tables' contents beyond what `t:assert_eq` compares.
+//! Input: values, among them the classic dialect's outputs, which count as the strings they hold. Output: an
+//! error with both values and the caller's place. Unlike `t`'s assertions they are plain errors: what `pcall`
+//! catches is caught, as with Lua's own `assert`. Not here: tables' contents beyond what `t:assert_eq`
+//! compares.
 
 use mlua::{MultiValue, Value};
 
@@ -29,7 +30,8 @@ fn failure(call: &Call<'_>, what: &str, message: usize, values: &str) -> Raise {
     Raise::text(format!("{what}{own}{values}"))
 }
 
-/// `assert(condition, message?, …)`: returns all its arguments; an error value that is no text is raised as it is.
+/// `assert(condition, message?, …)`: returns all its arguments; an error value that is no text is raised as
+/// it is.
 pub(crate) fn assert(call: &mut Call<'_>) -> Answer {
     note(call);
     if call.count() == 0 {

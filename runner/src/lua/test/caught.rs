@@ -1,6 +1,7 @@
 //! Errors that leave a file's own code, caught with the line they came from.
 //!
-//! Input: a function of Lua's. Output: its results, or a [`Caught`]. Not here: what the error means for a test.
+//! Input: a function of Lua's. Output: its results, or a [`Caught`]. Not here: what the error means for a
+//! test.
 
 use std::rc::Rc;
 
@@ -19,7 +20,8 @@ pub(crate) struct Caught {
 }
 
 impl Caught {
-    /// Whether it is the error raised with this text; a coroutine puts a place of its own before what leaves it.
+    /// Whether the error was raised with this text; a coroutine puts a place of its own before what leaves
+    /// it.
     pub(super) fn is(&self, raised: &str) -> bool {
         self.text.ends_with(raised)
     }

@@ -1,7 +1,7 @@
 //! A file's own code, before its tests.
 //!
-//! Input: a file and its Lua state. Output: what the code returned, or a [`ChunkFailure`] with its place and log. Not here:
-//! tests; `runner` has those.
+//! Input: a file and its Lua state. Output: what the code returned, or a [`ChunkFailure`] with its place and
+//! log. Not here: tests; `runner` has those.
 
 use std::rc::Rc;
 
@@ -44,13 +44,13 @@ pub(super) fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> 
     }
 }
 
-/// Why a file's own code failed.
+/// Failure of a file's own code.
 pub(super) struct ChunkFailure {
     /// The error with its place.
     pub(super) error: String,
-    /// Its line, where the place does not have it.
+    /// Line of the test file, where the error has none of its own.
     pub(super) line: Option<u32>,
-    /// What the code printed and what its VMs' consoles show.
+    /// Lines that the code printed, and the ends of its VMs' consoles.
     pub(super) log: Vec<String>,
 }
 

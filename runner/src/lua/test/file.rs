@@ -1,7 +1,8 @@
 //! What one test file's Lua state knows about itself: its job, its tests, its scopes, what runs now.
 //!
-//! Input: a [`FileJob`], then what the chunk and the tests do. Output: the same to every function of the API, by
-//! [`File::of`]. Not here: the order in which things run, which `runner` has; and labs, which a file knows nothing of.
+//! Input: a [`FileJob`], then what the chunk and the tests do. Output: the same to every function of the API,
+//! by [`File::of`]. Not here: the order in which things run, which `runner` has; and labs, which a file knows
+//! nothing of.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -28,28 +29,28 @@ use crate::run::select::Labels;
 
 /// A test that waits for its turn.
 pub(crate) struct Registered {
-    /// Its name, unique in the file.
+    /// Name of the test, unique in the file.
     pub(crate) name: String,
-    /// Its metadata, as the test wrote it.
+    /// Metadata, as the test wrote it.
     pub(crate) meta: Table,
-    /// What the runner takes from the metadata.
+    /// Settings that the runner takes from the metadata.
     pub(crate) settings: Settings,
-    /// Its body.
+    /// Body of the test.
     pub(crate) body: Function,
-    /// Line of the `test` call.
+    /// Line of the `test` call in the file.
     pub(crate) line: Option<u32>,
 }
 
-/// What a test's metadata asks of the runner.
+/// Settings of a test, out of its metadata.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    /// Skip it, for this reason.
+    /// Reason to skip the test, if it is to be skipped.
     pub(crate) skip: Option<String>,
-    /// Its time limit.
+    /// Time limit of the test.
     pub(crate) timeout: Option<Duration>,
-    /// How often it runs again after a failure.
+    /// Number of further runs after a failure.
     pub(crate) retries: u32,
-    /// What it can be chosen by.
+    /// Labels that tests are chosen by.
     pub(crate) labels: Labels,
 }
 
@@ -61,7 +62,8 @@ impl Progress for Unwatched {
     fn test_ended(&self, _path: &str, _result: &TestResult) {}
 }
 
-/// Runs a fixture's source and leaves its snapshots in the build's folder; the error has the line of the source.
+/// Runs a fixture's source and leaves its snapshots in the build's folder; the error has the line of the
+/// source.
 pub(crate) type BuildFixture =
     fn(&Arc<Config>, &Arc<Fixtures>, &FixtureSource, &Building, &Arc<Cancel>) -> Result<(), String>;
 
@@ -70,20 +72,20 @@ pub(crate) struct File {
     job: FileJob,
     script: Rc<Script>,
     source: String,
-    /// Who owns what.
+    /// Scopes that close what the file and its tests make.
     pub(crate) scopes: Scopes,
     progress: Arc<dyn Progress>,
     /// Names of all tests, registered or run in place.
     pub(crate) names: RefCell<BTreeSet<String>>,
-    /// How the tests that have run came out.
+    /// Results of the tests that have run.
     pub(crate) results: RefCell<Vec<TestResult>>,
-    /// Whether its tests run where they are registered, as the classic dialect has it.
+    /// Whether tests run where they are registered, as the classic dialect has it.
     pub(crate) in_place: Cell<bool>,
     /// Whether a global assertion was made at file scope.
     pub(crate) asserted: Cell<bool>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
-    /// Why all tests are skipped, if `todo` was called at file scope.
+    /// Reason to skip all tests, if `todo` was called at file scope.
     pub(crate) todo: RefCell<Option<String>>,
     /// Time limit of each test that has none of its own.
     pub(crate) default_timeout: Cell<Option<Duration>>,
@@ -92,7 +94,7 @@ pub(crate) struct File {
     /// The fixture build this file is the source of.
     building: Option<Building>,
     snapshots: Cell<usize>,
-    /// What was printed outside a test and has not been shown yet.
+    /// Lines printed outside a test, for the log of the next.
     pub(crate) printed: RefCell<Vec<String>>,
     running: RefCell<Option<Rc<TestRun>>>,
     build_fixture: BuildFixture,
@@ -187,22 +189,22 @@ impl File {
         number
     }
 
-    /// What builds the fixtures it uses.
+    /// Function that builds the fixtures it uses.
     pub(crate) fn build_fixture(&self) -> BuildFixture {
         self.build_fixture
     }
 
-    /// Who hears of its tests.
+    /// Receiver of what becomes of its tests.
     pub(crate) fn progress(&self) -> &dyn Progress {
         &*self.progress
     }
 
-    /// Whether it is one test by itself: it asserts, or uses the classic dialect, and has no tests.
+    /// Whether the file is one test by itself: it asserts, or uses the classic dialect, and has no tests.
     pub(crate) fn is_a_test(&self) -> bool {
         (self.asserted.get() || self.in_place.get()) && self.names.borrow().is_empty()
     }
 
-    /// Its job.
+    /// Job of the file.
     pub(crate) fn job(&self) -> &FileJob {
         &self.job
     }
@@ -217,7 +219,7 @@ impl File {
         self.script.chunk_name()
     }
 
-    /// Its text.
+    /// Source text of the file.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
@@ -244,17 +246,17 @@ impl File {
         self.script.end_part()
     }
 
-    /// Whether it was ended from outside, and nobody has taken note of that yet.
+    /// Whether the file was ended from outside, and that was not taken note of yet.
     pub(crate) fn has_ending(&self) -> bool {
         self.script.has_ending()
     }
 
-    /// Takes the reason for which it was ended from outside.
+    /// Takes the reason for which the file was ended from outside.
     pub(crate) fn take_ending(&self) -> Option<Ending> {
         self.script.take_ending()
     }
 
-    /// Lets go of every Lua value, before the Lua state closes.
+    /// Drops every Lua value, before the Lua state closes.
     pub(crate) fn forget_lua(&self) {
         self.tests.take();
         self.running.take();
@@ -278,7 +280,7 @@ impl Call<'_> {
         self.file().takes_in(input).map_err(|message| self.fail(message))
     }
 
-    /// The same for a file of the host.
+    /// Notes a file of the host as an input of the fixture that is being built.
     pub(crate) fn takes_in_file(&self, path: &Path) -> Result<(), Raise> {
         self.takes_in(Input::HostFile {
             path: path.to_owned(),

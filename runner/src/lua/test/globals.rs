@@ -1,7 +1,7 @@
 //! The globals of a test file, as tables that also say what each is for.
 //!
-//! Input: a Lua state. Output: its globals, all but the root lab. Editor stubs and the check of the reference read the same
-//! tables. Not here: what Lua's own libraries have.
+//! Input: a Lua state. Output: its globals, all but the root lab. Editor stubs and the check of the reference
+//! read the same tables. Not here: what Lua's own libraries have.
 
 use mlua::Lua;
 
@@ -13,17 +13,17 @@ use crate::lua::api::raise::Answer;
 
 /// A function of the API that belongs to no object.
 pub(crate) struct Global {
-    /// Its name, with its module's before a dot.
+    /// Name, with its module's before a dot.
     pub(crate) name: &'static str,
     /// Parameters and result in LuaLS's notation.
     pub(crate) signature: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub(crate) doc: &'static str,
-    /// What it does.
+    /// Function that a call runs.
     run: fn(&mut Call<'_>) -> Answer,
 }
 
-/// All of them.
+/// All globals but `provium`.
 pub(crate) const GLOBALS: [Global; 11] = [
     Global {
         name: "test",
@@ -93,7 +93,7 @@ pub(crate) const GLOBALS: [Global; 11] = [
     },
 ];
 
-/// Sets them.
+/// Sets the globals of a Lua state.
 pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
     for global in GLOBALS {
         let value = function(lua, global.name, global.run)?;

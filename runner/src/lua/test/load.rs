@@ -1,7 +1,7 @@
 //! The globals `dofile` and `os.exit`, and `require` as a fixture's source has it.
 //!
-//! Input: paths and names of modules. Output: what the files return; in a fixture's source, each file is noted as an input.
-//! Not here: where modules are looked for; that is Lua's `package.path`.
+//! Input: paths and names of modules. Output: what the files return; in a fixture's source, each file is
+//! noted as an input. Not here: where modules are looked for; that is Lua's `package.path`.
 
 use std::path::PathBuf;
 

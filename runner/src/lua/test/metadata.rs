@@ -1,8 +1,8 @@
 //! A test's metadata: what the runner obeys, and what tests are chosen by.
 //!
-//! Enters: the table between a test's name and its body. Leaves: [`Settings`]; a value of a wrong type is an error. Any key
-//! beside `slow`, `skip`, `tags`, `timeout`, `spec` and `retries` is the test's own and can be chosen by like `spec`.
-//! Absent on purpose: which tests are wanted.
+//! Input: the table between a test's name and its body. Output: [`Settings`]; a value of a wrong type is an
+//! error. Any key beside `slow`, `skip`, `tags`, `timeout`, `spec` and `retries` is the test's own and can be
+//! chosen by like `spec`. Not here: which tests are wanted.
 
 use mlua::{Table, Value};
 

@@ -1,7 +1,7 @@
 //! Test files: registering tests, running them, deciding what they came to.
 //!
-//! Input: a file's source and its Lua state. Output: its results. Not here: guests and labs; whoever runs a file passes what
-//! has to be done with those as functions.
+//! Input: a file's source and its Lua state. Output: its results. Not here: guests and labs; whoever runs a
+//! file passes what has to be done with those as functions.
 
 pub(crate) mod assertions;
 pub(crate) mod caught;

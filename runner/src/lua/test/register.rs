@@ -1,7 +1,7 @@
 //! The globals `test`, `todo` and `print`, which speak to the file or to the test that runs.
 //!
-//! Input: names, metadata, bodies, reasons, lines. Output: registered tests; in a file whose tests run in place, their
-//! results. Not here: running the tests that are registered; `runner` does.
+//! Input: names, metadata, bodies, reasons, lines. Output: registered tests; in a file whose tests run in
+//! place, their results. Not here: running the tests that are registered; `runner` does.
 
 use mlua::Value;
 

@@ -1,7 +1,7 @@
 //! One run of one test: what it logged, what failed, whether it asked to be skipped.
 //!
-//! Input: failures and lines, as they come. Output: the same to `verdict`, kept even when the body catches the error. Not
-//! here: deciding what the test came to.
+//! Input: failures and lines, as they come. Output: the same to `verdict`, there even when the body catches
+//! the error. Not here: deciding what the test came to.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::lua::api::raise::Raise;
 /// A failed assertion.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
-    /// What was expected and what came.
+    /// Message: what was expected and what came.
     pub(crate) message: String,
     /// The error as it was raised: the message with its position.
     pub(crate) raised: String,
@@ -24,12 +24,12 @@ pub(crate) struct Failure {
 
 /// A run of a test; one that is tried again has several.
 pub(crate) struct TestRun {
-    /// Its name.
+    /// Name of the test.
     pub(crate) name: String,
     meta: Table,
-    /// What it logged and printed.
+    /// Lines that it logged and printed.
     pub(crate) log: RefCell<Vec<String>>,
-    /// Its failed assertions, caught or not.
+    /// Failed assertions, caught or not.
     pub(crate) failures: RefCell<Vec<Failure>>,
     /// The reason and the error raised, once it asked to be skipped.
     pub(crate) skip: RefCell<Option<(String, String)>>,
@@ -49,17 +49,17 @@ impl TestRun {
         })
     }
 
-    /// Ends it: its `t` can do nothing more.
+    /// Ends the run: its `t` can do nothing more.
     pub(crate) fn end(&self) {
         self.over.set(true);
     }
 
-    /// Whether it is over.
+    /// Whether the run is over.
     pub(crate) fn has_ended(&self) -> bool {
         self.over.get()
     }
 
-    /// Whether it is over, for those who wait for that and outlive it.
+    /// A flag that says whether the run is over, for those who outlive it.
     pub(crate) fn over(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.over)
     }

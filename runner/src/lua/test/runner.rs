@@ -1,7 +1,7 @@
 //! A test file from its first line to the end of its last test.
 //!
-//! Input: a file and its Lua state. Output: a [`FileResult`], with everything the file made closed. Not here: threads and
-//! order between files, and how a result is shown.
+//! Input: a file and its Lua state. Output: a [`FileResult`], with everything the file made closed. Not here:
+//! threads and order between files, and how a result is shown.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,11 +21,12 @@ use crate::lua::api::interrupt::{self, Deadline};
 use crate::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 use crate::run::select::Labels;
 
-/// Puts the file's VMs back to what they were when its own code had run; the error says why it cannot.
+/// A function that resets the file's VMs to what they were when its own code had run; the error says why it
+/// cannot.
 pub(crate) type PutBack = dyn Fn() -> Result<(), String>;
 
-/// Runs a file in its Lua state and closes everything that it made. `baseline` is asked once, after the file's own code, if
-/// the file wants its VMs to be put back before each test.
+/// Runs a file in its Lua state and closes everything that it made. `baseline` is asked once, after the
+/// file's own code, if the file wants its VMs to be put back before each test.
 pub(crate) fn run(
     lua: &Lua,
     file: &Rc<File>,

@@ -1,7 +1,7 @@
 //! `t`: what a test's body asserts, logs and skips with.
 //!
-//! Input: values. Output: failures of its run, with both values and the test's line. Not here: deciding what the test came
-//! to; `verdict` does.
+//! Input: values. Output: failures of its run, with both values and the test's line. Not here: deciding what
+//! the test came to; `verdict` does.
 
 use std::rc::Rc;
 

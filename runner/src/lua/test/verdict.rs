@@ -1,7 +1,7 @@
 //! What a test came to, and the message that says so.
 //!
-//! Input: a run, the error that left its body, and why it was ended from outside. Output: a status, a message with the test's
-//! own line of code, that line. Not here: running anything.
+//! Input: a run, the error that left its body, and why it was ended from outside. Output: a status, a message
+//! with the test's own line of code, that line. Not here: running anything.
 
 use super::caught::Caught;
 use super::file::File;
@@ -10,7 +10,7 @@ use crate::lua::api::render;
 use crate::lua::api::script::Ending;
 use crate::outcome::TestStatus;
 
-/// What a test came to, why, and at which line.
+/// Status of a test, its message and its line.
 pub(super) fn verdict(
     file: &File,
     run: &TestRun,

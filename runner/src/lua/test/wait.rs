@@ -1,7 +1,7 @@
 //! `wait_until`: polling with a limit.
 //!
-//! Enters: a predicate and options. Leaves: the first truthy value it returned, or an error that names what was
-//! waited for. Absent on purpose: threads; the predicate runs in the test's own turn.
+//! Input: a predicate and options. Output: the first truthy value it returned, or an error that names what
+//! was waited for. Not here: threads; the predicate runs in the test's own turn.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub(crate) fn wait_until(call: &mut Call<'_>) -> Answer {
     poll(call, Duration::from_millis(100))
 }
 
-/// The same with another interval where the options have none.
+/// Polls as `wait_until` does, with this interval where the options have none.
 pub(crate) fn poll(call: &mut Call<'_>, interval: Duration) -> Answer {
     let predicate = call.function(0, "a function as predicate")?;
     let options = call.options(1)?;

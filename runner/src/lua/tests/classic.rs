@@ -1,4 +1,5 @@
-//! The classic dialect, as far as it needs no guest: packing, assertions, files that are tests, sub-tests in place.
+//! The classic dialect, as far as it needs no guest: packing, assertions, files that are tests, sub-tests in
+//! place.
 
 use super::*;
 

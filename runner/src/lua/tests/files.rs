@@ -1,4 +1,5 @@
-//! Open files, folders, batches and streams from Lua, against the real agent on this host, without a machine around it.
+//! Open files, folders, batches and streams from Lua, against the real agent on this host, without a machine
+//! around it.
 
 use super::remote::all_pass;
 

@@ -1,7 +1,8 @@
-//! Arguments that make no sense, for every method there is: an error each time, as a string, and nothing worse.
+//! Arguments that make no sense, for every method there is: an error each time, as a string, and nothing
+//! worse.
 //!
-//! The methods are those that are registered. Objects that need a guest are tested on one, in `tests/lua/hostile.test.lua`;
-//! a kind that is neither here nor there fails a test.
+//! The methods are those that are registered. Objects that need a guest are tested on one, in
+//! `tests/lua/hostile.test.lua`; a kind that is neither here nor there fails a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 

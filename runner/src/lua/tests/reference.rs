@@ -1,9 +1,10 @@
 //! The registered API and its reference: neither has what the other lacks.
 //!
-//! The reference is `lua-api.md`, `classic.md` and the pages in `api/`, all in `docs/reference/`. A userdata's part begins with a heading of the first or
-//! second level that is its name, or its name and those of others with commas between them, and ends with the next such
-//! heading. Its methods are rows `` | `prefix:name(…)` ``; one that it shares with another userdata, which has the row, may
-//! be just named. Parts that are no userdata's, such as one about a dialect, may have rows of any.
+//! The reference is `lua-api.md`, `classic.md` and the pages in `api/`, all in `docs/reference/`. A
+//! userdata's part begins with a heading of the first or second level that is its name, or its name and those
+//! of others with commas between them, and ends with the next such heading. Its methods are rows `` |
+//! `prefix:name(…)` ``; one that it shares with another userdata, which has the row, may be just named. Parts
+//! that are no userdata's, such as one about a dialect, may have rows of any.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -241,7 +242,8 @@ fn names(lua: &Lua) -> BTreeSet<String> {
     names
 }
 
-/// What a test file finds beyond Lua's own is `provium` and the table of globals, and that is in the reference.
+/// What a test file finds beyond Lua's own is `provium` and the table of globals, and that is in the
+/// reference.
 #[test]
 fn every_global_is_in_the_table_and_described() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -80,8 +80,8 @@ impl Remote for Agent {
     }
 }
 
-/// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every test of it
-/// must pass.
+/// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every
+/// test of it must pass.
 #[track_caller]
 pub(super) fn all_pass(source: &str) {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,7 +1,7 @@
 //! Disks as options describe them.
 //!
-//! Input: paths as the test wrote them. Output: the monitor's [`DiskSpec`]. Not here: the Lua tables they are written in, and
-//! the disks themselves.
+//! Input: paths as the test wrote them. Output: the monitor's [`DiskSpec`]. Not here: the Lua tables they are
+//! written in, and the disks themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub(crate) struct DiskOption {
     pub(crate) id: String,
     /// Image of the host, if it is one.
     pub(crate) image: Option<PathBuf>,
-    /// Bytes of a scratch disk; of an image, the bytes it is grown to.
+    /// Size in bytes; the image's when absent, which is also the least.
     pub(crate) size: Option<u64>,
     /// Whether the guest cannot write it.
     pub(crate) readonly: bool,

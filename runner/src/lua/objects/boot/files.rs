@@ -1,9 +1,10 @@
 //! Files that a guest finds in its file system when it starts.
 //!
-//! Input: paths in the guest with content or files of the host. Output: archives for the kernel to unpack. Parents come before
-//! the user's initrd, so that a folder or a link it has under that name wins; the files come behind it, so that they win. A
-//! guest whose root is a disk finds them below a folder of the agent's, which copies them. Files of the host are read at each
-//! boot. Not here: folders, links and devices; and the Lua table that they are written in.
+//! Input: paths in the guest with content or files of the host. Output: archives for the kernel to unpack.
+//! Parents come before the user's initrd, so that a folder or a link it has under that name wins; the files
+//! come behind it, so that they win. A guest whose root is a disk finds them below a folder of the agent's,
+//! which copies them. Files of the host are read at each boot. Not here: folders, links and devices; and the
+//! Lua table that they are written in.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,26 +16,26 @@ use crate::agent_archive::{self, InitramfsFile};
 
 /// Permissions where nothing else is said.
 const MODE: u32 = 0o644;
-/// Where the agent looks for files that belong below another root.
+/// Folder in which the agent looks for files that belong below another root.
 const BELOW_ROOTFS: &str = "/.provium/files";
 
 /// A file for the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InjectedFile {
-    /// Its path in the guest.
+    /// Path of the file in the guest.
     pub(crate) path: String,
-    /// Its permissions; those of the host's file, or 0644, when absent.
+    /// Permissions of the file; those of the host's file, or 0644, when absent.
     pub(crate) mode: Option<u32>,
-    /// Where its content comes from.
+    /// Content of the file.
     pub(crate) content: Content,
 }
 
 /// The content of a file for the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Content {
-    /// These bytes.
+    /// Bytes that the option has itself.
     Bytes(ByteBuf),
-    /// What a file of the host has when the guest boots.
+    /// A file of the host, which is read when the guest boots.
     Host(PathBuf),
 }
 

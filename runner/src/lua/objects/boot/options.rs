@@ -1,7 +1,7 @@
 //! What a VM boots: its profile, changed by the options of its declaration and of `boot`.
 //!
-//! Input: a profile. Output: the monitor's [`MachineConfig`]. Not here: Lua tables, which `read` makes options of; and the
-//! limits of memory and vCPUs, which the configuration has.
+//! Input: a profile. Output: the monitor's [`MachineConfig`]. Not here: Lua tables, which `read` makes
+//! options of; and the limits of memory and vCPUs, which the configuration has.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::agent_archive::agent_archive;
 use crate::config::{Profile, WallClock};
 use crate::guest::{Arrival, with_agent};
 
-/// How long a boot may take where nothing else is said.
+/// Time limit of a boot where nothing else is said.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Options of a boot: changes to a profile. An option that is absent stays the profile's.
@@ -59,7 +59,8 @@ impl BootOptions {
         }
     }
 
-    /// What guests of a snapshot of this VM are told when they are resumed.
+    /// What guests that are resumed from a snapshot of this VM are told: whether to draw a new seed and to
+    /// set their clocks.
     pub(crate) fn arrival(&self, profile: &Profile) -> Arrival {
         Arrival {
             // A seed is the wish for a guest that draws the same numbers each time.
@@ -69,17 +70,17 @@ impl BootOptions {
         }
     }
 
-    /// How long the boot may take.
+    /// Time limit of the boot.
     pub(crate) fn boot_timeout(&self) -> Duration {
         self.boot_timeout.unwrap_or(BOOT_TIMEOUT)
     }
 
-    /// The disks it names.
+    /// The disks beside the `rootfs`.
     pub(crate) fn disks(&self) -> &[DiskOption] {
         self.disks.as_deref().unwrap_or_default()
     }
 
-    /// Nanoseconds since 1970 that the guest's clock is set to when it has booted.
+    /// Time that the guest's clock is set to when it has booted, in nanoseconds since 1970.
     pub(crate) fn initial_time(&self) -> Option<i64> {
         self.initial_time
     }

@@ -1,7 +1,7 @@
 //! Boot options out of the Lua tables they are written in.
 //!
-//! Input: the table of a call. Output: [`BootOptions`], [`DiskOption`] and [`InjectedFile`]. Files of the host become inputs of
-//! the fixture that is being built. Not here: what a boot makes of them.
+//! Input: the table of a call. Output: [`BootOptions`], [`DiskOption`] and [`InjectedFile`]. Files of the
+//! host become inputs of the fixture that is being built. Not here: what a boot makes of them.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,8 @@ use crate::lua::api::options::{Options, array};
 use crate::lua::api::raise::Raise;
 use crate::lua::api::value::{time, type_name};
 
-/// Reads a table of boot options, and notes the files of the host that it names as inputs of the fixture being built.
+/// Reads a table of boot options, and notes the files of the host that it names as inputs of the fixture
+/// being built.
 pub(crate) fn boot_options(call: &Call<'_>, options: Options<'_>) -> Result<BootOptions, Raise> {
     let memory = match options.size("memory")? {
         None => None,
@@ -45,7 +46,8 @@ pub(crate) fn boot_options(call: &Call<'_>, options: Options<'_>) -> Result<Boot
     Ok(read)
 }
 
-/// Reads a table of options of one disk, whose keys for image and size are these; `id` is the name where none is given.
+/// Reads a table of options of one disk, whose keys for image and size are these; `id` is the name where none
+/// is given.
 pub(crate) fn disk(
     options: Options<'_>,
     image: &'static str,
@@ -99,7 +101,8 @@ fn disks(options: &Options<'_>) -> Result<Option<Vec<DiskOption>>, Raise> {
     Ok(Some(read))
 }
 
-/// Reads the boot option `files`: `{{path=, content=}, {path=, host=}, …}` or `{["/in/the/guest"] = "on/the/host"}`. It makes files of the host inputs of the fixture that is being built.
+/// Reads the boot option `files`: `{{path=, content=}, {path=, host=}, …}` or `{["/in/the/guest"] =
+/// "on/the/host"}`. It makes files of the host inputs of the fixture that is being built.
 fn files(call: &Call<'_>, options: &Options<'_>) -> Result<Option<Vec<InjectedFile>>, Raise> {
     const KEY: &str = "files";
     let Some(table) = options.table(KEY)? else {

@@ -1,8 +1,9 @@
 //! `lab:barrier`: a place that callers leave together.
 //!
-//! Input: a name, how many are to come, a time limit. Output: every caller, once the last has come; or an error that says how
-//! many had. A coroutine yields while it waits, so whoever resumes it lets the others come; code outside of one can only wait,
-//! for nobody else runs meanwhile. Not here: barriers between files; and rounds that outlive the test that began them.
+//! Input: a name, how many are to come, a time limit. Output: every caller, once the last has come; or an
+//! error that says how many had. A coroutine yields while it waits, so whoever resumes it lets the others
+//! come; code outside of one can only wait, for nobody else runs meanwhile. Not here: barriers between files;
+//! and rounds that outlive the test that began them.
 
 use std::cell::Cell;
 use std::rc::Rc;

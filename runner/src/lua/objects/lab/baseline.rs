@@ -1,8 +1,9 @@
 //! `provium.reset_between_tests`: every VM of the file as it was when the file's chunk had run.
 //!
-//! Input: the VMs at that moment. Output: the same before each test. A VM that runs is put back in place; one that has died or
-//! was shut down is resumed anew; one that did not run is ended. Not here: VMs of tests, which end with them; VMs that a test
-//! has closed, which are gone; and connections, which no reset can live through.
+//! Input: the VMs at that moment. Output: the same before each test. A VM that runs is put back in place; one
+//! that has died or was shut down is resumed anew; one that did not run is ended. Not here: VMs of tests,
+//! which end with them; VMs that a test has closed, which are gone; and connections, which no reset can live
+//! through.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(crate) struct Baseline {
     _folder: TempDir,
 }
 
-/// A VM that ran.
+/// The snapshot of a VM that ran.
 struct Running {
     snapshot: Arc<Snapshot>,
     paused: bool,
@@ -51,7 +52,7 @@ impl Baseline {
         })
     }
 
-    /// Puts every VM back.
+    /// Resets every VM to the baseline.
     pub(crate) fn put_back(&self) -> Result<(), String> {
         let open = self.vms.iter().filter(|(vm, _)| !vm.is_closed());
         for (vm, running) in open {

@@ -1,7 +1,7 @@
 //! `lab:claim`: memory and processors reserved for a file.
 //!
-//! Input: how much. Output: a reservation from the run's pool that ends with the file. Not here: a limit on what the file then
-//! uses; a claim keeps other claims away, and no more.
+//! Input: how much. Output: a reservation from the run's pool that ends with the file. Not here: a limit on
+//! what the file then uses; a claim keeps other claims away, and no more.
 
 use mlua::Lua;
 

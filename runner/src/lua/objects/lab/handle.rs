@@ -1,7 +1,8 @@
 //! A lab and its members: VMs and labs inside it, by name.
 //!
-//! Input: declarations and lookups. Output: members, each the same Lua value at every lookup. A member that was closed is none
-//! any more. Not here: booting; a declared VM is nothing but a name and its options. And the methods that Lua finds.
+//! Input: declarations and lookups. Output: members, each the same Lua value at every lookup. A member that
+//! was closed is none any more. Not here: booting; a declared VM is nothing but a name and its options. And
+//! the methods that Lua finds.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -30,10 +31,12 @@ pub(crate) struct Lab(Rc<NamedLab>);
 /// The root lab of a Lua state, as its app data.
 struct RootLab(Lab);
 
+/// A lab, which its handles share.
 struct NamedLab {
     name: String,
     members: Members,
     barriers: Barriers,
+    /// Whether the scope it was made in is left.
     closed: Cell<bool>,
 }
 
@@ -71,22 +74,22 @@ impl Lab {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Lets go of every Lua value.
+    /// Drops the members, and with them every Lua value that the lab holds.
     pub(crate) fn forget_members(&self) {
         self.0.members.clear();
     }
 
-    /// Its name.
+    /// Name of the lab.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Its members.
+    /// Members of the lab.
     pub(crate) fn members(&self) -> &Members {
         &self.0.members
     }
 
-    /// Its barriers.
+    /// Barriers of the lab.
     pub(crate) fn barriers(&self) -> &Barriers {
         &self.0.barriers
     }
@@ -158,7 +161,7 @@ impl Lab {
         !Lab::is_reserved(name) && self.0.members.find(name, |_| ()).is_none()
     }
 
-    /// Its VMs in the order of their declaration.
+    /// The VMs of the lab in the order of their declaration.
     pub(crate) fn vms(&self) -> Vec<Vm> {
         self.0.members.map(|member| match &member.thing {
             VmOrLab::Vm(vm) => Some(vm.clone()),
@@ -171,7 +174,8 @@ impl Lab {
         self.collect(&|_| true)
     }
 
-    /// Those of them that were declared at this depth of scopes or further inside.
+    /// The VMs of the lab and of the labs inside it that were declared at this depth of scopes or further
+    /// inside.
     pub(crate) fn vms_below(&self, depth: usize) -> Vec<Vm> {
         self.collect(&|member| member.declared && member.depth >= depth)
     }
@@ -213,14 +217,14 @@ impl Held for Lab {
     }
 }
 
-/// Gives the names of members back that were closed.
+/// Frees the names of members that were closed.
 fn forget_closed(lab: &Weak<NamedLab>) {
     if let Some(lab) = lab.upgrade() {
         lab.members.forget_closed();
     }
 }
 
-/// What can be in a lab.
+/// A member of a lab: a VM or a lab inside it.
 #[derive(Clone)]
 pub(crate) enum VmOrLab {
     /// A VM.
@@ -230,7 +234,7 @@ pub(crate) enum VmOrLab {
 }
 
 impl VmOrLab {
-    /// Its name.
+    /// Name of the VM or lab.
     pub(crate) fn name(&self) -> &str {
         match self {
             VmOrLab::Vm(vm) => vm.name(),
@@ -257,15 +261,15 @@ impl VmOrLab {
 /// A member of a lab.
 #[derive(Clone)]
 pub(crate) struct Member {
-    /// What it is.
+    /// The VM or lab itself.
     pub(crate) thing: VmOrLab,
     /// The Lua value, so that each lookup gives the same one.
     pub(crate) value: AnyUserData,
     /// Depth of the scope it was declared or included in.
     pub(crate) depth: usize,
-    /// Whether it was made here, rather than included.
+    /// Whether it was declared in this lab, rather than included.
     pub(crate) declared: bool,
-    /// Where it was declared or included.
+    /// Line that declared or included it.
     pub(crate) place: Option<Place>,
 }
 
@@ -274,12 +278,12 @@ pub(crate) struct Member {
 pub(crate) struct Members(RefCell<Vec<Member>>);
 
 impl Members {
-    /// Adds one.
+    /// Adds a member.
     pub(crate) fn push(&self, member: Member) {
         self.0.borrow_mut().push(member);
     }
 
-    /// Lets go of all, and of what they hold.
+    /// Drops all members, and those of labs among them.
     pub(crate) fn clear(&self) {
         for member in self.0.take() {
             if let VmOrLab::Lab(lab) = member.thing {
@@ -288,24 +292,24 @@ impl Members {
         }
     }
 
-    /// What `read` makes of each that lives.
+    /// The results of `read` for all members that are not closed, where it has one.
     pub(crate) fn map<R>(&self, read: impl FnMut(&Member) -> Option<R>) -> Vec<R> {
         self.forget_closed();
         self.0.borrow().iter().filter_map(read).collect()
     }
 
-    /// What `read` makes of the one of this name.
+    /// The result of `read` for the member of this name.
     pub(crate) fn find<R>(&self, name: &str, read: impl Fn(&Member) -> R) -> Option<R> {
         let named = |member: &Member| (member.thing.name() == name).then(|| read(member));
         self.map(named).pop()
     }
 
-    /// Takes out what was closed.
+    /// Drops members that were closed.
     pub(crate) fn forget_closed(&self) {
         self.0.borrow_mut().retain(|member| !member.thing.is_closed());
     }
 
-    /// Takes the one out for which `wanted` holds; returns it and its place among the others.
+    /// Removes the member for which `wanted` holds; returns it and its place among the others.
     pub(super) fn remove(&self, wanted: impl Fn(&VmOrLab) -> bool) -> Option<(usize, Member)> {
         self.forget_closed();
         let mut members = self.0.borrow_mut();
@@ -313,7 +317,7 @@ impl Members {
         Some((at, members.remove(at)))
     }
 
-    /// Puts one back where it was.
+    /// Inserts a member at the place that it had.
     pub(super) fn put_back(&self, at: usize, member: Member) {
         let mut members = self.0.borrow_mut();
         let at = at.min(members.len());

@@ -1,7 +1,8 @@
 //! Who belongs to a lab, as Lua changes and asks it: `lab`, `include`, `remove`, the names.
 //!
-//! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends. Not here: the life of a
-//! member; the scope it was made in closes it, and removing it from a lab only takes its name out of there.
+//! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends. Not
+//! here: the life of a member; the scope it was made in closes it, and removing it from a lab only takes its
+//! name out of there.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,7 +55,8 @@ pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Rai
     };
     Err(call.fail(if taken.depth < call.file().scopes.depth() {
         format!(
-            "the name `{name}` is taken: the file declared it at file scope{place}; use provium:{call_of}(\"{name}\") for \
+            "the name `{name}` is taken: the file declared it at file scope{place}; use \
+             provium:{call_of}(\"{name}\") for \
              that {kind}, or another name"
         )
     } else {

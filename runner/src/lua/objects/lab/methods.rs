@@ -1,7 +1,7 @@
 //! `Lab`: where VMs are declared, and what is done to all of them.
 //!
-//! Input: calls of a test. Output: declared VMs; all VMs booted, paused, resumed or shut down. Not here: members that were
-//! declared elsewhere; `membership` has those.
+//! Input: calls of a test. Output: declared VMs; all VMs booted, paused, resumed or shut down. Not here:
+//! members that were declared elsewhere; `membership` has those.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! `Lab`: VMs and labs inside it, by name; `provium` is the root lab of a file.
 //!
-//! Input: declarations, members, calls that mean all VMs. Output: handles, and what became of the VMs. `handle`, `rounds` and
-//! `baseline` know nothing of calls. Not here: the table of all methods, which `tables` puts together.
+//! Input: declarations, members, calls that mean all VMs. Output: handles, and what became of the VMs.
+//! `handle`, `rounds` and `baseline` know nothing of calls. Not here: the table of all methods, which
+//! `tables` puts together.
 
 pub(crate) mod barrier;
 pub(crate) mod baseline;

@@ -1,7 +1,7 @@
 //! Rounds of barriers: who has come, and who is still to come.
 //!
-//! Input: names and numbers of callers. Output: a round that is open once the last has come. Not here: waiting; `barrier` does
-//! that in Lua's own way.
+//! Input: names and numbers of callers. Output: a round that is open once the last has come. Not here:
+//! waiting; `barrier` does that in Lua's own way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -31,7 +31,8 @@ impl Round {
 }
 
 impl Barriers {
-    /// The round that waits under this name, or a new one; `test_over` says when the test is over that begins it.
+    /// The round that waits under this name, or a new one; `test_over` says when the test is over that begins
+    /// it.
     pub(super) fn round(&self, name: &str, count: i64, test_over: Option<Rc<Cell<bool>>>) -> Rc<Round> {
         let mut rounds = self.0.borrow_mut();
         rounds.retain(|_, round| !round.is_over());

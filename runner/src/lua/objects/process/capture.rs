@@ -1,8 +1,8 @@
 //! Output of a program, put together from the pieces that come on several ways.
 //!
-//! Input: pieces with the place they have in the whole, from waiting for the program and from the streams of its output, in any
-//! order and more than once. Output: the program's output from its first byte on, without gaps. Not here: a limit; the whole
-//! output is what a test asked for.
+//! Input: pieces with the place they have in the whole, from waiting for the program and from the streams of
+//! its output, in any order and more than once. Output: the program's output from its first byte on, without
+//! gaps. Not here: a limit; the whole output is what a test asked for.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::guest::{Came, Following, GuestError, Piece, Stream};
 /// Standard output, then standard error.
 pub(crate) const OUTPUTS: usize = 2;
 
-/// How long a guest may take to end a stream of output that nobody wants any more.
+/// Time limit for a guest to end a stream of output that nobody wants any more.
 const PARTING: Duration = Duration::from_secs(2);
 
 /// Both outputs of a program, as far as they have come.
@@ -30,15 +30,15 @@ pub(crate) struct Capture {
 /// One output of a program.
 #[derive(Default, Clone)]
 struct Output {
-    /// All from the first byte on.
+    /// The output from its first byte on, without a gap.
     whole: Vec<u8>,
     /// Pieces that lie behind a gap.
     ahead: BTreeMap<u64, Vec<u8>>,
-    /// A thread is reading a stream of it.
+    /// Whether a thread reads a stream of it.
     followed: bool,
-    /// No more can come.
+    /// Whether no more can come.
     over: bool,
-    /// Why the stream of it broke, if it did.
+    /// Error that broke the stream of it, if one did.
     broken: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl Output {
 }
 
 impl Capture {
-    /// The same, cut to these lengths; nobody writes to it any more.
+    /// A copy cut to these lengths, which no thread writes to.
     pub(crate) fn cut(&self, lengths: [u64; OUTPUTS]) -> Capture {
         let outputs = self.outputs.lock();
         let cut = |at: usize| Output {
@@ -86,13 +86,13 @@ impl Capture {
         }
     }
 
-    /// How much of each output is here without a gap.
+    /// Number of bytes of each output that are here without a gap.
     pub(crate) fn lengths(&self) -> [u64; OUTPUTS] {
         let outputs = self.outputs.lock();
         [outputs[0].whole.len() as u64, outputs[1].whole.len() as u64]
     }
 
-    /// What of each output is here without a gap.
+    /// The bytes of each output that are here without a gap.
     pub(crate) fn so_far(&self) -> [Vec<u8>; OUTPUTS] {
         let outputs = self.outputs.lock();
         [outputs[0].whole.clone(), outputs[1].whole.clone()]
@@ -107,8 +107,8 @@ impl Capture {
         self.changed.notify_all();
     }
 
-    /// The program has ended and all of its output was taken in but for what a stream still brings. Returns both
-    /// outputs, or how much of one is missing.
+    /// Both outputs of a program that has ended. All of them was taken in but for what a stream still brings,
+    /// which is waited for at most `limit`; an error says how much of an output is missing.
     pub(crate) fn finish(&self, limit: Duration) -> Result<[Vec<u8>; OUTPUTS], String> {
         let deadline = Instant::now() + limit;
         let mut outputs = self.outputs.lock();
@@ -133,7 +133,7 @@ impl Capture {
         Ok([outputs[0].whole.clone(), outputs[1].whole.clone()])
     }
 
-    /// What lies behind `at`, waited for at most `limit`.
+    /// The bytes of an output behind `at`, waited for at most `limit`.
     pub(crate) fn since(&self, which: usize, at: u64, limit: Duration) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + limit;
         let mut outputs = self.outputs.lock();
@@ -172,7 +172,7 @@ pub(crate) struct Feeder {
 }
 
 impl Feeder {
-    /// Begins to bring what `stream` has of an output.
+    /// Starts the thread, which brings what `stream` has of an output.
     pub(crate) fn start(
         capture: &Arc<Capture>,
         which: usize,
@@ -217,7 +217,7 @@ impl Feeder {
         }
     }
 
-    /// Whether it is still at it.
+    /// Whether the thread still runs.
     pub(crate) fn is_busy(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }

@@ -1,7 +1,8 @@
 //! Streams of a program's output.
 //!
-//! Input: the captured output of a process. Output: its bytes, as a [`ByteSource`]. A thread takes the output in at once, so that
-//! the program never waits for the test. Not here: how the pieces are put together; `capture` does that.
+//! Input: the captured output of a process. Output: its bytes, as a [`ByteSource`]. A thread takes the output
+//! in at once, so that the program never waits for the test. Not here: how the pieces are put together;
+//! `capture` does that.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,7 +21,7 @@ struct Captured {
     which: usize,
     at: Cell<u64>,
     feeder: RefCell<Option<Rc<Feeder>>>,
-    /// Told when the feeder was let go.
+    /// Called when the stream has let go of the feeder.
     closed: Box<dyn Fn()>,
     shown: String,
 }

@@ -1,7 +1,7 @@
 //! The two call shapes of `run`: a line for the shell, or a program with its arguments.
 //!
-//! Enters: `(cmd, opts?)` as Lua passed them. Leaves: an [`ExecSpec`] and the command as a message shows it. Absent on
-//! purpose: running it; `run` and its sibling `run_async` read the same shapes here.
+//! Input: `(cmd, opts?)` as Lua passed them. Output: an [`ExecSpec`] and the command as a message shows it.
+//! Not here: running it; `run` and its sibling `run_async` read the same shapes here.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::lua::api::value::{text_of, type_name};
 
 /// A command, and how messages show it.
 pub(crate) struct Command {
-    /// What to run.
+    /// The program, its arguments and options.
     pub(crate) spec: ExecSpec,
-    /// The line or the words.
+    /// The command as messages show it.
     pub(crate) shown: String,
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn command(call: &Call<'_>) -> Result<Command, Raise> {
     read(call, timeout)
 }
 
-/// The same, of a program that nobody waits for yet.
+/// Reads `(cmd, opts?)` of a program that nobody waits for yet.
 pub(crate) fn background(call: &Call<'_>) -> Result<Command, Raise> {
     read(call, no_timeout)
 }
@@ -116,7 +116,7 @@ fn options(
     Ok(args)
 }
 
-/// What reads the options that limit the time.
+/// A function that reads the options for a time limit.
 type Timeout = fn(&Options<'_>) -> Result<Option<Duration>, Raise>;
 
 /// Nobody would look at a timeout.

@@ -1,8 +1,9 @@
 //! A program of the guest that was started and goes on by itself.
 //!
-//! Input: a command, then questions. Output: its output so far, how it ended. What it writes is held by the agent until it is
-//! asked for and here from then on, whole. Once it was waited for, the agent knows it no more and everything is answered from
-//! memory. Not here: an end by itself, since the scope it was started in ends it; and the methods that Lua finds.
+//! Input: a command, then questions. Output: its output so far, how it ended. What it writes is held by the
+//! agent until it is asked for and here from then on, whole. Once it was waited for, the agent knows it no
+//! more and everything is answered from memory. Not here: an end by itself, since the scope it was started in
+//! ends it; and the methods that Lua finds.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -20,8 +21,8 @@ use crate::lua::objects::agent::{Made, ask};
 use crate::lua::objects::remote::Remote;
 use crate::lua::state::scope::{Held, Opened, OpenedSort};
 
-/// How long output that is on its way may take to arrive when its program has ended.
-const ARRIVAL: Duration = Duration::from_secs(20);
+/// Time limit for output that is on its way when its program has ended.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A program that was started, as Lua has it.
 #[derive(Clone)]
@@ -35,19 +36,19 @@ pub(super) struct StartedProgram {
     site: Option<Place>,
     capture: RefCell<Arc<Capture>>,
     pub(super) feeders: RefCell<[Weak<Feeder>; OUTPUTS]>,
-    /// How much was captured when something was last asked between two resets of the guest: where to go back to when the
-    /// guest goes back.
+    /// Number of bytes captured when something was last asked between two resets of the guest: where to go
+    /// back to when the guest goes back.
     marks: RefCell<Vec<(Moment, [u64; OUTPUTS])>>,
     end: RefCell<Option<(Moment, ProcessEnd)>>,
     pub(super) stdin_closed: Cell<Option<Moment>>,
 }
 
-/// Why nothing is asked of the agent any more.
+/// Reason for which nothing is asked of the agent any more.
 #[derive(Clone)]
 pub(super) enum ProcessEnd {
-    /// It was waited for, and this is how it ended.
+    /// The program was waited for, and this is its result.
     Waited(RunResult, ExitStatus),
-    /// It was closed, and nobody knows how it ended.
+    /// The program was closed, and its result is not known.
     Closed,
 }
 
@@ -58,7 +59,7 @@ impl StartedProgram {
         agent.holds(moment) || !self.made.is_there()
     }
 
-    /// How it ended, if that is known.
+    /// The end of the program, if it was waited for or closed.
     pub(super) fn end(&self) -> Option<ProcessEnd> {
         let end = self.end.borrow();
         let (moment, end) = end.as_ref()?;
@@ -70,7 +71,7 @@ impl StartedProgram {
         self.end().is_some()
     }
 
-    /// What was captured of the guest as it is now.
+    /// The output captured so far, cut where the guest was reset to an earlier moment.
     pub(super) fn capture(&self) -> Arc<Capture> {
         let mut marks = self.marks.borrow_mut();
         let known = marks.len();
@@ -170,7 +171,8 @@ impl Process {
             .ask(call, |client| client.signal_process(handle, signal::KILL))
     }
 
-    /// Waits for its end, at most for `limit`, and leaves it running: how it ended, if it did, and all it wrote so far.
+    /// Waits for its end, at most for `limit`, and leaves it running: how it ended, if it did, and all it
+    /// wrote so far.
     pub(crate) fn look(
         &self,
         call: &Call<'_>,
@@ -202,7 +204,9 @@ pub(super) fn ended(
     let Some(ended) = waited.ended else {
         return Ok(None);
     };
-    let [stdout, stderr] = capture.finish(ARRIVAL).map_err(|message| call.fail(message))?;
+    let [stdout, stderr] = capture
+        .finish(OUTPUT_LIMIT)
+        .map_err(|message| call.fail(message))?;
     this.mark();
     let outcome = ExecOutcome {
         status: ended.status,

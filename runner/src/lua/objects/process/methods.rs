@@ -1,7 +1,7 @@
 //! `Process`: a program of the guest that goes on by itself, as Lua sees it.
 //!
-//! Input: calls of a test. Output: signals, waiting, standard input, streams of the output. Not here: what is known of the
-//! program; `handle` has that.
+//! Input: calls of a test. Output: signals, waiting, standard input, streams of the output. Not here: what is
+//! known of the program; `handle` has that.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -254,7 +254,7 @@ fn stream(call: &Call<'_>, process: &Process, which: usize) -> Answer {
     one(call.lua(), tail.into_userdata(call.lua())?)
 }
 
-/// What brings an output here: one thread, however many streams of it are open.
+/// The thread that brings an output here: one, however many streams of it are open.
 fn feeder(
     call: &Call<'_>,
     this: &StartedProgram,

@@ -1,6 +1,7 @@
 //! Programs of the guest: `run`, `run_async`, their output and their ends.
 //!
-//! Input: commands. Output: the userdata `RunResult` and `Process`. Not here: how a command reaches the agent.
+//! Input: commands. Output: the userdata `RunResult` and `Process`. Not here: how a command reaches the
+//! agent.
 
 mod capture;
 mod captured;

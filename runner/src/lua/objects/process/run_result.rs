@@ -1,7 +1,7 @@
 //! `RunResult`: how a command in the guest ended.
 //!
-//! Input: an [`ExecOutcome`] and the command as it was given. Output: its fields in Lua, and an `assert_ok` whose message needs
-//! no second look. Not here: running anything.
+//! Input: an [`ExecOutcome`] and the command as it was given. Output: its fields in Lua, and an `assert_ok`
+//! whose message needs no second look. Not here: running anything.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use crate::lua::api::{render, signal};
 /// Most characters of each output in a message.
 const OUTPUT_MAX: usize = 4000;
 
-/// How a command ended.
+/// The result of a command as Lua has it.
 #[derive(Clone)]
 pub(crate) struct RunResult(Rc<Ran>);
 
@@ -58,7 +58,7 @@ impl RunResult {
         self.0.status == ExitStatus::Exited(0)
     }
 
-    /// How it ended, in a sentence.
+    /// The end of the command in words, for messages.
     fn ended(&self) -> String {
         match self.0.status {
             ExitStatus::Exited(code) => format!("exited with code {code}"),

@@ -1,7 +1,7 @@
 //! `snapshot` and `restore` of VMs and labs.
 //!
-//! Input: calls of a test. Output: snapshots, and VMs in the state they had. Not here: what a snapshot is to Lua; `saved` has
-//! that.
+//! Input: calls of a test. Output: snapshots, and VMs in the state they had. Not here: what a snapshot is to
+//! Lua; `saved` has that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

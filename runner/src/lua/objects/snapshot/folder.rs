@@ -1,6 +1,7 @@
 //! The folders that snapshots are in.
 //!
-//! Input: paths of the host. Output: folders that are made, measured and removed. Not here: what is in the files.
+//! Input: paths of the host. Output: folders that are made, measured and removed. Not here: what is in the
+//! files.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

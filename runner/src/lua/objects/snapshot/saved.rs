@@ -1,8 +1,8 @@
 //! `Snapshot` and `LabSnapshot`: saved VMs as Lua sees them.
 //!
-//! Input: VMs that run. Output: folders on the host. A snapshot without a path is the test's own and goes with the Lua value; in
-//! a fixture's source it is what the fixture will be. Not here: restoring, which `calls` has; and the format, which is the
-//! monitor's.
+//! Input: VMs that run. Output: folders on the host. A snapshot without a path is the test's own and goes
+//! with the Lua value; in a fixture's source it is what the fixture will be. Not here: restoring, which
+//! `calls` has; and the format, which is the monitor's.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ impl Snapshot {
         })))
     }
 
-    /// What it is for the fixture that is being built, if it was taken for it.
+    /// The snapshot as a VM of the fixture that is being built, if it was taken for it.
     pub(crate) fn for_fixture(&self) -> Option<FixtureVm> {
         (!self.0.vm.folder.is_empty()).then(|| self.0.vm.clone())
     }
@@ -159,14 +159,14 @@ impl LabSnapshot {
             .collect()
     }
 
-    /// Its VMs, as a fixture describes them.
+    /// The VMs of the lab, as a fixture describes them.
     pub(crate) fn vms(&self) -> Vec<FixtureVm> {
         self.0.vms.iter().map(|snapshot| snapshot.0.vm.clone()).collect()
     }
 }
 
-/// Saves each VM by `save` while all stand still: none is saved before the last is paused, and none goes on before the last
-/// is saved. `failed` makes an error of what keeps a VM from being paused or resumed.
+/// Saves each VM by `save` while all stand still: none is saved before the last is paused, and none goes on
+/// before the last is saved. `failed` makes an error of what keeps a VM from being paused or resumed.
 fn at_one_instant<T, E>(
     vms: &[Vm],
     save: impl FnMut(&Vm) -> Result<T, E>,

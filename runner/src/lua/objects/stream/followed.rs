@@ -1,7 +1,8 @@
 //! Streams that the agent brings: a file that grows, a descriptor.
 //!
-//! Input: what the agent is to follow. Output: its bytes, as a [`ByteSource`]. It is read when the test reads, so that what
-//! nobody reads stays in the guest. Not here: a program's output, which is taken in at once.
+//! Input: what the agent is to follow. Output: its bytes, as a [`ByteSource`]. It is read when the test
+//! reads, so that what nobody reads stays in the guest. Not here: a program's output, which is taken in at
+//! once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! Streams: bytes of a guest as they come.
 //!
-//! Input: a [`ByteSource`]: a console, a file that grows, a descriptor, a program's output. Output: bytes, in order and each
-//! once; what lies behind a match is left for the next call. Waits end with the test. Not here: polling of the guest, and where
-//! the bytes come from; each source knows that.
+//! Input: a [`ByteSource`]: a console, a file that grows, a descriptor, a program's output. Output: bytes, in
+//! order and each once; what lies behind a match is left for the next call. Waits end with the test. Not
+//! here: polling of the guest, and where the bytes come from; each source knows that.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -23,39 +23,39 @@ use crate::lua::state::scope::{Held, Opened, OpenedSort};
 
 /// Time limit of a wait where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long nothing comes at the end of `drain`.
+/// Time without bytes that ends `drain`.
 const DRAIN: Duration = Duration::from_millis(500);
-/// How often a wait looks at whether the test is over.
+/// Time between two looks at whether the test is over.
 const LOOK: Duration = Duration::from_millis(50);
-/// Bytes that a timeout's message shows.
+/// Most bytes that a timeout's message shows.
 const SHOWN: usize = 200;
-/// Bytes handed out that are kept before the rest is moved to the front.
+/// Bytes handed out after which the rest is moved to the front.
 const SPENT: usize = 1 << 20;
 
 /// Source of a stream's bytes.
 pub(crate) trait ByteSource {
-    /// What comes within `limit`; nothing when nothing came.
+    /// Reads the bytes that come within `limit`; none when nothing came.
     fn more(&self, limit: Duration) -> Result<Vec<u8>, String>;
 
     /// Whether no more can come than what is there already.
     fn is_over(&self) -> bool;
 
-    /// Lets go of it.
+    /// Closes the source.
     fn close(&self);
 
     /// Name of its VM.
     fn vm(&self) -> String;
 
-    /// Whether it is of a VM or worker that has been closed.
+    /// Whether its VM or worker has been closed.
     fn is_gone(&self) -> bool;
 
-    /// What it is, for messages: "proc_stdout_stream of process 7".
+    /// Name of the source in messages: "proc_stdout_stream of process 7".
     fn shown(&self) -> String;
 }
 
 /// The name of a kind of stream.
 pub(crate) trait StreamName: 'static {
-    /// In Lua's messages.
+    /// Name of the kind in messages.
     const NAME: &'static str;
 }
 
@@ -150,8 +150,8 @@ impl OpenStream {
         Ok(!bytes.is_empty())
     }
 
-    /// Waits until `done` finds what it looks for in the unread bytes, and takes that many; `None` when time is up or
-    /// nothing more can come.
+    /// Waits until `done` finds what it looks for in the unread bytes, and takes that many; `None` when time
+    /// is up or nothing more can come.
     fn wait(
         &self,
         call: &Call<'_>,

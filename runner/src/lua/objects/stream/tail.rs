@@ -1,6 +1,7 @@
 //! `tail_file` and `fd_stream`: streams of a file that grows or of a descriptor.
 //!
-//! Input: a path, a descriptor or an open file. Output: a [`Tail`](super::handle::Tail). Not here: how the bytes come.
+//! Input: a path, a descriptor or an open file. Output: a [`Tail`](super::handle::Tail). Not here: how the
+//! bytes come.
 
 use mlua::Value;
 

@@ -1,8 +1,8 @@
 //! The two call shapes of `syscall`: integers only, or a table with buffers and pointers.
 //!
-//! Enters: `(nr, a1 … a6)` or `(nr, {args=, bufs=, ptrs=, nested=})`, indices counted as Lua does. Leaves: the wire's
-//! [`Syscall`], indices counted from 0, everything in range. Absent on purpose: sense; a pointer in an integer argument
-//! is the test's own business and the kernel answers EFAULT.
+//! Input: `(nr, a1 … a6)` or `(nr, {args=, bufs=, ptrs=, nested=})`, indices counted as Lua does. Output: the
+//! wire's [`Syscall`], indices counted from 0, everything in range. Not here: sense; a pointer in an integer
+//! argument is the test's own business and the kernel answers EFAULT.
 
 use mlua::{Lua, MultiValue, Table, Value};
 
@@ -45,7 +45,8 @@ pub(crate) fn arguments(call: &Call<'_>) -> Result<Syscall, Raise> {
 fn argument(call: &Call<'_>, at: usize, value: &Value) -> Result<u64, Raise> {
     if let Value::String(_) = value {
         return Err(call.fail(format_args!(
-            "argument {at}: expected an integer, got string; a buffer goes into the table form, {}(nr, {{args=, bufs=, ptrs=}})",
+            "argument {at}: expected an integer, got string; a buffer goes into the table form, {}(nr, {{args=, \
+             bufs=, ptrs=}})",
             call.what()
         )));
     }
@@ -188,13 +189,13 @@ fn nested(call: &Call<'_>, at: usize, value: &Value, syscall: &Syscall) -> Resul
     })
 }
 
-/// `{ret, result, errno, out_bufs}`: what the kernel returned, what C's wrapper would return, its error number (0 when
-/// it succeeded) and the buffers after the call.
+/// `{ret, result, errno, out_bufs}`: what the kernel returned, what C's wrapper would return, its error
+/// number (0 when it succeeded) and the buffers after the call.
 pub(crate) fn result(lua: &Lua, ret: i64, bufs: &[Vec<u8>]) -> Answer {
     Ok(MultiValue::from_vec(vec![Value::Table(table(lua, ret, bufs)?)]))
 }
 
-/// The same, as a table.
+/// The result of a system call as [`result`] returns it, as a table.
 pub(crate) fn table(lua: &Lua, ret: i64, bufs: &[Vec<u8>]) -> mlua::Result<Table> {
     let errno = if (-ERRNO_MAX..0).contains(&ret) { -ret } else { 0 };
     let buffers = lua.create_table_with_capacity(bufs.len(), 0)?;

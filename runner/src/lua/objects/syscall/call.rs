@@ -1,6 +1,7 @@
 //! `syscall`: a system call in the guest's agent.
 //!
-//! Input: a number and arguments. Output: what the kernel answers, as a table. Not here: the shapes of the arguments.
+//! Input: a number and arguments. Output: what the kernel answers, as a table. Not here: the shapes of the
+//! arguments.
 
 use super::arguments;
 use crate::lua::api::call::Call;

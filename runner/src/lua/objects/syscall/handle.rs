@@ -1,7 +1,7 @@
 //! `SyscallHandle`: a system call of the guest on a thread of its own.
 //!
-//! Input: a call that may block, then questions about it. Output: its result, once it has come back. Not here: taking it back; a
-//! call that blocks is ended by what it waits for, or with its agent's process.
+//! Input: a call that may block, then questions about it. Output: its result, once it has come back. Not
+//! here: taking it back; a call that blocks is ended by what it waits for, or with its agent's process.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -55,7 +55,7 @@ impl StartedSyscall {
 }
 
 impl Held for StartedSyscall {
-    /// What it waits for ends it, or its agent's process does.
+    /// Does nothing: what the system call waits for ends it, or the end of its agent's process.
     fn close(&self) {}
 
     fn opened(&self) -> Option<Opened> {

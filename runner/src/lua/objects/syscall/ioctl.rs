@@ -1,7 +1,7 @@
 //! `ioctl` and `read_mem`: two system calls whose memory is awkward to put together by hand.
 //!
-//! Enters: a descriptor with an integer or a struct, perhaps with buffers it points at; or an address. Leaves: the
-//! kernel's answer and the memory afterwards. Absent on purpose: what the requests of a driver mean.
+//! Input: a descriptor with an integer or a struct, perhaps with buffers it points at; or an address. Output:
+//! the kernel's answer and the memory afterwards. Not here: what the requests of a driver mean.
 
 use mlua::{LuaString, MultiValue, Value};
 

@@ -1,7 +1,7 @@
 //! System calls of the guest: made and waited for, started, ioctls.
 //!
-//! Input: numbers, arguments and buffers. Output: the kernel's answers and the buffers afterwards. Not here: the dialect of
-//! earlier suites; `classic` has that.
+//! Input: numbers, arguments and buffers. Output: the kernel's answers and the buffers afterwards. Not here:
+//! the dialect of earlier suites; `classic` has that.
 
 pub(crate) mod arguments;
 pub(crate) mod call;

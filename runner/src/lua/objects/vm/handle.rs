@@ -1,7 +1,8 @@
 //! The VM behind a test's handle: its declaration, its machine, what it can be asked.
 //!
-//! Input: a profile and boot options. Output: a machine that is booted, saved, restored and closed; answers of its agent. Not
-//! here: the life of a VM itself, which `guest::Vm` has without Lua; and the methods that Lua finds.
+//! Input: a profile and boot options. Output: a machine that is booted, saved, restored and closed; answers
+//! of its agent. Not here: the life of a VM itself, which `guest::Vm` has without Lua; and the methods that
+//! Lua finds.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -66,7 +67,7 @@ impl Vm {
         })))
     }
 
-    /// Whether it was closed for good.
+    /// Whether the VM was closed for good.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.closed.get()
     }
@@ -91,18 +92,18 @@ impl Vm {
         *self.0.options.borrow_mut() = options;
     }
 
-    /// Its profile.
+    /// Profile of the VM.
     pub(crate) fn profile(&self) -> &Profile {
         &self.0.profile
     }
 
-    /// What it was declared and booted with.
+    /// Options of its declaration and of its last boot.
     pub(crate) fn options(&self) -> BootOptions {
         self.0.options.borrow().clone()
     }
 
-    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did. A snapshot that is `lasting`
-    /// can be used when an image below a disk was copied or touched since.
+    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did. A snapshot
+    /// that is `lasting` can be used when an image below a disk was copied or touched since.
     pub(crate) fn save(
         &self,
         folder: &Path,
@@ -123,7 +124,8 @@ impl Vm {
         core.snapshot(folder, on_parent && cached, arrival, digests)
     }
 
-    /// Restores it from a snapshot into a machine of its own or, with `in_place`, resets the machine it has to the snapshot.
+    /// Restores it from a snapshot into a machine of its own or, with `in_place`, resets the machine it has
+    /// to the snapshot.
     pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
         let ready = self.0.fixtures.ready();
         let mut core = self.0.core.borrow_mut();
@@ -135,7 +137,7 @@ impl Vm {
         }
     }
 
-    /// Its name.
+    /// Name of the VM.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
@@ -165,7 +167,8 @@ impl Vm {
         call.this()
     }
 
-    /// Gives it what it boots with: the disks of its profile and of `options`. In a fixture, all that becomes input.
+    /// Gives the VM the disks of its profile and of `options`. In a fixture's source, profile and images
+    /// become input.
     pub(super) fn prepare(&self, call: &Call<'_>, options: &BootOptions) -> Result<(), Raise> {
         let profile = &self.0.profile;
         call.takes_in(Input::Profile {
@@ -223,8 +226,8 @@ impl Vm {
         session.map_err(|error| self.failed(call, error))
     }
 
-    /// Does something in a guest at the end of a scope: not in one that has ended, and one that is paused runs
-    /// meanwhile.
+    /// Does something in a guest at the end of a scope: not in one that has ended, and one that is paused
+    /// runs meanwhile.
     pub(crate) fn at_rest(&self, action: impl FnOnce(&mut guest::Vm)) {
         let mut core = self.0.core.borrow_mut();
         match core.state() {
@@ -238,7 +241,7 @@ impl Vm {
         }
     }
 
-    /// Ends it for good and gives its name back.
+    /// Ends the VM for good and frees its name.
     pub(super) fn close_for_good(&self) {
         if !self.0.closed.replace(true) {
             self.0.core.borrow_mut().give_up(self.0.fixtures.ready());

@@ -1,7 +1,7 @@
 //! The life of a VM as Lua has it: `boot`, `pause`, `shutdown` and the like, and what is open in it.
 //!
-//! Input: calls of a test. Output: what became of the VM. Not here: what is asked of its agent; `remote` and its siblings
-//! have that.
+//! Input: calls of a test. Output: what became of the VM. Not here: what is asked of its agent; `remote` and
+//! its siblings have that.
 
 use mlua::Value;
 
