@@ -9,6 +9,7 @@ use mlua::Value;
 
 use crate::units;
 
+/// Nanoseconds of a second.
 const NANOS: f64 = 1e9;
 
 /// Name of a value's type for messages: `nil`, `string`, `VM`.

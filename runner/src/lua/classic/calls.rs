@@ -21,6 +21,7 @@ use crate::lua::objects::remote::Remote;
 const BUFFER_MAX: usize = 16 << 20;
 /// Bytes of a pointer.
 const POINTER: usize = 8;
+/// Number of the system call ioctl.
 const IOCTL: i64 = 16;
 
 pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {

@@ -24,6 +24,7 @@ use crate::lua::objects::syscall::arguments;
 #[derive(Clone)]
 pub(crate) struct Batch(Rc<RefCell<Option<Vec<Asked>>>>);
 
+/// A request of a batch.
 struct Asked {
     op: BatchOp,
     /// The command of a `run`.

@@ -16,8 +16,11 @@ use crate::lua::api::value::{duration, integer, time};
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::vm::handle::Vm;
 
+/// Number of the system call clock_nanosleep.
 const CLOCK_NANOSLEEP: i64 = 230;
+/// The clock by which a guest sleeps.
 const CLOCK_MONOTONIC: u64 = 1;
+/// Nanoseconds of a second.
 const NANOS: f64 = 1e9;
 
 /// The clock of a VM.

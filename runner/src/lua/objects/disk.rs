@@ -247,6 +247,7 @@ fn write_sectors(call: &mut Call<'_>, disk: &Disk) -> Answer {
     none()
 }
 
+/// Names of the modes of faults.
 const MODES: [&str; 3] = ["eio_read", "eio_write", "slow"];
 
 fn fault_inject(call: &mut Call<'_>, disk: &Disk) -> Answer {

@@ -14,6 +14,7 @@ use crate::lua::api::text::plain;
 use crate::lua::api::value::text_of;
 use crate::lua::objects::remote::Remote;
 
+/// Number of the system call syslog.
 const SYSLOG: i64 = 103;
 /// Action of the system call: read all of the log, as much of its end as fits.
 const READ_ALL: u64 = 3;

@@ -25,6 +25,7 @@ use crate::lua::state::scope::{Held, Opened, OpenedSort};
 #[derive(Clone)]
 pub(crate) struct OpenedFile(Rc<GuestFile>);
 
+/// A file that the agent holds open.
 struct GuestFile {
     made: Made,
     fd: i32,

@@ -68,8 +68,11 @@ fn read(call: &Call<'_>, timeout: Timeout) -> Result<Command, Raise> {
     Ok(Command { spec, shown })
 }
 
+/// The first argument of `run`.
 enum Program {
+    /// A line for the shell, or a program whose arguments follow.
     Line(Vec<u8>),
+    /// A program with its arguments.
     Words(Vec<Vec<u8>>),
 }
 

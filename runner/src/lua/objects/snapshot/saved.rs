@@ -25,10 +25,13 @@ use crate::lua::state::scope::Opened;
 #[derive(Clone)]
 pub(crate) struct Snapshot(Rc<SavedVm>);
 
+/// A saved VM and the folder of its files.
 struct SavedVm {
     vm: FixtureVm,
     folder: PathBuf,
+    /// The snapshot, until it is deleted.
     saved: RefCell<Option<Arc<Saved>>>,
+    /// The folder, if it goes with the value.
     _own: Option<TempDir>,
 }
 
@@ -36,9 +39,11 @@ struct SavedVm {
 #[derive(Clone)]
 pub(crate) struct LabSnapshot(Rc<SavedLab>);
 
+/// The saved VMs of a lab and the folder of their files.
 struct SavedLab {
     folder: PathBuf,
     vms: Vec<Snapshot>,
+    /// The folder, if it goes with the value.
     _own: Option<TempDir>,
 }
 

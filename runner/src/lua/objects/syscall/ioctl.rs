@@ -14,8 +14,11 @@ use crate::lua::api::value::integer;
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::stream::tail;
 
+/// Number of the system call ioctl.
 const SYS_IOCTL: i64 = 16;
+/// Number of the system call process_vm_readv.
 const SYS_PROCESS_VM_READV: i64 = 310;
+/// Error number of memory that is not there.
 const EFAULT: i64 = 14;
 /// Bytes of a pointer.
 const POINTER: usize = 8;

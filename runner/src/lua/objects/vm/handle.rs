@@ -27,6 +27,7 @@ use crate::lua::state::scope::Held;
 #[derive(Clone)]
 pub(crate) struct Vm(Rc<DeclaredVm>);
 
+/// A VM that was declared, which its handles share.
 struct DeclaredVm {
     name: String,
     profile: Profile,
