@@ -1,15 +1,19 @@
 //! The way a run is told to stop: a token that files and calls hang their own clean-up on.
 //!
-//! Enters: one reason, once. Leaves: the callbacks run, on the thread that cancels, and every wait ends.
-//! Absent on purpose: un-cancelling, and any knowledge of what the callbacks end.
+//! Input: one reason, once. Output: the callbacks run, on the thread that cancels, and every wait ends.
+//! Not here: un-cancelling, and any knowledge of what the callbacks end.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
+
 /// Why a run, or one file of it, is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     /// The user pressed Ctrl-C, or the process was asked to end.
     Interrupted,
@@ -37,12 +41,13 @@ type Callback = Arc<dyn Fn() + Send + Sync>;
 /// A token that is cancelled at most once; the first reason stays.
 #[derive(Default)]
 pub struct Cancel {
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
     cancelled: Condvar,
 }
 
+/// What a token's lock protects.
 #[derive(Default)]
-struct State {
+struct TokenState {
     reason: Option<CancelReason>,
     next: u64,
     callbacks: BTreeMap<u64, Callback>,
@@ -66,7 +71,7 @@ impl Cancel {
                 child.cancel(reason);
             }
         }));
-        child.lock().parent = Some(guard);
+        child.state.lock().parent = Some(guard);
         child
     }
 
@@ -74,7 +79,7 @@ impl Cancel {
     /// Later calls do nothing.
     pub fn cancel(&self, reason: CancelReason) {
         {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.reason.is_some() {
                 return;
             }
@@ -83,7 +88,7 @@ impl Cancel {
         self.cancelled.notify_all();
         // One at a time and without the lock: a callback may drop guards, its own included.
         loop {
-            let Some((_, callback)) = self.lock().callbacks.pop_first() else {
+            let Some((_, callback)) = self.state.lock().callbacks.pop_first() else {
                 return;
             };
             callback();
@@ -92,7 +97,7 @@ impl Cancel {
 
     /// The reason, once cancelled.
     pub fn is_cancelled(&self) -> Option<CancelReason> {
-        self.lock().reason
+        self.state.lock().reason
     }
 
     /// Runs `f` when the token is cancelled: on the thread that cancels, or here and now if it already is.
@@ -103,7 +108,7 @@ impl Cancel {
             token: Weak::new(),
             id: 0,
         };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.reason.is_some() {
             drop(state);
             f();
@@ -119,7 +124,7 @@ impl Cancel {
     /// Sleeps for `duration`, or until cancelled; returns the reason in the latter case.
     pub fn sleep(&self, duration: Duration) -> Option<CancelReason> {
         let until = Instant::now().checked_add(duration);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.reason.is_none() {
             let left = match until {
                 None => Duration::MAX,
@@ -128,18 +133,9 @@ impl Cancel {
             if left.is_zero() {
                 break;
             }
-            state = self
-                .cancelled
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            self.cancelled.wait_for(&mut state, left);
         }
         state.reason
-    }
-
-    /// A panic while the lock is held is impossible short of memory exhaustion, and the state is whole anyway.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,7 +156,7 @@ pub struct CancelGuard {
 impl Drop for CancelGuard {
     fn drop(&mut self) {
         if let Some(token) = self.token.upgrade() {
-            let callback = token.lock().callbacks.remove(&self.id);
+            let callback = token.state.lock().callbacks.remove(&self.id);
             drop(callback); // outside the lock: what it captured may itself hold guards
         }
     }
@@ -230,7 +226,7 @@ mod tests {
     fn a_dead_child_leaves_nothing_behind() {
         let parent = Cancel::new();
         drop(parent.child());
-        assert!(parent.lock().callbacks.is_empty());
+        assert!(parent.state.lock().callbacks.is_empty());
     }
 
     #[test]
@@ -238,10 +234,10 @@ mod tests {
         let token = Cancel::new();
         let slot: Arc<Mutex<Option<CancelGuard>>> = Arc::default();
         let inner = slot.clone();
-        let guard = token.on_cancel(Box::new(move || drop(inner.lock().expect("slot").take())));
-        *slot.lock().expect("slot") = Some(guard);
+        let guard = token.on_cancel(Box::new(move || drop(inner.lock().take())));
+        *slot.lock() = Some(guard);
         token.cancel(CancelReason::Interrupted);
-        assert!(slot.lock().expect("slot").is_none());
+        assert!(slot.lock().is_none());
     }
 
     #[test]

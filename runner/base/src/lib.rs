@@ -2,9 +2,20 @@
 //!
 //! Input and output: plain values. Not here: guests, Lua, configuration and anything else that would tie the crates
 //! above to each other.
+//!
+//! ```text
+//! events, outcome     what happens and what it comes to, as data; who hears of it
+//! cancel              telling a run to stop
+//! exit, units         exit codes; sizes and durations as people write and read them
+//! nearest, walk       "did you mean"; which folders a search goes into
+//! initramfs           archives for a guest
+//! ```
 
 pub mod cancel;
+pub mod events;
+pub mod exit;
 pub mod initramfs;
 pub mod nearest;
+pub mod outcome;
 pub mod units;
 pub mod walk;

@@ -1,7 +1,8 @@
 //! Durations and sizes as people write them, in the configuration, on the command line and in Lua.
 //!
-//! Enters: text such as `500ms` or `256M`, or a plain number. Leaves: a [`Duration`] or a count of bytes.
-//! Absent on purpose: exponents, signs and the words `nan` and `inf`, which a number parser would let in.
+//! Input: text such as `500ms` or `256M`, or a plain number. Output: a [`Duration`] or a count of bytes; and the other
+//! way round, the one place where sizes and durations are made into text. Not here: exponents, signs and the words
+//! `nan` and `inf`, which a number parser would let in.
 
 use std::fmt;
 use std::time::Duration;
@@ -151,6 +152,47 @@ impl fmt::Display for DisplayDuration {
     }
 }
 
+/// Shows a duration in seconds, however long it is: `4.3 s`, `185.0 s`.
+#[derive(Debug, Clone, Copy)]
+pub struct DisplaySeconds(pub Duration);
+
+impl fmt::Display for DisplaySeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s", self.0.as_secs_f64())
+    }
+}
+
+/// Shows a size to get an idea of, in at most five characters below 10 T: `512B`, `4.0K`, `70M`, `1.5G`. Can be padded.
+#[derive(Debug, Clone, Copy)]
+pub struct RoughSize(pub u64);
+
+impl fmt::Display for RoughSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut size = self.0 as f64;
+        for unit in ["B", "K", "M"] {
+            if size < 1000.0 {
+                let digits = usize::from(size < 10.0 && unit != "B");
+                return f.pad(&format!("{size:.digits$}{unit}"));
+            }
+            size /= 1024.0;
+        }
+        f.pad(&format!("{size:.1}G"))
+    }
+}
+
+/// Shows MiB as `6.0 GiB`.
+#[derive(Debug, Clone, Copy)]
+pub struct DisplayGib {
+    /// The size in MiB.
+    pub mib: u64,
+}
+
+impl fmt::Display for DisplayGib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} GiB", self.mib as f64 / 1024.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,5 +294,14 @@ mod tests {
             DisplayDuration(Duration::from_secs(7500)).to_string(),
             "2 h 05 min"
         );
+    }
+    #[test]
+    fn shown_to_get_an_idea() {
+        let sizes = [0, 512, 4096, 70 << 20, 3 << 29].map(|bytes| RoughSize(bytes).to_string());
+        assert_eq!(sizes, ["0B", "512B", "4.0K", "70M", "1.5G"]);
+        assert_eq!(format!("{:>6}|", RoughSize(512)), "  512B|");
+        assert_eq!(DisplayGib { mib: 6144 }.to_string(), "6.0 GiB");
+        let seconds = [0, 4260, 185_000].map(|ms| DisplaySeconds(Duration::from_millis(ms)).to_string());
+        assert_eq!(seconds, ["0.0 s", "4.3 s", "185.0 s"]);
     }
 }

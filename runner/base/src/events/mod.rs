@@ -1,0 +1,88 @@
+//! What happens while Provium works, as owned data that can be written down, sent and read again.
+//!
+//! Input: facts, from whoever runs files, obtains fixtures, builds profiles or starts the emulated host. Output: an
+//! [`Event`] each, given to a [`Sink`]; reports read nothing else. Not here: how a run is shown, which `report` decides;
+//! an event about fixtures, profiles or the emulated host has one line of text for people, its `Display`.
+//!
+//! Order: [`Event::RunStarted`] comes before all events of a run's files and [`Event::RunEnded`] after them. Events of one
+//! file keep their order; those of files that run at the same time, and of fixtures, come in between.
+
+mod fixture;
+mod host;
+mod profile;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cancel::CancelReason;
+use crate::outcome::{FileEnd, Summary, TestResult};
+
+pub use fixture::{FixtureBuilder, FixtureEvent};
+pub use host::HostEvent;
+pub use profile::ProfileEvent;
+pub use sink::{Discard, Recorder, Sink, Sinks};
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins.
+    RunStarted {
+        /// Number of files to run.
+        files: usize,
+    },
+    /// A file begins.
+    FileStarted {
+        /// The file as reports name it.
+        path: String,
+    },
+    /// A test begins.
+    TestStarted {
+        /// Its file.
+        path: String,
+        /// Its name.
+        test: String,
+    },
+    /// A test has ended.
+    TestEnded {
+        /// Its file.
+        path: String,
+        /// How it ended.
+        result: TestResult,
+    },
+    /// A file has ended.
+    FileEnded(FileEnd),
+    /// The user, or whoever started the run, has told it to stop; running files are being ended.
+    RunStopping {
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A run has ended.
+    RunEnded(Summary),
+    /// Something about a fixture.
+    Fixture(FixtureEvent),
+    /// Something about a profile's build.
+    Profile(ProfileEvent),
+    /// Something about the emulated host.
+    Host(HostEvent),
+}
+
+impl From<FixtureEvent> for Event {
+    fn from(event: FixtureEvent) -> Event {
+        Event::Fixture(event)
+    }
+}
+
+impl From<ProfileEvent> for Event {
+    fn from(event: ProfileEvent) -> Event {
+        Event::Profile(event)
+    }
+}
+
+impl From<HostEvent> for Event {
+    fn from(event: HostEvent) -> Event {
+        Event::Host(event)
+    }
+}

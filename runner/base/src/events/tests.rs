@@ -1,0 +1,217 @@
+//! Every event can be written down and read again, and says what users are used to.
+
+use std::time::Duration;
+
+use super::*;
+use crate::outcome::{FileResult, TestStatus, Timeliness};
+
+/// The place of each variant in [`every_event`]; a new variant is an error here until it has one.
+fn place(event: &Event) -> usize {
+    match event {
+        Event::RunStarted { .. } => 0,
+        Event::FileStarted { .. } => 1,
+        Event::TestStarted { .. } => 2,
+        Event::TestEnded { .. } => 3,
+        Event::FileEnded(_) => 4,
+        Event::RunStopping { .. } => 5,
+        Event::RunEnded(_) => 6,
+        Event::Fixture(FixtureEvent::CacheHit { .. }) => 7,
+        Event::Fixture(FixtureEvent::BuildStarted { .. }) => 8,
+        Event::Fixture(FixtureEvent::BuildDone { .. }) => 9,
+        Event::Fixture(FixtureEvent::Waiting { .. }) => 10,
+        Event::Fixture(FixtureEvent::Evicted { .. }) => 11,
+        Event::Fixture(FixtureEvent::Damaged { .. }) => 12,
+        Event::Profile(ProfileEvent::BuildStarted { .. }) => 13,
+        Event::Profile(ProfileEvent::Built { .. }) => 14,
+        Event::Host(HostEvent::Chosen { .. }) => 15,
+        Event::Host(HostEvent::Preparing { .. }) => 16,
+        Event::Host(HostEvent::Starting { .. }) => 17,
+        Event::Host(HostEvent::Running { .. }) => 18,
+        Event::Host(HostEvent::Again { .. }) => 19,
+        Event::Host(HostEvent::Ended) => 20,
+    }
+}
+
+fn builder(own: bool) -> FixtureBuilder {
+    FixtureBuilder {
+        pid: 4711,
+        command: "provium tests/net".into(),
+        by: "a.test.lua".into(),
+        own,
+        since: Duration::from_millis(12_345),
+    }
+}
+
+fn every_event() -> Vec<Event> {
+    let result = TestResult {
+        name: "adds, up".into(),
+        status: TestStatus::Failed,
+        message: Some("left:  1\nright: \"2\"".into()),
+        log: vec!["\u{1b}[31mred\u{7}".into()],
+        duration_ns: u64::MAX,
+        line: Some(12),
+    };
+    let file = FileResult {
+        path: "a.test.lua".into(),
+        timeout: Timeliness::TimedOut,
+        passed: false,
+        chunk_error: None,
+        duration_ns: 1,
+        tests: vec![result.clone()],
+    };
+    let fixture = || "net/router".to_owned();
+    vec![
+        Event::RunStarted { files: 3 },
+        Event::FileStarted {
+            path: "a.test.lua".into(),
+        },
+        Event::TestStarted {
+            path: "a.test.lua".into(),
+            test: "adds, up".into(),
+        },
+        Event::TestEnded {
+            path: "a.test.lua".into(),
+            result,
+        },
+        Event::FileEnded(FileEnd {
+            result: file,
+            stopped: true,
+            shown_before: false,
+            selected: true,
+        }),
+        Event::RunStopping {
+            reason: CancelReason::Interrupted,
+        },
+        Event::RunEnded(Summary {
+            files: 1,
+            passed: 2,
+            failed: 3,
+            skipped: 4,
+            unfinished: 5,
+            stopped: Some(CancelReason::FailFast),
+            elapsed: Duration::new(4, 260_000_001),
+        }),
+        FixtureEvent::CacheHit {
+            fixture: fixture(),
+            key: "5a3f".into(),
+        }
+        .into(),
+        FixtureEvent::BuildStarted { fixture: fixture() }.into(),
+        FixtureEvent::BuildDone {
+            fixture: fixture(),
+            took: Duration::from_nanos(1_640_000_001),
+            bytes: 1 << 40,
+            failure: Some("no".into()),
+        }
+        .into(),
+        FixtureEvent::Waiting {
+            fixture: fixture(),
+            builder: Some(builder(false)),
+        }
+        .into(),
+        FixtureEvent::Evicted {
+            fixture: None,
+            entry: "5a3ff6cf7c0e5a3f".into(),
+            why: "old".into(),
+            warning: true,
+        }
+        .into(),
+        FixtureEvent::Damaged {
+            fixture: fixture(),
+            what: "torn".into(),
+        }
+        .into(),
+        ProfileEvent::BuildStarted {
+            profile: "min".into(),
+            command: "make".into(),
+        }
+        .into(),
+        ProfileEvent::Built {
+            profile: "min".into(),
+            took: Duration::from_millis(340),
+        }
+        .into(),
+        HostEvent::Chosen {
+            because: Some("slow; odd".into()),
+        }
+        .into(),
+        HostEvent::Preparing { step: "fetching".into() }.into(),
+        HostEvent::Starting { start: 2, pid: 9 }.into(),
+        HostEvent::Running {
+            after: Duration::from_secs(20),
+        }
+        .into(),
+        HostEvent::Again {
+            cause: "it froze".into(),
+            start: 2,
+            of: 4,
+        }
+        .into(),
+        HostEvent::Ended.into(),
+    ]
+}
+
+#[test]
+fn every_event_is_the_same_after_it_was_written_down() {
+    let events = every_event();
+    let places: Vec<_> = events.iter().map(place).collect();
+    assert_eq!(places, (0..21).collect::<Vec<_>>(), "one of each, in order");
+    for event in events {
+        let text = serde_json::to_string(&event).expect("JSON");
+        assert!(!text.contains('\n'), "an event is one line: {text}");
+        let read: Event = serde_json::from_str(&text).expect(&text);
+        assert_eq!(read, event, "{text}");
+    }
+}
+
+#[test]
+fn lines_for_people_are_what_they_were() {
+    let hit = every_event().into_iter().filter_map(|event| match event {
+        Event::Fixture(event) => Some(event.to_string()),
+        Event::Profile(event) => Some(event.to_string()),
+        Event::Host(event) => Some(event.to_string()),
+        _ => None,
+    });
+    assert_eq!(
+        hit.collect::<Vec<_>>(),
+        [
+            "fixture `net/router`: from the cache",
+            "fixture `net/router`: building",
+            "fixture `net/router`: build failed after 1.6 s: no",
+            "fixture `net/router`: waiting for process 4711 (provium tests/net), which has been building it for 12.3 s",
+            "fixture cache: entry 5a3ff6cf7c0e is evicted: old",
+            "fixture `net/router`: torn",
+            "building profile min: make",
+            "built profile min in 340 ms",
+            "slow; tests run in the emulated host (`provium doctor` says more)",
+            "the emulated host: fetching",
+            "starting the emulated host again (start 2)",
+            "the command runs in the emulated host",
+            "it froze; starting it again (2 of 4)",
+            "the command in the emulated host has ended",
+        ]
+    );
+    assert_eq!(
+        builder(true).to_string(),
+        "a.test.lua of this run, which has been building it for 12.3 s"
+    );
+}
+
+#[test]
+fn sinks_hear_of_events_in_order() {
+    let (first, second) = (Recorder::default(), Recorder::default());
+    let heard = first.clone();
+    let sinks = Sinks(vec![
+        Box::new(first.clone()),
+        Box::new(second.clone()),
+        Box::new(Discard),
+        Box::new(move |_: &Event| {
+            assert_eq!(heard.take().len(), 1, "sinks before this one have heard of it");
+        }),
+    ]);
+    for event in every_event() {
+        sinks.event(&event);
+    }
+    assert_eq!(second.take(), every_event());
+    assert!(second.take().is_empty());
+}
