@@ -1,7 +1,7 @@
 //! Which test files there are.
 //!
-//! Enters: the paths of the command line, or the configuration's roots. Leaves: the files, sorted, each once.
-//! Absent on purpose: reading them; what tests a file has is known only when its chunk runs.
+//! Input: the paths of the command line, or the configuration's roots. Output: the files, sorted, each once.
+//! Not here: reading them; what tests a file has is known only when its chunk runs.
 
 use std::collections::BTreeMap;
 use std::io;

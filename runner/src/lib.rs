@@ -1,22 +1,22 @@
 //! The `provium` command as a library.
 //!
-//! Enters: a command line, a configuration, test files. Leaves: a report and an exit code. The way through:
-//! `cli` resolves what was asked, `discover` finds the files, `run` gives each to `lua` on a thread of its own,
-//! `report` shows what comes of it. Absent on purpose: KVM, which is all in `provium-vmm`.
+//! Input: a command line, a configuration, test files. Output: a report and an exit code. The way through:
+//! `cli` resolves what was asked, `discover` finds the files, `session` gives each to `lua` on a thread of
+//! its own, `report` shows what comes of it. Not here: KVM, which is all in `provium-vmm`.
 
 pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod doctor;
 pub mod lua;
-pub mod outcome;
 pub mod report;
-pub mod run;
+#[cfg(test)]
+mod samples;
+pub mod session;
 pub mod stock;
 
 pub use provium_base::{cancel, units};
 pub use provium_cache as fixture;
-pub use provium_emulated as emulated;
 
 /// Archives for a guest's initramfs, and the agent's own.
 pub mod agent_archive {

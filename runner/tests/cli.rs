@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use provium::doctor::{self, Accel};
-use provium::outcome::{FileResult, TestStatus, Timeliness};
+use provium_base::outcome::{FileResult, TestStatus, Timeliness};
 use tempfile::TempDir;
 
 /// A folder with these files in it.

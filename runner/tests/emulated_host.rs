@@ -1,17 +1,20 @@
-//! The emulated host, really started: what a command in it sees, how it is interrupted, what happens when it freezes.
+//! The emulated host, really started: what a command in it sees, how it is interrupted, what happens when it
+//! freezes.
 //!
-//! Needs QEMU and busybox, and says so where they are missing: `apt-get install qemu-system-x86 busybox-static`.
+//! Needs QEMU and busybox, and says so where they are missing: `apt-get install qemu-system-x86
+//! busybox-static`.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use provium_emulated::{EmulatedError, EmulatedRun, Event, Limits, Stdin, run};
+use provium_base::events::{Event, HostEvent, Sink};
+use provium_emulated::{EmulatedError, EmulatedRun, Limits, Stdin, run};
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROVIUM: &str = env!("CARGO_BIN_EXE_provium");
@@ -225,8 +228,8 @@ fn qemu_does_not_outlive_provium() {
     assert_ends(qemu);
 }
 
-fn request(script: &str, folder: &Path, limits: Limits) -> EmulatedRun<'static> {
-    let mut request = EmulatedRun::new(["sh", "-c", script].map(OsString::from).to_vec());
+fn request<'a>(script: &str, folder: &Path, limits: Limits, sink: &'a dyn Sink) -> EmulatedRun<'a> {
+    let mut request = EmulatedRun::new(["sh", "-c", script].map(OsString::from).to_vec(), sink);
     request.cwd = folder.to_owned();
     request.writable = vec![folder.to_owned()];
     request.memory_mib = Some(1024);
@@ -244,25 +247,24 @@ fn a_frozen_host_is_noticed_and_the_command_runs_again() {
         starts: 4,
     };
     let script = "echo $PROVIUM_HOST_ATTEMPT >> attempts; [ $PROVIUM_HOST_ATTEMPT -gt 1 ] || sleep 1000";
-    let mut request = request(script, folder.path(), limits);
-    let seen = Arc::new(Mutex::new((Vec::new(), Vec::new())));
-    let observed = seen.clone();
-    request.observer = Box::new(move |event| {
-        let (pids, causes) = &mut *observed.lock().unwrap();
+    let seen = Mutex::new((Vec::new(), Vec::new()));
+    let sink = |event: &Event| {
+        let (pids, causes) = &mut *seen.lock().unwrap();
         match event {
-            Event::Starting { pid, .. } => pids.push(pid),
+            Event::Host(HostEvent::Starting { pid, .. }) => pids.push(*pid),
             // Stopped some time after the command has begun, as a freeze would.
-            Event::Running { .. } if pids.len() == 1 => {
+            Event::Host(HostEvent::Running { .. }) if pids.len() == 1 => {
                 let pid = pids[0];
                 thread::spawn(move || {
                     thread::sleep(Duration::from_secs(2));
                     signal(pid, Signal::STOP);
                 });
             }
-            Event::Again { cause, .. } => causes.push(cause.to_owned()),
+            Event::Host(HostEvent::Again { cause, .. }) => causes.push(cause.to_owned()),
             _ => {}
         }
-    });
+    };
+    let request = request(script, folder.path(), limits, &sink);
     assert_eq!(run(request).unwrap(), 0);
     let (pids, causes) = &*seen.lock().unwrap();
     assert!(causes[0].contains("froze: no sign of life for 8 s"), "{causes:?}");
@@ -279,12 +281,12 @@ fn a_host_that_freezes_every_time_is_given_up() {
         silence: Duration::from_secs(1),
         starts: 2,
     };
-    let mut request = request("true", folder.path(), limits);
-    request.observer = Box::new(|event| {
-        if let Event::Starting { pid, .. } = event {
-            signal(pid, Signal::STOP);
+    let sink = |event: &Event| {
+        if let Event::Host(HostEvent::Starting { pid, .. }) = event {
+            signal(*pid, Signal::STOP);
         }
-    });
+    };
+    let request = request("true", folder.path(), limits, &sink);
     let error = run(request).unwrap_err();
     assert!(
         matches!(error, EmulatedError::GaveUp { starts: 2, .. }),

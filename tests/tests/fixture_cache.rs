@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use provium::config::{Config, Environment};
-use provium::stock::{Fixture, FixtureMeta, FixtureVm, Fixtures};
+use provium::stock::{Fixture, FixtureMeta, FixtureVm, Fixtures, ObtainFailure};
 use provium_base::cancel::Cancel;
-use provium_cache::{Building, Chain, Event};
+use provium_base::events::{Event, FixtureEvent, Recorder};
+use provium_cache::{Building, Chain};
 use provium_guest::{Arrival, Ready, resume, save};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
@@ -33,38 +34,43 @@ impl Project {
     }
 
     /// What a run that starts now gets, and how often it had to build.
-    fn obtain(&self) -> (Result<Arc<Fixture>, String>, usize) {
-        let warn = |event: &Event| println!("  {event}");
-        let fixtures = Fixtures::new(Arc::clone(&self.config), Ready::new(0), Box::new(warn));
-        let mut builds = 0;
-        let mut build = |building: &Building| {
-            builds += 1;
-            self.build(building).map_err(|error| error.to_string())
-        };
+    fn obtain(&self) -> (Result<Arc<Fixture>, ObtainFailure>, usize) {
+        let heard = Recorder::default();
+        let seed = Arc::clone(&self.seed);
+        let fixtures = Fixtures::new(
+            Arc::clone(&self.config),
+            Ready::new(0),
+            Arc::new(heard.clone()),
+            Box::new(move |_, _, _, building, _| build(&seed, building).map_err(|error| error.to_string())),
+        );
         let source = fixtures.source("a").unwrap();
-        let obtained = fixtures.obtain(&source, &Chain::default(), "a test", &Cancel::new(), &mut build);
+        let obtained = fixtures.obtain(&source, &Chain::default(), "a test", &Cancel::new());
+        let events = heard.take();
+        events.iter().for_each(|event| println!("  {event:?}"));
+        let started = |event: &&Event| matches!(event, Event::Fixture(FixtureEvent::BuildStarted { .. }));
+        let builds = events.iter().filter(started).count();
         (obtained, builds)
-    }
-
-    fn build(&self, building: &Building) -> anyhow::Result<()> {
-        let mut guest = resume(&self.seed, Arrival::default())?;
-        guest.client.write_file(b"/run/mark", None, &mut &b"marked"[..])?;
-        let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
-        save(&guest, &at, false, Arrival::default())?;
-        let vm = FixtureVm {
-            name: "a".to_owned(),
-            profile: "none".to_owned(),
-            options: serde_json::Value::Null,
-            folder,
-        };
-        let meta = FixtureMeta {
-            lab: false,
-            vms: vec![vm],
-        };
-        meta.write(building.dir()).map_err(anyhow::Error::msg)
     }
 }
 
+/// Resumes the guest, marks it and saves it.
+fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
+    let mut guest = resume(seed, Arrival::default())?;
+    guest.client.write_file(b"/run/mark", None, &mut &b"marked"[..])?;
+    let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
+    save(&guest, &at, false, Arrival::default())?;
+    let vm = FixtureVm {
+        name: "a".to_owned(),
+        profile: "none".to_owned(),
+        options: serde_json::Value::Null,
+        folder,
+    };
+    let meta = FixtureMeta {
+        lab: false,
+        vms: vec![vm],
+    };
+    meta.write(building.dir()).map_err(anyhow::Error::msg)
+}
 /// The guest of the fixture is the one that was built.
 fn check(fixture: &Fixture) {
     let mut guest = resume(&fixture.vms[0].1, Arrival::default()).unwrap();

@@ -1,7 +1,7 @@
 //! The exit codes of `provium`, for every command.
 //!
-//! Input: how a command ended. Output: one of these numbers. Not here: the exit codes of programs that `provium host`
-//! runs, which are passed on as they are.
+//! Input: how a command ended. Output: one of these numbers. Not here: the exit codes of programs that
+//! `provium host` runs, which are passed on as they are.
 
 /// Every test passed or was skipped; the command did what was asked.
 pub const SUCCESS: u8 = 0;

@@ -1,7 +1,7 @@
 //! What every floor of the runner stands on.
 //!
-//! Input and output: plain values. Not here: guests, Lua, configuration and anything else that would tie the crates
-//! above to each other.
+//! Input and output: plain values. Not here: guests, Lua, configuration and anything else that would tie the
+//! crates above to each other.
 //!
 //! ```text
 //! events, outcome     what happens and what it comes to, as data; who hears of it

@@ -1,7 +1,7 @@
 //! What running test files comes to: results of tests and files, and the counts of a whole run.
 //!
-//! Input: what whoever runs a file saw. Output: plain data, which events carry, `--json` prints and the journal keeps.
-//! Not here: how any of it is shown.
+//! Input: what whoever runs a file saw. Output: plain data, which events carry, `--json` prints and the
+//! journal keeps. Not here: how any of it is shown.
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ pub struct FileResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timeliness {
-    /// It did.
+    /// The file ended by itself.
     InTime,
-    /// It was ended at the limit.
+    /// The file was ended at its limit.
     TimedOut,
 }
 
@@ -58,11 +58,11 @@ pub struct TestResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestStatus {
-    /// Passed.
+    /// The test passed.
     Passed,
-    /// Failed.
+    /// The test failed.
     Failed,
-    /// Skipped.
+    /// The test was skipped, or the run was stopped while it ran.
     Skipped,
 }
 

@@ -1,8 +1,8 @@
 //! Durations and sizes as people write them, in the configuration, on the command line and in Lua.
 //!
-//! Input: text such as `500ms` or `256M`, or a plain number. Output: a [`Duration`] or a count of bytes; and the other
-//! way round, the one place where sizes and durations are made into text. Not here: exponents, signs and the words
-//! `nan` and `inf`, which a number parser would let in.
+//! Input: text such as `500ms` or `256M`, or a plain number. Output: a [`Duration`] or a count of bytes; and
+//! the other way round, the one place where sizes and durations are made into text. Not here: exponents,
+//! signs and the words `nan` and `inf`, which a number parser would let in.
 
 use std::fmt;
 use std::time::Duration;
@@ -162,7 +162,8 @@ impl fmt::Display for DisplaySeconds {
     }
 }
 
-/// Shows a size to get an idea of, in at most five characters below 10 T: `512B`, `4.0K`, `70M`, `1.5G`. Can be padded.
+/// Shows a size to get an idea of, in at most five characters below 10 T: `512B`, `4.0K`, `70M`, `1.5G`. Can
+/// be padded.
 #[derive(Debug, Clone, Copy)]
 pub struct RoughSize(pub u64);
 

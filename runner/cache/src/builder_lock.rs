@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
+use provium_base::events::{FixtureEvent, Sink};
 
 use crate::error::FixtureError;
-use crate::event::Event;
 use crate::holder::Holder;
 use crate::lock::{Lock, Mode, POLL};
 use crate::source::FixtureSource;
@@ -126,8 +126,8 @@ impl Chain {
     }
 }
 
-/// Takes the fixture's lock. While another holds it, [`Event::Waiting`] names the holder, once and again when
-/// the holder changes.
+/// Takes the fixture's lock. While another holds it, [`FixtureEvent::Waiting`] names the holder, once and
+/// again when the holder changes.
 ///
 /// # Errors
 /// [`FixtureError`] when the run is cancelled, when the wait would be a cycle, or when the lock file cannot
@@ -138,7 +138,7 @@ pub(crate) fn lock(
     chain: &Chain,
     by: &str,
     cancel: &Cancel,
-    on_event: &mut dyn FnMut(Event),
+    sink: &dyn Sink,
 ) -> Result<Arc<BuilderLock>, FixtureError> {
     let path = locks.join(source.id());
     let begun = Instant::now();
@@ -172,9 +172,9 @@ pub(crate) fn lock(
             if said.is_none() {
                 chain.wait_for(Some(source));
             }
-            on_event(Event::Waiting {
+            sink.emit(FixtureEvent::Waiting {
                 fixture: source.name.clone(),
-                holder: holder.clone(),
+                builder: holder.as_ref().map(Holder::as_builder),
             });
             said = Some(holder);
         }

@@ -1,13 +1,12 @@
 //! Who builds a fixture, so that those who wait for it can be told.
 //!
-//! Input: this process, or a lock file. Output: a [`Holder`], which `Display`s as the end of a sentence. Not
-//! here: the lock (`builder_lock`).
+//! Input: this process, or a lock file. Output: a [`Holder`], and what of it an event says. Not here: the
+//! lock (`builder_lock`).
 
-use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use provium_base::units::DisplayDuration;
+use provium_base::events::FixtureBuilder;
 use serde::{Deserialize, Serialize};
 
 /// Characters of a command line that are shown.
@@ -15,15 +14,15 @@ const COMMAND_MAX: usize = 120;
 
 /// Who holds a fixture's lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Process id.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// The process's command line, at most 120 characters.
-    pub command: String,
+    pub(crate) command: String,
     /// What it builds the fixture for, such as a test file.
-    pub by: String,
+    pub(crate) by: String,
     /// Start of the build, in milliseconds since 1970.
-    pub since: u64,
+    pub(crate) since: u64,
     /// Lock and name of the fixture that it waits for itself.
     pub(crate) waits_for: Option<(String, String)>,
 }
@@ -50,21 +49,20 @@ impl Holder {
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
+    /// What an event says of the holder.
+    pub(crate) fn as_builder(&self) -> FixtureBuilder {
+        FixtureBuilder {
+            pid: self.pid,
+            command: self.command.clone(),
+            by: self.by.clone(),
+            own: self.pid == std::process::id(),
+            since: Duration::from_millis(now_millis().saturating_sub(self.since)),
+        }
+    }
+
     /// Whether both are one build by one process.
     pub(crate) fn is_same(&self, other: &Holder) -> bool {
         (self.pid, self.since) == (other.pid, other.since)
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.pid == std::process::id() {
-            write!(f, "{} of this run", self.by)?;
-        } else {
-            write!(f, "process {} ({})", self.pid, self.command)?;
-        }
-        let since = Duration::from_millis(now_millis().saturating_sub(self.since));
-        write!(f, ", which has been building it for {}", DisplayDuration(since))
     }
 }
 

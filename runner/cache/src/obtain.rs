@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use provium_base::events::{FixtureEvent, Sink};
+
 use crate::builder_lock::{self, BuilderLock};
 use crate::disk::allocated;
 use crate::entry::Entry;
 use crate::error::{FixtureError, ObtainError};
-use crate::event::Event;
 use crate::input::Input;
 use crate::input_log::InputLog;
 use crate::install::{InstallOutcome, install};
@@ -36,9 +37,9 @@ impl Store {
         request: &Request<'_>,
         build: &mut dyn FnMut(&Building) -> Result<(), E>,
         verify: Verify<'_>,
-        on_event: &mut dyn FnMut(Event),
+        sink: &dyn Sink,
     ) -> Result<Entry, ObtainError<E>> {
-        let got = self.obtain_inner(request, build, verify, on_event);
+        let got = self.obtain_inner(request, build, verify, sink);
         self.digests().save();
         got.map_err(|error| match error {
             ObtainError::Store(FixtureError::Cancelled { reason, .. }) => FixtureError::Cancelled {
@@ -55,7 +56,7 @@ impl Store {
         request: &Request<'_>,
         build: &mut dyn FnMut(&Building) -> Result<(), E>,
         verify: Verify<'_>,
-        on_event: &mut dyn FnMut(Event),
+        sink: &dyn Sink,
     ) -> Result<Entry, ObtainError<E>> {
         let (source, cancel) = (request.source, request.cancel);
         request.chain.check(source)?;
@@ -63,15 +64,15 @@ impl Store {
         if let Some(key) = self.current(source, request.world.as_ref())?.key
             && let Lookup::Valid(entry) = self.find(key, verify, cancel)?
         {
-            return Ok(hit(source, entry, on_event));
+            return Ok(hit(source, entry, sink));
         }
         let locks = self.locks();
-        let lock = builder_lock::lock(&locks, source, request.chain, request.by, cancel, on_event)?;
-        if let Some(entry) = self.look_up_again(request, verify, on_event)? {
-            return Ok(hit(source, entry, on_event));
+        let lock = builder_lock::lock(&locks, source, request.chain, request.by, cancel, sink)?;
+        if let Some(entry) = self.look_up_again(request, verify, sink)? {
+            return Ok(hit(source, entry, sink));
         }
         lock.announce();
-        self.build(request, &lock, build, verify, on_event)
+        self.build(request, &lock, build, verify, sink)
     }
 
     /// Looks the entry up once more, with the builder's lock held, and removes an entry that cannot be used.
@@ -79,12 +80,12 @@ impl Store {
         &self,
         request: &Request<'_>,
         verify: Verify<'_>,
-        on_event: &mut dyn FnMut(Event),
+        sink: &dyn Sink,
     ) -> Result<Option<Entry>, FixtureError> {
         let fixture = &request.source.name;
         let current = self.current(request.source, request.world.as_ref())?;
         if let Some(why) = current.damaged {
-            on_event(Event::Damaged {
+            sink.emit(FixtureEvent::Damaged {
                 fixture: fixture.clone(),
                 what: format!("the record of its last build cannot be used: {why}"),
             });
@@ -95,7 +96,7 @@ impl Store {
             Lookup::Missing => Ok(None),
             Lookup::Invalid { why, folder } => {
                 self.discard(key, folder, request.cancel)?;
-                on_event(Event::Evicted {
+                sink.emit(FixtureEvent::Evicted {
                     fixture: Some(fixture.clone()),
                     entry: key.to_string(),
                     why,
@@ -113,7 +114,7 @@ impl Store {
         lock: &Arc<BuilderLock>,
         build: &mut dyn FnMut(&Building) -> Result<(), E>,
         verify: Verify<'_>,
-        on_event: &mut dyn FnMut(Event),
+        sink: &dyn Sink,
     ) -> Result<Entry, ObtainError<E>> {
         let fixture = &request.source.name;
         let mut changed = None;
@@ -123,7 +124,7 @@ impl Store {
                 return Err(FixtureError::Cancelled { name, reason }.into());
             }
             let started = Instant::now();
-            on_event(Event::BuildStarted {
+            sink.emit(FixtureEvent::BuildStarted {
                 fixture: fixture.clone(),
             });
             let built = self.build_once(request, lock, build, verify);
@@ -136,9 +137,9 @@ impl Store {
                 Ok(InstallOutcome::Installed(entry)) => allocated(entry.dir()),
                 _ => 0,
             };
-            on_event(Event::BuildDone {
+            sink.emit(FixtureEvent::BuildDone {
                 fixture: fixture.clone(),
-                seconds: started.elapsed().as_secs_f64(),
+                took: started.elapsed(),
                 bytes,
                 failure,
             });
@@ -181,8 +182,8 @@ impl Store {
 }
 
 /// Reports a cache hit and passes the entry on.
-fn hit(source: &FixtureSource, entry: Entry, on_event: &mut dyn FnMut(Event)) -> Entry {
-    on_event(Event::CacheHit {
+fn hit(source: &FixtureSource, entry: Entry, sink: &dyn Sink) -> Entry {
+    sink.emit(FixtureEvent::CacheHit {
         fixture: source.name.clone(),
         key: entry.key().to_string(),
     });

@@ -8,10 +8,10 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use provium_base::events::{FixtureEvent, Sink};
 use provium_base::units::DisplaySize;
 
 use crate::error::FixtureError;
-use crate::event::Event;
 use crate::evict::{evict, evict_with_dependents};
 use crate::listing::{EntryList, list_entries};
 use crate::rootfs;
@@ -24,9 +24,9 @@ impl Store {
     ///
     /// # Errors
     /// When the folder cannot be made or written, or is not a cache.
-    pub fn open(dir: &Path, max_size: u64, on_event: &mut dyn FnMut(Event)) -> Result<Store, FixtureError> {
+    pub fn open(dir: &Path, max_size: u64, sink: &dyn Sink) -> Result<Store, FixtureError> {
         let store = Store::look(dir, max_size);
-        store.tidy(on_event)?;
+        store.tidy(sink)?;
         Ok(store)
     }
 
@@ -34,14 +34,14 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::open`].
-    pub fn tidy(&self, on_event: &mut dyn FnMut(Event)) -> Result<(), FixtureError> {
+    pub fn tidy(&self, sink: &dyn Sink) -> Result<(), FixtureError> {
         self.prepare()?;
         let staging = self.staging();
         staging::sweep(&staging).map_err(FixtureError::io("sweeping", &staging))?;
         let (mut entries, unusable) = list_entries(self)?;
         for (name, why) in unusable {
             if evict(self, &name)?.is_none() {
-                on_event(Event::Evicted {
+                sink.emit(FixtureEvent::Evicted {
                     fixture: None,
                     entry: name,
                     why,
@@ -54,7 +54,7 @@ impl Store {
             if let Some(orphan) = orphan
                 && evict(self, &name)?.is_none()
             {
-                on_event(Event::Evicted {
+                sink.emit(FixtureEvent::Evicted {
                     fixture: Some(orphan.record.name),
                     entry: name,
                     why,
@@ -62,7 +62,7 @@ impl Store {
                 });
             }
         }
-        make_room(self, entries, on_event)
+        make_room(self, entries, sink)
     }
 }
 
@@ -93,11 +93,7 @@ enum Evictable {
 }
 
 /// Evicts the least recently used until the cache is at most as large as it may be.
-fn make_room(
-    store: &Store,
-    mut entries: EntryList,
-    on_event: &mut dyn FnMut(Event),
-) -> Result<(), FixtureError> {
+fn make_room(store: &Store, mut entries: EntryList, sink: &dyn Sink) -> Result<(), FixtureError> {
     let images = rootfs::cached_images(&store.dir);
     let sizes = entries.values().map(|entry| entry.bytes);
     let mut total: u64 = sizes.chain(images.iter().map(|image| image.bytes)).sum();
@@ -124,7 +120,7 @@ fn make_room(
                 let (gone, _) = evict_with_dependents(store, &mut entries, &name)?;
                 for entry in gone {
                     total -= entry.bytes.min(total);
-                    on_event(Event::Evicted {
+                    sink.emit(FixtureEvent::Evicted {
                         entry: entry.record.key.to_string(),
                         fixture: Some(entry.record.name),
                         why: why(""),
@@ -137,7 +133,7 @@ fn make_room(
                 let gone = rootfs::evict(&store.dir, &key);
                 if gone.map_err(FixtureError::io("removing an image from", &folder))? {
                     total -= bytes.min(total);
-                    on_event(Event::Evicted {
+                    sink.emit(FixtureEvent::Evicted {
                         entry: key,
                         fixture: None,
                         why: why("an image of a rootfs folder, "),

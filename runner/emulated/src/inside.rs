@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use provium_base::exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -33,14 +34,14 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the port may take to appear, and to be connected.
 const PORT_WAIT: Duration = Duration::from_secs(10);
 
-/// Runs as PID 1 until the machine is powered off. Returns only in a process that is not PID 1, with exit
-/// code 2.
-pub(crate) fn main() -> i32 {
+/// Runs as PID 1 until the machine is powered off. Returns only in a process that is not PID 1, with
+/// [`exit::HARNESS`].
+pub fn main() -> u8 {
     if !rustix::process::getpid().is_init() {
         eprintln!(
             "provium: `emulated-host-init` is the first process of an emulated host and of no use elsewhere"
         );
-        return 2;
+        return exit::HARNESS;
     }
     if let Err(error) = serve() {
         // To the console, which Provium outside shows.

@@ -1,8 +1,8 @@
 //! The emulated host: runs any command on this machine's own file system, but on a machine that has a working
 //! KVM.
 //!
-//! Input: a command. Output: its output and its exit code. Not here: anything about tests and guests; nothing
-//! in Provium depends on this except for the command line's choice of where to run.
+//! Input: a command. Output: its output and its exit code; events on the way. Not here: anything about tests
+//! and guests; nothing in Provium depends on this except for the command line's choice of where to run.
 //!
 //! QEMU emulates an x86-64 machine with AMD-V; Debian's kernel boots in it with `kvm_amd`; its root is this
 //! machine's file system, read-only below a layer in memory; folders named for it can be written. The command
@@ -10,8 +10,8 @@
 //! "inside" is the emulated host.
 //!
 //! ```text
-//! command        `provium host`, and running the present command line inside
-//! supervise      starts, watches, starts again; with request, plan, error and live
+//! reexec         running the present command line inside
+//! supervise      starts, watches, starts again; with request, plan and error
 //! availability   whether this machine could: program, kernel
 //! prepare        makes what is needed: fetch (the kernel), modules, image (what QEMU boots), elf
 //! qemu           one QEMU
@@ -22,7 +22,6 @@
 //! ```
 
 mod availability;
-mod command;
 mod elf;
 mod environment;
 mod error;
@@ -31,7 +30,6 @@ mod frame;
 mod image;
 mod inside;
 mod kernel;
-mod live;
 mod machine;
 mod modules;
 mod output;
@@ -41,6 +39,7 @@ mod poll;
 mod prepare;
 mod program;
 mod qemu;
+mod reexec;
 mod request;
 mod scratch;
 mod session;
@@ -50,14 +49,15 @@ mod supervise;
 pub use availability::{
     Availability, KernelSource, Missing, available, cache_folder, kernel_package, qemu_version,
 };
-pub use command::{HostArgs, InitArgs, reexec, run_host, run_init};
 pub use environment::{ATTEMPT, INSIDE, is_inside};
 pub use error::EmulatedError;
 pub use fetch::FetchError;
+pub use inside::main as init;
 pub use kernel::{KERNEL_ROOT, Kernel};
 pub use modules::ModuleError;
 pub use outside::Stdin;
 pub use plan::default_memory_mib;
 pub use prepare::PrepareError;
-pub use request::{EmulatedRun, Event, Limits};
+pub use reexec::reexec;
+pub use request::{EmulatedRun, Limits};
 pub use supervise::run;

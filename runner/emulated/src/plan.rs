@@ -126,6 +126,8 @@ fn umask() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use provium_base::events::Discard;
+
     use super::*;
 
     #[test]
@@ -160,19 +162,19 @@ mod tests {
             ("/nonexistent", "No such"),
             ("/proc/version", "not a folder"),
         ] {
-            let mut request = EmulatedRun::new(vec!["true".into()]);
+            let mut request = EmulatedRun::new(vec!["true".into()], &Discard);
             request.writable = vec![path.into()];
             let error = shape(&request).unwrap_err().to_string();
             assert!(error.contains(path) && error.contains(reason), "{error}");
         }
-        let mut request = EmulatedRun::new(vec!["true".into()]);
+        let mut request = EmulatedRun::new(vec!["true".into()], &Discard);
         request.memory_mib = Some(100);
         assert!(matches!(shape(&request), Err(EmulatedError::Memory(100))));
     }
 
     #[test]
     fn the_plan_says_which_start_it_is_and_whose_it_is() {
-        let request = EmulatedRun::new(vec!["true".into()]);
+        let request = EmulatedRun::new(vec!["true".into()], &Discard);
         let shape = shape(&request).unwrap();
         let plan = plan(&request, &shape, 3);
         let of = |name: &str| {

@@ -1,12 +1,13 @@
-//! A command for the emulated host, and what its caller can observe.
+//! A command for the emulated host.
 //!
-//! Input: the caller's wishes. Output: an [`EmulatedRun`]; [`Event`]s while it runs. Not here: running it
-//! (`supervise`).
+//! Input: the caller's wishes. Output: an [`EmulatedRun`]. Not here: running it (`supervise`).
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use provium_base::events::Sink;
 
 use crate::outside::Stdin;
 
@@ -28,8 +29,8 @@ pub struct EmulatedRun<'a> {
     pub exe: Option<PathBuf>,
     /// When to give up.
     pub limits: Limits,
-    /// Called with each event.
-    pub observer: Box<dyn FnMut(Event<'_>) + 'a>,
+    /// Hears of every step and every start.
+    pub sink: &'a dyn Sink,
 }
 
 /// When the emulated host counts as frozen, and how often it is started.
@@ -50,39 +51,9 @@ impl Default for Limits {
     }
 }
 
-/// A step of a run in the emulated host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// Before the start, something that may take long begins: what, as part of a sentence.
-    Preparing(&'a str),
-    /// QEMU has been started.
-    Starting {
-        /// Number of this start, from 1.
-        start: u32,
-        /// QEMU's process id.
-        pid: u32,
-    },
-    /// The command has been started inside.
-    Running {
-        /// Time since QEMU was started.
-        after: Duration,
-    },
-    /// The emulated host failed and is started again.
-    Again {
-        /// Why, as a sentence.
-        cause: &'a str,
-        /// Number of the start that comes now.
-        start: u32,
-        /// Most starts there will be.
-        of: u32,
-    },
-    /// The command has ended, or the user does not want to wait.
-    Ended,
-}
-
 impl<'a> EmulatedRun<'a> {
     /// A command in the current folder, with this process's standard input and the defaults for the rest.
-    pub fn new(argv: Vec<OsString>) -> Self {
+    pub fn new(argv: Vec<OsString>, sink: &'a dyn Sink) -> Self {
         Self {
             argv,
             cwd: env::current_dir().unwrap_or_else(|_| "/".into()),
@@ -92,7 +63,7 @@ impl<'a> EmulatedRun<'a> {
             stdin: Stdin::Inherit,
             exe: None,
             limits: Limits::default(),
-            observer: Box::new(|_| {}),
+            sink,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Runs a command in an emulated host, and again when the emulated host freezes.
 //!
-//! Input: an [`EmulatedRun`]. Output: the command's exit code. Not here: the steps of one start (`session`).
+//! Input: an [`EmulatedRun`]. Output: the command's exit code, and events on the way. Not here:
+//! the steps of one start (`session`).
 
 use std::time::Instant;
+
+use provium_base::events::HostEvent;
 
 use crate::environment;
 use crate::error::EmulatedError;
@@ -12,7 +15,7 @@ use crate::outside::{self, CommandStdin, Signals, UserInput};
 use crate::plan::{plan, shape};
 use crate::prepare;
 use crate::qemu::Qemu;
-use crate::request::{EmulatedRun, Event};
+use crate::request::EmulatedRun;
 use crate::session::{self, SessionEnd};
 
 /// Runs a command in the emulated host and returns its exit code, or 128 and a signal's number.
@@ -23,7 +26,7 @@ use crate::session::{self, SessionEnd};
 ///
 /// # Errors
 /// [`EmulatedError`]: the command did not run to its end.
-pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
+pub fn run(request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
     if environment::is_inside() {
         return Err(EmulatedError::Inside);
     }
@@ -31,7 +34,10 @@ pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
         return Err(EmulatedError::NoCommand);
     }
     let shape = shape(&request)?;
-    let prepared = prepare::prepare(&mut |text| (request.observer)(Event::Preparing(text)))?;
+    let prepared = prepare::prepare(&mut |step| {
+        let step = step.to_owned();
+        request.sink.emit(HostEvent::Preparing { step });
+    })?;
     let terminal = outside::terminal(request.stdin);
     let mut user = UserInput {
         stdin: CommandStdin::new(request.stdin, terminal.is_some_and(|terminal| terminal.stdin)),
@@ -44,8 +50,8 @@ pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
             if !user.stdin.rewind() {
                 return Err(EmulatedError::InputLost { cause });
             }
-            (request.observer)(Event::Again {
-                cause: &cause,
+            request.sink.emit(HostEvent::Again {
+                cause: cause.clone(),
                 start,
                 of,
             });
@@ -60,26 +66,24 @@ pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
             source,
         })?;
         let begun = Instant::now();
-        (request.observer)(Event::Starting {
+        request.sink.emit(HostEvent::Starting {
             start,
             pid: qemu.pid(),
         });
-        let observer = &mut request.observer;
         let mut on_started = || {
-            observer(Event::Running {
-                after: begun.elapsed(),
-            })
+            let after = begun.elapsed();
+            request.sink.emit(HostEvent::Running { after });
         };
         let silence = request.limits.silence;
         let end = session::run(&mut qemu, &plan, &mut user, &mut last, silence, &mut on_started)?;
         let status = qemu.end()?;
         cause = match end {
             SessionEnd::Exited(code) => {
-                (request.observer)(Event::Ended);
+                request.sink.emit(HostEvent::Ended);
                 return Ok(code);
             }
             SessionEnd::Interrupted(signal) => {
-                (request.observer)(Event::Ended);
+                request.sink.emit(HostEvent::Ended);
                 return Ok(128 + signal);
             }
             SessionEnd::Failed(reason) => return Err(EmulatedError::Refused(reason)),

@@ -1,22 +1,23 @@
 //! The command line as it is written.
 //!
-//! Enters: the process's arguments. Leaves: [`Cli`], checked only for form. Absent on purpose: defaults that
-//! depend on the machine, the terminal or the configuration; `settings` decides those.
+//! Input: the process's arguments. Output: [`Cli`], checked only for form; all that clap knows is here. Not
+//! here: defaults that depend on the machine, the terminal or the configuration; `settings` decides those.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fixture::FixtureArgs;
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use provium_base::units;
 
-use crate::doctor::{Accel, DoctorArgs};
-use crate::emulated::{HostArgs, InitArgs};
-use crate::run::select::{Expression, KeyValue};
-use crate::units;
+use crate::doctor::Accel;
+use crate::session::select::{Expression, KeyValue};
 
 /// Tests software that needs a real kernel: Lua tests that boot microVMs.
 ///
-/// Runs every *.test.lua below PATHS: by default below the roots of provium.toml, or else below the current folder.
+/// Runs every *.test.lua below PATHS: by default below the roots of provium.toml, or else below the current
+/// folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "provium",
@@ -120,7 +121,7 @@ pub struct RunArgs {
     /// Where guests run
     #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "Run")]
     pub accel: Accel,
-    /// Keep the results of an interrupted run here; see `run::journal`
+    /// Keep the results of an interrupted run here
     #[arg(long, value_name = "FILE", hide = true)]
     pub journal: Option<PathBuf>,
 
@@ -158,6 +159,121 @@ pub struct LspSetupArgs {
     /// Replace files that are there and different
     #[arg(long)]
     pub force: bool,
+}
+
+/// What `provium fixture` takes.
+#[derive(Debug, Args)]
+pub struct FixtureArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: FixtureCommand,
+}
+
+/// What to do with fixtures.
+#[derive(Debug, Subcommand)]
+pub enum FixtureCommand {
+    /// List the fixtures: cached, stale or not built, with their sizes
+    List {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build the fixtures that are not cached
+    Build(BuildArgs),
+    /// Build fixtures anew, and at their next use those that start from them
+    Rebuild(BuildArgs),
+    /// Remove fixtures from the cache: one, those of a folder, or all it holds
+    Clean(Which),
+    /// List the fixtures that will be built at their next use, and why
+    Stale(Which),
+    /// Say what changed since a fixture was built
+    Why(Which),
+}
+
+/// Which fixtures.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// A fixture's name or source, or a folder with fixtures [default: all]
+    #[arg(value_name = "PATH|NAME", value_hint = ValueHint::AnyPath)]
+    pub target: Option<String>,
+    /// The configuration [default: provium.toml here or in a parent folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where guests run
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub accel: Accel,
+    /// What the emulated host gives to every command; there is nothing to keep in it
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub journal: Option<PathBuf>,
+}
+
+/// What building takes.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Which.
+    #[command(flatten)]
+    pub which: Which,
+    /// Show the output of profiles' `build` commands
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Says what this host can do: KVM, and if that is not sound why not, the emulated host, cores, memory.
+///
+/// Exit code 0 when tests can run here in some way, 2 otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs a command on an emulated host that has a sound KVM.
+///
+/// The command sees this machine's files at their places and runs as the same user, in the same folder, with
+/// the same environment. What it writes is lost, but for the folders given by --rw. When the emulated host
+/// freezes, the command is started again from its beginning; PROVIUM_HOST_ATTEMPT tells it which start this
+/// is.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct HostArgs {
+    /// A folder that the command may write; can be given several times
+    #[arg(long = "rw", value_name = "DIR")]
+    pub writable: Vec<PathBuf>,
+    /// Memory of the emulated host in MiB [default: 6144, or 60 % of what is available]
+    #[arg(long, value_name = "MIB")]
+    pub mem: Option<u64>,
+    /// Its CPUs; with more than one, QEMU 7.2 freezes now and then
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub cpus: u8,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// The first process of an emulated host; of no use elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct InitArgs {}
+
+impl ValueEnum for Accel {
+    fn value_variants<'a>() -> &'a [Accel] {
+        &[Accel::Auto, Accel::Kvm, Accel::Tcg]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Accel::Auto => PossibleValue::new("auto").help("KVM where it is sound, else the emulated host"),
+            Accel::Kvm => PossibleValue::new("kvm").help("KVM of this host, or not at all"),
+            Accel::Tcg => PossibleValue::new("tcg").help("The emulated host, even where KVM is sound"),
+        })
+    }
 }
 
 /// Which files.
@@ -219,6 +335,23 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_host_commands_own_flags_are_its_own() {
+        let parsed = |args: &[&str]| Cli::try_parse_from([&["provium", "host"], args].concat());
+        let of = |args: &[&str]| match parsed(args).expect("parses").command {
+            Some(Command::Host(host)) => host,
+            other => panic!("{other:?}"),
+        };
+        let host = of(&["--rw", "/a", "--rw=/b", "--mem", "2048", "ls", "--rw", "/c", "-l"]);
+        assert_eq!(host.writable, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(host.mem, Some(2048));
+        assert_eq!(host.command, ["ls", "--rw", "/c", "-l"]);
+        assert_eq!(of(&["--", "--odd", "x"]).command, ["--odd", "x"]);
+        for wrong in [&[][..], &["--cpus", "0", "ls"], &["--mem", "x", "ls"]] {
+            assert!(parsed(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! `provium list`: the test files, one a line.
+//!
+//! Input: paths. Output: the files' paths on stdout. Not here: the search (`discover`).
 
 use std::io::Write;
 
-use super::Project;
+use provium_base::exit;
+
 use super::args::ListArgs;
+use super::project::Project;
 
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
     let project = Project::load(&args.choose)?;
@@ -13,5 +17,5 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
         text.push('\n');
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(0)
+    Ok(exit::SUCCESS)
 }

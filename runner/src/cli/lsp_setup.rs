@@ -1,12 +1,13 @@
 //! `provium lsp-setup`: what an editor with LuaLS needs to know the API.
 //!
-//! Enters: a folder. Leaves: the stubs and a `.luarc.json` in it that points to them. Absent on purpose: editors' own
+//! Input: a folder. Output: the stubs and a `.luarc.json` in it that points to them. Not here: editors' own
 //! settings, and merging with a `.luarc.json` that somebody wrote.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use provium_base::exit;
 
 use super::args::LspSetupArgs;
 use crate::config::{Config, Environment};
@@ -31,7 +32,7 @@ pub(super) fn lsp_setup(args: &LspSetupArgs) -> anyhow::Result<u8> {
         let what = if new { "wrote" } else { "unchanged:" };
         writeln!(out, "{what} {}", path.display())?;
     }
-    Ok(0)
+    Ok(exit::SUCCESS)
 }
 
 /// The files of a folder and what is in them.

@@ -1,15 +1,18 @@
 //! What the command line leaves to the machine and the terminal, decided.
 //!
-//! Enters: arguments and what this process is attached to. Leaves: plain facts for the run. Absent on purpose:
-//! the configuration, which `config` resolves.
+//! Input: arguments and what this process is attached to. Output: plain facts for the run. Not here: the
+//! configuration, which `config` resolves.
 
 use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use super::args::{ColorChoice, ProgressChoice, RunArgs};
-use crate::report::Verbosity;
+use crate::report::{Notices, Verbosity};
+use crate::session::pool::Limits;
+use crate::session::select::{KeyValue, NameFilter};
 
 /// What this process is attached to.
 #[derive(Debug, Clone, Default)]
@@ -47,16 +50,26 @@ impl Surroundings {
 }
 
 /// How a run is shown and spread over the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Files at a time.
     pub jobs: usize,
+    /// Time limit of a file.
+    pub timeout: Option<Duration>,
+    /// Which tests are wanted.
+    pub filter: NameFilter,
+    /// What files can reserve.
+    pub pool: Limits,
+    /// Whether the report is JSON.
+    pub json: bool,
     /// Colours in the report.
     pub color: bool,
     /// How running files are shown; never `Auto`.
     pub progress: ProgressChoice,
     /// What the plain report says.
     pub verbosity: Verbosity,
+    /// What is said beside it.
+    pub notices: Notices,
 }
 
 impl Settings {
@@ -80,10 +93,38 @@ impl Settings {
         };
         Settings {
             jobs: args.jobs.unwrap_or(around.processors),
+            timeout: Some(args.timeout).filter(|timeout| !timeout.is_zero()),
+            filter: filter(args),
+            pool: Limits {
+                memory: args.mem,
+                cpus: args.cpus,
+                overcommit: args.cpu_overcommit,
+            },
+            json: args.json,
             color,
             progress,
             verbosity,
+            notices: match args.quiet {
+                true => Notices::Few,
+                false => Notices::Waits,
+            },
         }
+    }
+}
+
+/// Which tests the arguments ask for.
+fn filter(args: &RunArgs) -> NameFilter {
+    let labels = |tags: &[String], meta: &[KeyValue]| {
+        let tags = tags.iter().cloned().map(KeyValue::tag);
+        tags.chain(meta.iter().cloned()).collect()
+    };
+    NameFilter {
+        test: None,
+        substring: args.filter.clone(),
+        expression: args.expression.clone(),
+        with: labels(&args.tag, &args.tag_meta),
+        without: labels(&args.no_tag, &args.no_tag_meta),
+        include_slow: args.include_slow,
     }
 }
 

@@ -1,4 +1,7 @@
 //! From a file's text to a [`Config`].
+//!
+//! Input: the text of `provium.toml`, the environment. Output: a [`Config`], or an error with the file and
+//! the line. Not here: what a profile's keys mean (`profile`), and how a value is read (`table`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! The project's configuration: `provium.toml`.
 //!
-//! Enters: a file, or a folder to look for it from. Leaves: a [`Config`] in which every path is absolute,
+//! Input: a file, or a folder to look for it from. Output: a [`Config`] in which every path is absolute,
 //! every default is filled in and `inherits` is resolved, or an error that names the file and the line.
-//! Absent on purpose: the command line; what it overrides is decided where it is resolved (`cli`).
+//! Not here: the command line; what it overrides is decided where it is resolved (`cli`).
 
 mod error;
 mod load;
@@ -157,7 +157,7 @@ fn common_folder(cwd: &Path, paths: &[PathBuf]) -> Option<PathBuf> {
 /// # Errors
 /// A message that names the value and the limits.
 pub fn check_memory(bytes: u64) -> Result<u64, String> {
-    use crate::units::DisplaySize as Size;
+    use provium_base::units::DisplaySize as Size;
     if limits::check_memory(bytes).is_ok() {
         return Ok(bytes);
     }

@@ -1,7 +1,7 @@
 //! A profile: which kernel, with what, a guest boots.
 //!
-//! Enters: a `[profiles.NAME]` section. Leaves: a [`Profile`]; a key that is absent comes from the profile
-//! that `inherits` names, else from the default. Absent on purpose: reading or booting what it names.
+//! Input: a `[profiles.NAME]` section. Output: a [`Profile`]; a key that is absent comes from the profile
+//! that `inherits` names, else from the default. Not here: reading or booting what it names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

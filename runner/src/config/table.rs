@@ -1,7 +1,7 @@
 //! A section of the file, read key by key, each mistake with its line.
 //!
-//! Enters: a parsed TOML table that still knows where each key and value stands. Leaves: typed values with
-//! their lines. Absent on purpose: what the keys mean.
+//! Input: a parsed TOML table that still knows where each key and value stands. Output: typed values with
+//! their lines. Not here: what the keys mean.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use crate::units;
+use provium_base::units;
 
 /// A value and the line it stands on.
 #[derive(Debug, Clone, PartialEq)]

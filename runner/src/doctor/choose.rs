@@ -1,23 +1,21 @@
 //! Where guests run: on this host's KVM, or in the emulated host.
 //!
-//! Enters: `--accel` and what the host can do. Leaves: a [`Way`], or [`NoWay`] with what to do about it. Absent on
-//! purpose: going that way.
+//! Input: `--accel` and what the host can do. Output: a [`Way`], or [`NoWay`] with what to do about it. Not
+//! here: going that way.
 
-use clap::ValueEnum;
+use provium_emulated::{self as emulated, Availability, Missing};
 use provium_vmm::soundness::{self, Soundness};
 use serde::Serialize;
 
-use crate::emulated::{self, Availability, Missing};
-
 /// What `--accel` may say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Accel {
-    /// KVM where it is sound, else the emulated host
+    /// KVM where it is sound, else the emulated host.
     #[default]
     Auto,
-    /// KVM of this host, or not at all
+    /// KVM of this host, or not at all.
     Kvm,
-    /// The emulated host, even where KVM is sound
+    /// The emulated host, even where KVM is sound.
     Tcg,
 }
 
@@ -118,10 +116,10 @@ pub(super) fn decide(
 
 #[cfg(test)]
 mod tests {
+    use provium_emulated::KernelSource;
     use provium_vmm::soundness::{Measured, Verdict};
 
     use super::*;
-    use crate::emulated::KernelSource;
 
     fn kvm(sound: bool) -> Soundness {
         let verdict = match sound {
@@ -150,7 +148,8 @@ mod tests {
         }
     }
 
-    /// One letter a way: K, E; errors k (KVM asked for), e (emulated asked for), i (inside), u (unsound inside), n.
+    /// One letter a way: K, E; errors k (KVM asked for), e (emulated asked for), i (inside), u (unsound
+    /// inside), n.
     fn letter(accel: Accel, inside: bool, sound: bool, there: bool) -> char {
         match decide(accel, inside, || kvm(sound), || emulated(there)) {
             Ok(Way::Kvm) => 'K',

@@ -1,6 +1,6 @@
 //! What this host can do, as data; in this form it is `provium doctor --json`.
 //!
-//! Enters: this host. Leaves: [`Facts`]. Absent on purpose: wording.
+//! Input: this host. Output: [`Facts`]. Not here: wording.
 
 use std::fs;
 use std::io;
@@ -8,11 +8,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use provium_emulated::{self as emulated, KernelSource};
 use provium_vmm::soundness::{self, Soundness, Verdict};
 use serde::Serialize;
 
 use super::choose::{Accel, NoWay, Way, decide};
-use crate::emulated::{self, KernelSource};
 
 /// Everything `provium doctor` knows.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,11 +1,12 @@
 //! The facts on one screen.
 //!
-//! Enters: [`Facts`]. Leaves: text with colours, which whoever prints it strips where they are not wanted. Absent on
-//! purpose: looking at the host.
+//! Input: [`Facts`]. Output: text with colours, which whoever prints it strips where they are not wanted. Not
+//! here: looking at the host.
 
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use provium_base::units::DisplayGib;
 use provium_vmm::soundness::Verdict;
 
 use super::choose::Way;
@@ -57,8 +58,12 @@ pub(super) fn screen(facts: &Facts) -> String {
     let machine = &facts.machine;
     let memory = format!(
         "{} of memory, {} available",
-        gib(machine.memory_mib),
-        gib(machine.available_mib)
+        DisplayGib {
+            mib: machine.memory_mib
+        },
+        DisplayGib {
+            mib: machine.available_mib
+        }
     );
     let cores = if machine.cores == 1 {
         "1 core".to_owned()
@@ -67,7 +72,7 @@ pub(super) fn screen(facts: &Facts) -> String {
     };
     rows.push(row("machine", None, [format!("{cores}, {memory}")]));
     let cache = match (&machine.cache, machine.cache_free_mib) {
-        (Some(cache), Some(free)) => format!("{} ({} free)", cache.display(), gib(free)),
+        (Some(cache), Some(free)) => format!("{} ({} free)", cache.display(), DisplayGib { mib: free }),
         (Some(cache), None) => cache.display().to_string(),
         (None, _) => "none: neither HOME nor XDG_CACHE_HOME is set".to_owned(),
     };
@@ -156,7 +161,9 @@ fn emulated(emulated: &EmulatedFacts) -> Row {
             .qemu
             .as_deref()
             .map_or("QEMU of unknown version".to_owned(), short_version);
-        let memory = gib(emulated.memory_mib);
+        let memory = DisplayGib {
+            mib: emulated.memory_mib,
+        };
         match &emulated.kernel {
             Some(KernelFacts::Found { version, .. }) => {
                 lines.push(format!("available: {qemu}, kernel {version}, {memory} of memory"));
@@ -210,10 +217,6 @@ fn short_version(full: &str) -> String {
         .skip_while(|word| *word != "version")
         .nth(1);
     version.map_or_else(|| full.to_owned(), |version| format!("QEMU {version}"))
-}
-
-fn gib(mib: u64) -> String {
-    format!("{:.1} GiB", mib as f64 / 1024.0)
 }
 
 #[cfg(test)]

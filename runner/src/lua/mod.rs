@@ -1,8 +1,8 @@
 //! Test files: the Lua they are written in and the API they see.
 //!
-//! Input: a [`FileJob`](crate::run::job::FileJob). Output: a [`FileResult`](crate::outcome::FileResult). One
-//! Lua state runs one file on one thread. Not here: mlua outside this folder, and anything about guests that
-//! would be true without Lua; that is in `guest`.
+//! Input: a [`FileJob`](crate::session::job::FileJob). Output: a
+//! [`FileResult`](provium_base::outcome::FileResult). One Lua state runs one file on one thread. Not here:
+//! mlua outside this folder, and anything about guests that would be true without Lua; that is in `guest`.
 //!
 //! The folder stands on floors, from the ground up, and each uses those below it alone:
 //!

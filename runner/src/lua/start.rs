@@ -2,7 +2,7 @@
 //!
 //! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], or the fixture's
 //! files. Here a file gets what the floors below must not know of each other: a Lua state with the whole API,
-//! the baseline of its VMs, and the way back to here for the fixtures it uses. Not here: how a file is run.
+//! and the baseline of its VMs. Not here: how a file is run.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,27 +24,28 @@ use crate::config::Config;
 use crate::discover::shown;
 use crate::fixture::{Building, FixtureSource};
 use crate::guest::Fixtures;
-use crate::outcome::{FileResult, Progress, Timeliness};
-use crate::run::job::FileJob;
-use crate::run::pool::{Amount, Pool};
-use crate::run::select::NameFilter;
+use crate::session::job::FileJob;
+use crate::session::pool::{Amount, Pool};
+use crate::session::select::NameFilter;
+use provium_base::events::Sink;
+use provium_base::outcome::{FileResult, Timeliness};
 
-/// Runs one test file.
-pub fn run_file(job: &FileJob, progress: &Arc<dyn Progress>) -> FileResult {
-    run_prepared(job, progress, |_| Ok(()))
+/// Runs one test file; `sink` hears of its tests.
+pub fn run_file(job: &FileJob, sink: &Arc<dyn Sink>) -> FileResult {
+    run_prepared(job, sink, |_| Ok(()))
 }
 
 /// Runs one test file in a state that `prepare` may add to.
 pub(super) fn run_prepared(
     job: &FileJob,
-    progress: &Arc<dyn Progress>,
+    sink: &Arc<dyn Sink>,
     prepare: impl FnOnce(&Lua) -> mlua::Result<()>,
 ) -> FileResult {
     let source = match std::fs::read_to_string(&job.path) {
         Ok(source) => source,
         Err(error) => return not_run(job, format!("{}: cannot be read: {error}", job.shown)),
     };
-    let file = File::new(job, source, progress, build_fixture);
+    let file = File::new(job, source, sink);
     let created = create(&file).and_then(|(lua, lab)| prepare(&lua).map(|()| (lua, lab)));
     let (lua, lab) = match created {
         Ok(created) => created,
@@ -93,7 +94,7 @@ pub fn build_fixture(
         fixtures: Arc::clone(fixtures),
         cancel: Arc::clone(cancel),
     };
-    let file = File::of_fixture(&job, text, building.clone(), build_fixture);
+    let file = File::of_fixture(&job, text, building.clone());
     let (lua, lab) = create(&file).map_err(|error| format!("Lua cannot be set up: {error}"))?;
     file.scopes.enter();
     let stored = run_source(&lua, &file).and_then(|value| store(source, building, &file, &value));

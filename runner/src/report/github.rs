@@ -1,12 +1,15 @@
 //! Annotations for GitHub Actions: a failure is shown at its line of the change.
 //!
-//! The runner of GitHub Actions reads these commands from either stream; stderr keeps them out of reports.
+//! Input: events. Output: `::error` commands, which the runner of GitHub Actions reads from either stream;
+//! stderr keeps them out of reports. Not here: whether this is a job of GitHub Actions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Event, FileEnd, Output, Reporter, text};
-use crate::outcome::{TestStatus, Timeliness};
+use provium_base::events::{Event, Sink};
+use provium_base::outcome::{FileEnd, TestStatus, Timeliness};
+
+use super::{Output, text};
 
 /// Writes an `::error` command per failure.
 pub struct GithubReporter {
@@ -52,8 +55,8 @@ impl GithubReporter {
     }
 }
 
-impl Reporter for GithubReporter {
-    fn event(&self, event: Event<'_>) {
+impl Sink for GithubReporter {
+    fn event(&self, event: &Event) {
         if let Event::FileEnded(end) = event
             && end.failed()
             && !end.shown_before

@@ -1,21 +1,25 @@
 //! The live view: on a terminal, a line per running file with its current test and how long it has run.
+//!
+//! Input: events. Output: lines that are drawn over and gone when the run is. Not here: anything that stays.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
+use provium_base::events::{Event, Sink};
 
-use super::{Event, Reporter, text};
+use super::text;
 
 /// Draws the live view on the terminal that a [`MultiProgress`] stands for.
 pub struct LiveReporter {
     view: MultiProgress,
-    state: Mutex<State>,
+    lines: Mutex<LiveLines>,
 }
 
+/// What is drawn.
 #[derive(Default)]
-struct State {
+struct LiveLines {
     /// How far the run is, below the files.
     total: Option<ProgressBar>,
     files: HashMap<String, ProgressBar>,
@@ -28,7 +32,7 @@ impl LiveReporter {
     pub fn new(view: MultiProgress) -> Self {
         LiveReporter {
             view,
-            state: Mutex::default(),
+            lines: Mutex::default(),
         }
     }
 }
@@ -38,19 +42,19 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-impl Reporter for LiveReporter {
-    fn event(&self, event: Event<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+impl Sink for LiveReporter {
+    fn event(&self, event: &Event) {
+        let mut lines = self.lines.lock();
         match event {
             Event::RunStarted { files } => {
-                let total = self.view.add(ProgressBar::new(files as u64));
+                let total = self.view.add(ProgressBar::new(*files as u64));
                 total.set_style(style("  {pos}/{len} file(s), {wide_msg} {elapsed}"));
                 total.set_message("0 passed, 0 failed");
                 total.enable_steady_tick(Duration::from_secs(1));
-                state.total = Some(total);
+                lines.total = Some(total);
             }
             Event::FileStarted { path } => {
-                let file = match &state.total {
+                let file = match &lines.total {
                     Some(total) => self.view.insert_before(total, ProgressBar::new_spinner()),
                     None => self.view.add(ProgressBar::new_spinner()),
                 };
@@ -58,35 +62,35 @@ impl Reporter for LiveReporter {
                 file.set_style(style("{spinner} {wide_msg} {elapsed}"));
                 file.set_message(text::first_line(path));
                 file.enable_steady_tick(Duration::from_millis(120));
-                state.files.insert(path.to_owned(), file);
+                lines.files.insert(path.to_owned(), file);
             }
             Event::TestStarted { path, test } => {
-                if let Some(file) = state.files.get(path) {
+                if let Some(file) = lines.files.get(path) {
                     file.set_message(format!("{} > {}", text::first_line(path), text::first_line(test)));
                 }
             }
-            Event::TestEnded { .. } => {}
             Event::FileEnded(end) => {
-                if let Some(file) = state.files.remove(&end.result.path) {
+                if let Some(file) = lines.files.remove(&end.result.path) {
                     file.finish_and_clear();
                     self.view.remove(&file);
                 }
                 let (passed, failed, _) = end.counts();
-                state.passed += passed;
-                state.failed += failed;
-                if let Some(total) = &state.total {
+                lines.passed += passed;
+                lines.failed += failed;
+                if let Some(total) = &lines.total {
                     total.inc(1);
-                    total.set_message(format!("{} passed, {} failed", state.passed, state.failed));
+                    total.set_message(format!("{} passed, {} failed", lines.passed, lines.failed));
                 }
             }
             Event::RunEnded(_) => {
-                for file in std::mem::take(&mut state.files).into_values() {
+                for file in std::mem::take(&mut lines.files).into_values() {
                     file.finish_and_clear();
                 }
-                if let Some(total) = state.total.take() {
+                if let Some(total) = lines.total.take() {
                     total.finish_and_clear();
                 }
             }
+            _ => {}
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The plain report: a line per file as it ends, what failed below it, one line for the whole at the end.
+//!
+//! Input: events. Output: text for people, on stdout. Not here: what is running now.
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
+use provium_base::cancel::CancelReason;
+use provium_base::events::{Event, Sink};
+use provium_base::outcome::{FileEnd, Summary, TestResult, TestStatus, Timeliness};
+use provium_base::units::{DisplayDuration, DisplaySeconds};
+
+use super::Output;
 use super::text::{self, Paint};
-use super::{Event, FileEnd, Output, Reporter};
-use crate::cancel::CancelReason;
-use crate::outcome::{TestResult, TestStatus, Timeliness};
-use crate::run::summary::Summary;
 
 /// How much the plain report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +69,8 @@ impl PlainReporter {
         let verbose = self.verbosity == Verbosity::Verbose;
         let (name, took) = (
             text::clean(&test.name),
-            self.paint.dim(&text::duration(test.duration_ns)),
+            self.paint
+                .dim(&DisplayDuration(Duration::from_nanos(test.duration_ns)).to_string()),
         );
         let message = test.message.as_deref().unwrap_or_default();
         let written = match test.status {
@@ -124,17 +130,17 @@ impl PlainReporter {
             failed
         };
         let (files, passed, skipped) = (summary.files, summary.passed, summary.skipped);
-        let seconds = summary.elapsed.as_secs_f64();
+        let elapsed = DisplaySeconds(summary.elapsed);
         let _ = writeln!(
             out,
-            "{files} file(s); {passed} passed, {failed}, {skipped} skipped; {seconds:.1} s"
+            "{files} file(s); {passed} passed, {failed}, {skipped} skipped; {elapsed}"
         );
         out
     }
 }
 
-impl Reporter for PlainReporter {
-    fn event(&self, event: Event<'_>) {
+impl Sink for PlainReporter {
+    fn event(&self, event: &Event) {
         match event {
             Event::FileEnded(end) if end.selected && !end.shown_before => self.output.write(&self.file(end)),
             Event::RunEnded(summary) => self.output.write(&self.summary(summary)),

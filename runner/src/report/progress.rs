@@ -1,11 +1,16 @@
 //! `--progress plain`: for logs, a line when a file starts and, now and then, what is still running.
+//!
+//! Input: events. Output: lines on stderr. Not here: what came of the files.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Event, Output, Reporter, text};
-use crate::cancel::{Cancel, CancelReason};
+use parking_lot::Mutex;
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::events::{Event, Sink};
+
+use super::{Output, text};
 
 /// How often a line says what is still running.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -17,6 +22,7 @@ pub struct ProgressReporter {
     ended: Arc<Cancel>,
 }
 
+/// A file that runs.
 struct Running {
     since: Instant,
     test: Option<String>,
@@ -37,10 +43,7 @@ impl ProgressReporter {
         let (output, running, ended) = (self.output.clone(), self.running.clone(), self.ended.clone());
         let repeat = move || {
             while ended.sleep(INTERVAL).is_none() {
-                output.write(&still_running(
-                    &running.lock().unwrap_or_else(PoisonError::into_inner),
-                    INTERVAL,
-                ));
+                output.write(&still_running(&running.lock(), INTERVAL));
             }
         };
         // Without the thread only these lines are missing.
@@ -65,9 +68,9 @@ fn still_running(running: &BTreeMap<String, Running>, least: Duration) -> String
     long.map(line).collect()
 }
 
-impl Reporter for ProgressReporter {
-    fn event(&self, event: Event<'_>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+impl Sink for ProgressReporter {
+    fn event(&self, event: &Event) {
+        let mut running = self.running.lock();
         match event {
             Event::RunStarted { .. } => self.repeat(),
             Event::FileStarted { path } => {
@@ -86,11 +89,11 @@ impl Reporter for ProgressReporter {
                     file.test = Some(text::first_line(test));
                 }
             }
-            Event::TestEnded { .. } => {}
             Event::FileEnded(end) => {
                 running.remove(&end.result.path);
             }
             Event::RunEnded(_) => self.ended.cancel(CancelReason::Interrupted),
+            _ => {}
         }
     }
 }

@@ -2,14 +2,18 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{InMemoryTerm, MultiProgress, ProgressDrawTarget};
 use insta::assert_snapshot;
+use parking_lot::Mutex;
+use provium_base::cancel::CancelReason;
+use provium_base::events::{Event, FixtureEvent, HostEvent, ProfileEvent, Sink};
+use provium_base::outcome::{FileEnd, FileResult, Summary};
 
 use super::*;
-use crate::cancel::CancelReason;
+use crate::samples;
 
 /// A stream whose content the test keeps.
 #[derive(Clone, Default)]
@@ -17,7 +21,7 @@ struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("memory").extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -35,25 +39,25 @@ fn end(result: FileResult) -> FileEnd {
     }
 }
 
-fn run_of(ends: &[FileEnd], stopped: Option<CancelReason>, reporter: &dyn Reporter) {
+fn run_of(ends: &[FileEnd], stopped: Option<CancelReason>, reporter: &dyn Sink) {
     let mut summary = Summary {
         stopped,
         elapsed: Duration::from_millis(4260),
         ..Summary::default()
     };
-    reporter.event(Event::RunStarted { files: ends.len() });
+    reporter.emit(Event::RunStarted { files: ends.len() });
     for end in ends {
-        reporter.event(Event::FileStarted {
-            path: &end.result.path,
+        reporter.emit(Event::FileStarted {
+            path: end.result.path.clone(),
         });
-        reporter.event(Event::FileEnded(end));
+        reporter.emit(Event::FileEnded(end.clone()));
         summary.add(end);
     }
-    reporter.event(Event::RunEnded(&summary));
+    reporter.emit(Event::RunEnded(summary));
 }
 
 /// What `make`'s reporter writes about a run of these files.
-fn written<R: Reporter>(ends: &[FileEnd], make: impl Fn(Arc<Output>) -> R) -> String {
+fn written<R: Sink>(ends: &[FileEnd], make: impl Fn(Arc<Output>) -> R) -> String {
     let memory = Memory::default();
     let output = Arc::new(Output::new(Box::new(memory.clone()), None));
     let stopped = ends
@@ -61,7 +65,7 @@ fn written<R: Reporter>(ends: &[FileEnd], make: impl Fn(Arc<Output>) -> R) -> St
         .any(|end| end.stopped)
         .then_some(CancelReason::Interrupted);
     run_of(ends, stopped, &make(output));
-    let bytes = memory.0.lock().expect("memory").clone();
+    let bytes = memory.0.lock().clone();
     String::from_utf8(bytes).expect("UTF-8")
 }
 
@@ -70,7 +74,7 @@ fn plain(ends: &[FileEnd], verbosity: Verbosity, color: bool) -> String {
 }
 
 fn everything() -> Vec<FileEnd> {
-    use samples::*;
+    use crate::samples::*;
     let results = [
         passing("a.test.lua"),
         failing("b.test.lua"),
@@ -247,16 +251,21 @@ fn the_live_view_shows_what_runs_within_the_width() {
     let view = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(term.clone())));
     let memory = Memory::default();
     let output = Output::new(Box::new(memory.clone()), Some(view.clone()));
-    let live = LiveReporter::new(view.clone());
+    let reporter = LiveReporter::new(view.clone());
+    let live: &dyn Sink = &reporter;
     let test = "a name that is far too long for forty columns of a terminal";
-    live.event(Event::RunStarted { files: 2 });
-    live.event(Event::FileStarted { path: "a.test.lua" });
-    live.event(Event::FileStarted { path: "b.test.lua" });
-    live.event(Event::TestStarted {
-        path: "b.test.lua",
-        test,
+    live.emit(Event::RunStarted { files: 2 });
+    live.emit(Event::FileStarted {
+        path: "a.test.lua".into(),
     });
-    live.event(Event::FileEnded(&end(samples::passing("a.test.lua"))));
+    live.emit(Event::FileStarted {
+        path: "b.test.lua".into(),
+    });
+    live.emit(Event::TestStarted {
+        path: "b.test.lua".into(),
+        test: test.into(),
+    });
+    live.emit(Event::FileEnded(end(samples::passing("a.test.lua"))));
     output.write("a line of the report\n");
     let shown = term.contents();
     let lines: Vec<_> = shown.lines().collect();
@@ -266,12 +275,9 @@ fn the_live_view_shows_what_runs_within_the_width() {
         "{shown}"
     );
     assert!(lines[1].contains("1/2 file(s), 1 passed, 0 failed"), "{shown}");
-    live.event(Event::RunEnded(&Summary::default()));
+    live.emit(Event::RunEnded(Summary::default()));
     assert_eq!(term.contents(), "");
-    assert_eq!(
-        memory.0.lock().expect("memory").as_slice(),
-        b"a line of the report\n"
-    );
+    assert_eq!(memory.0.lock().as_slice(), b"a line of the report\n");
 }
 
 #[test]
@@ -279,7 +285,7 @@ fn a_broken_pipe_is_reported_once_and_stops_the_writing() {
     struct Broken(Arc<Mutex<usize>>);
     impl Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            *self.0.lock().expect("count") += 1;
+            *self.0.lock() += 1;
             Err(io::ErrorKind::BrokenPipe.into())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -290,9 +296,92 @@ fn a_broken_pipe_is_reported_once_and_stops_the_writing() {
     let output = Output::new(Box::new(Broken(tries.clone())), None);
     output.write("one\n");
     output.write("two\n");
-    assert_eq!(*tries.lock().expect("count"), 1);
+    assert_eq!(*tries.lock(), 1);
     assert_eq!(
         output.take_error().map(|error| error.kind()),
         Some(io::ErrorKind::BrokenPipe)
     );
+}
+
+/// What is said about these events beside the tests.
+fn noticed(notices: Notices, events: &[Event]) -> String {
+    let memory = Memory::default();
+    let output = Arc::new(Output::new(Box::new(memory.clone()), None));
+    let sinks: [&dyn Sink; 2] = [
+        &NoticeReporter::new(output.clone(), notices),
+        &HostReporter::new(output, false),
+    ];
+    for event in events {
+        sinks.iter().for_each(|sink| sink.event(event));
+    }
+    let bytes = memory.0.lock().clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn notices_are_as_many_as_are_wanted() {
+    let fixture = || "base".to_owned();
+    let events: Vec<Event> = vec![
+        ProfileEvent::BuildStarted {
+            profile: "min".into(),
+            command: "make".into(),
+        }
+        .into(),
+        FixtureEvent::CacheHit {
+            fixture: fixture(),
+            key: "5a".into(),
+        }
+        .into(),
+        FixtureEvent::BuildStarted { fixture: fixture() }.into(),
+        FixtureEvent::Damaged {
+            fixture: fixture(),
+            what: "torn".into(),
+        }
+        .into(),
+        HostEvent::Chosen { because: None }.into(),
+        HostEvent::Chosen {
+            because: Some("KVM is absent; so is QEMU".into()),
+        }
+        .into(),
+        HostEvent::Preparing {
+            step: "fetching it".into(),
+        }
+        .into(),
+        HostEvent::Starting { start: 1, pid: 1 }.into(),
+        HostEvent::Again {
+            cause: "it froze".into(),
+            start: 2,
+            of: 4,
+        }
+        .into(),
+        Event::RunStopping {
+            reason: CancelReason::Interrupted,
+        },
+    ];
+    assert_snapshot!(noticed(Notices::Few, &events), @r"
+    provium: building profile min: make
+    provium: fixture `base`: torn
+    provium: the emulated host: fetching it
+    provium: it froze; starting it again (2 of 4)
+    provium: ending the running tests; Ctrl-C again to quit at once
+    ");
+    assert_snapshot!(noticed(Notices::Waits, &events), @r"
+    provium: building profile min: make
+    provium: fixture `base`: building
+    provium: fixture `base`: torn
+    provium: KVM is absent; tests run in the emulated host (`provium doctor` says more)
+    provium: the emulated host: fetching it
+    provium: it froze; starting it again (2 of 4)
+    provium: ending the running tests; Ctrl-C again to quit at once
+    ");
+    assert_snapshot!(noticed(Notices::All, &events), @r"
+    provium: building profile min: make
+    provium: fixture `base`: from the cache
+    provium: fixture `base`: building
+    provium: fixture `base`: torn
+    provium: KVM is absent; tests run in the emulated host (`provium doctor` says more)
+    provium: the emulated host: fetching it
+    provium: it froze; starting it again (2 of 4)
+    provium: ending the running tests; Ctrl-C again to quit at once
+    ");
 }

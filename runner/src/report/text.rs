@@ -1,4 +1,7 @@
-//! Text for people: colours that can be off, guests' output made harmless, numbers made readable.
+//! Text for people: colours that can be off, guests' output made harmless.
+//!
+//! Input: text, a guest's among it. Output: text that is safe on a terminal. Not here: sizes and durations,
+//! which `provium_base::units` shows.
 
 use std::fmt::Write;
 
@@ -60,9 +63,4 @@ pub(super) fn indent(out: &mut String, prefix: &str, text: &str) {
 /// One line of a text that may have several.
 pub(super) fn first_line(text: &str) -> String {
     clean(text).lines().next().unwrap_or_default().to_owned()
-}
-
-/// `12 ms` or `3.4 s`.
-pub(super) fn duration(nanos: u64) -> String {
-    crate::units::DisplayDuration(std::time::Duration::from_nanos(nanos)).to_string()
 }

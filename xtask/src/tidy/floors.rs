@@ -32,7 +32,10 @@ const ONLY: [(&str, &[&str]); 1] = [(
 
 /// Modules that must not use these others.
 const NEVER: [(&str, &[&str]); 6] = [
-    ("runner/src/session", &["runner/src/report", "runner/src/cli"]),
+    (
+        "runner/src/session",
+        &["runner/src/lua", "runner/src/report", "runner/src/cli"],
+    ),
     (
         "runner/src/stock",
         &[

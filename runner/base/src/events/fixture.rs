@@ -1,7 +1,7 @@
 //! Events about fixtures: found, built, waited for, evicted.
 //!
-//! Input: facts from the fixture cache. Output: a [`FixtureEvent`], whose `Display` is one line for people. Each
-//! `BuildStarted` is followed by one `BuildDone`, whatever becomes of the build. Not here: the cache.
+//! Input: facts from the fixture cache. Output: a [`FixtureEvent`], whose `Display` is one line for people.
+//! Each `BuildStarted` is followed by one `BuildDone`, whatever becomes of the build. Not here: the cache.
 
 use std::fmt;
 use std::time::Duration;
@@ -130,6 +130,10 @@ impl fmt::Display for FixtureBuilder {
             true => write!(f, "{} of this run", self.by)?,
             false => write!(f, "process {} ({})", self.pid, self.command)?,
         }
-        write!(f, ", which has been building it for {}", DisplayDuration(self.since))
+        write!(
+            f,
+            ", which has been building it for {}",
+            DisplayDuration(self.since)
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! Events about the emulated host: chosen, prepared, started, started again.
 //!
-//! Input: facts from the choice of where tests run, and from the emulated host's supervisor. Output: a [`HostEvent`].
-//! Not here: the output of the command that runs in it.
+//! Input: facts from the choice of where tests run, and from the emulated host's supervisor. Output: a
+//! [`HostEvent`]. Not here: the output of the command that runs in it.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum HostEvent {
     /// Tests will run in the emulated host.
     Chosen {
-        /// Everything that is wrong with KVM here, joined by `; `; `None` when the emulated host was asked for.
+        /// Everything that is wrong with KVM here, joined by `; `; `None` when the emulated host was asked
+        /// for.
         because: Option<String>,
     },
     /// A step before the start that may take long.

@@ -1,11 +1,13 @@
 //! What happens while Provium works, as owned data that can be written down, sent and read again.
 //!
-//! Input: facts, from whoever runs files, obtains fixtures, builds profiles or starts the emulated host. Output: an
-//! [`Event`] each, given to a [`Sink`]; reports read nothing else. Not here: how a run is shown, which `report` decides;
-//! an event about fixtures, profiles or the emulated host has one line of text for people, its `Display`.
+//! Input: facts, from whoever runs files, obtains fixtures, builds profiles or starts the emulated host.
+//! Output: an [`Event`] each, given to a [`Sink`]; reports read nothing else. Not here: how a run is shown,
+//! which `report` decides; an event about fixtures, profiles or the emulated host has one line of text for
+//! people, its `Display`.
 //!
-//! Order: [`Event::RunStarted`] comes before all events of a run's files and [`Event::RunEnded`] after them. Events of one
-//! file keep their order; those of files that run at the same time, and of fixtures, come in between.
+//! Order: [`Event::RunStarted`] comes before all events of a run's files and [`Event::RunEnded`] after them.
+//! Events of one file keep their order; those of files that run at the same time, and of fixtures, come in
+//! between.
 
 mod fixture;
 mod host;

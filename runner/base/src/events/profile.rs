@@ -1,7 +1,7 @@
 //! Events about profiles' `build` commands.
 //!
-//! Input: a command that starts or has ended well. Output: a [`ProfileEvent`], whose `Display` is one line for people.
-//! Not here: a build that fails, which ends the run with an error.
+//! Input: a command that starts or has ended well. Output: a [`ProfileEvent`], whose `Display` is one line
+//! for people. Not here: a build that fails, which ends the run with an error.
 
 use std::fmt;
 use std::time::Duration;

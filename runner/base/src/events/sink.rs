@@ -8,10 +8,18 @@ use parking_lot::Mutex;
 
 use super::Event;
 
-/// Hears of events. Called from many threads, so a sink orders its own output; it must not call back into its caller.
+/// Hears of events. Called from many threads, so a sink orders its own output; it must not call back into its
+/// caller.
 pub trait Sink: Send + Sync {
     /// Takes note of an event.
     fn event(&self, event: &Event);
+}
+
+impl dyn Sink + '_ {
+    /// Gives it an event of any of the kinds there are.
+    pub fn emit(&self, event: impl Into<Event>) {
+        self.event(&event.into());
+    }
 }
 
 /// A closure that hears of each event.

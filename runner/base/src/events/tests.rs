@@ -135,7 +135,10 @@ fn every_event() -> Vec<Event> {
             because: Some("slow; odd".into()),
         }
         .into(),
-        HostEvent::Preparing { step: "fetching".into() }.into(),
+        HostEvent::Preparing {
+            step: "fetching".into(),
+        }
+        .into(),
         HostEvent::Starting { start: 2, pid: 9 }.into(),
         HostEvent::Running {
             after: Duration::from_secs(20),

@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
 use provium_base::cancel::Cancel;
+use provium_base::events::{Discard, Event, FixtureEvent, Recorder, Sink};
 
 /// Bytes of the large file in an entry; too many to be read at each use.
 const MEMORY: u64 = (2 << 20) + 4096;
@@ -56,19 +56,19 @@ struct Bench {
 #[derive(Debug)]
 struct Got {
     entry: Entry,
-    events: Vec<Event>,
+    events: Vec<FixtureEvent>,
 }
 
 impl Got {
     fn built(&self) -> bool {
         self.events
             .iter()
-            .any(|event| matches!(event, Event::BuildStarted { .. }))
+            .any(|event| matches!(event, FixtureEvent::BuildStarted { .. }))
     }
 
     fn warnings(&self) -> Vec<String> {
         let warnings = self.events.iter().filter(|event| event.is_warning());
-        warnings.map(Event::to_string).collect()
+        warnings.map(FixtureEvent::to_string).collect()
     }
 }
 
@@ -160,12 +160,10 @@ impl Bench {
         Store::look(&self.path("cache"), self.max_size)
     }
 
-    fn open(&self) -> (Store, Vec<Event>) {
-        let mut events = Vec::new();
-        let store = Store::open(&self.path("cache"), self.max_size, &mut |event| {
-            events.push(event)
-        });
-        (store.expect("a store"), events)
+    fn open(&self) -> (Store, Vec<FixtureEvent>) {
+        let heard = Recorder::default();
+        let store = Store::open(&self.path("cache"), self.max_size, &heard).expect("a store");
+        (store, of_fixtures(heard.take()))
     }
 
     fn world(&self, store: &Store) -> Arc<dyn World> {
@@ -184,21 +182,19 @@ impl Bench {
     }
 
     fn try_obtain(&self, name: &str, cancel: &Cancel) -> anyhow::Result<Got> {
-        let (store, opening) = self.open();
-        let events = Mutex::new(opening);
+        let (store, mut events) = self.open();
+        let heard = Recorder::default();
         let world = self.world(&store);
         let kitchen = Kitchen {
             store: &store,
             world: &world,
             cancel,
-            on_event: &|event| events.lock().push(event),
+            sink: &heard,
         };
         let entry = kitchen.obtain(name, &Chain::default())?;
         check(&entry);
-        Ok(Got {
-            entry,
-            events: events.into_inner(),
-        })
+        events.extend(of_fixtures(heard.take()));
+        Ok(Got { entry, events })
     }
 
     fn names_in(&self, folder: &str) -> Vec<String> {
@@ -217,12 +213,21 @@ impl Bench {
     }
 }
 
+/// The events as events of fixtures, which all of the cache's are.
+fn of_fixtures(events: Vec<Event>) -> Vec<FixtureEvent> {
+    let fixtures = events.into_iter().map(|event| match event {
+        Event::Fixture(event) => event,
+        other => panic!("the cache says {other:?}"),
+    });
+    fixtures.collect()
+}
+
 /// Builds fixtures from their recipes.
 struct Kitchen<'a> {
     store: &'a Store,
     world: &'a Arc<dyn World>,
     cancel: &'a Cancel,
-    on_event: &'a dyn Fn(Event),
+    sink: &'a dyn Sink,
 }
 
 impl Kitchen<'_> {
@@ -239,9 +244,7 @@ impl Kitchen<'_> {
             cancel: self.cancel,
         };
         let mut build = |building: &Building| self.cook(&source, building);
-        let entry = self
-            .store
-            .obtain(&request, &mut build, &verify, &mut |event| (self.on_event)(event));
+        let entry = self.store.obtain(&request, &mut build, &verify, self.sink);
         // A cycle that is found deep inside is the same error all the way out.
         entry.map_err(|error| match error {
             ObtainError::Build(error) => error,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use mlua::AnyUserData;
 use provium_vmm::snapshot::Snapshot;
 
-use crate::fixture::Building;
 use crate::guest::{Fixture, FixtureVm};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
@@ -124,10 +123,8 @@ fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
         .building()
         .map(|building| building.chain().clone())
         .unwrap_or_default();
-    let build = file.build_fixture();
-    let mut run = |building: &Building| build(&job.config, fixtures, &source, building, &cancel);
     let fixture = fixtures
-        .obtain(&source, &chain, &job.shown, &cancel, &mut run)
+        .obtain(&source, &chain, &job.shown, &cancel)
         .map_err(|message| call.fail(message))?;
     if let Some(building) = file.building() {
         building.inputs().uses(&fixture.entry);

@@ -12,20 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
+use provium_base::events::{Discard, Sink};
+use provium_base::outcome::TestResult;
 
 use super::run::TestRun;
 use crate::cancel::Cancel;
-use crate::config::Config;
-use crate::fixture::{Building, FixtureSource, Input};
-use crate::guest::Fixtures;
+use crate::fixture::{Building, Input};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::script::{Ending, Script};
 use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
-use crate::outcome::{Progress, TestResult};
-use crate::run::job::FileJob;
-use crate::run::select::Labels;
+use crate::session::job::FileJob;
+use crate::session::select::Labels;
 
 /// A test that waits for its turn.
 pub(crate) struct Registered {
@@ -54,19 +53,6 @@ pub(crate) struct Settings {
     pub(crate) labels: Labels,
 }
 
-/// For a fixture's source, which has no tests.
-struct Unwatched;
-
-impl Progress for Unwatched {
-    fn test_started(&self, _path: &str, _test: &str) {}
-    fn test_ended(&self, _path: &str, _result: &TestResult) {}
-}
-
-/// Runs a fixture's source and leaves its snapshots in the build's folder; the error has the line of the
-/// source.
-pub(crate) type BuildFixture =
-    fn(&Arc<Config>, &Arc<Fixtures>, &FixtureSource, &Building, &Arc<Cancel>) -> Result<(), String>;
-
 /// One test file.
 pub(crate) struct File {
     job: FileJob,
@@ -74,7 +60,7 @@ pub(crate) struct File {
     source: String,
     /// Scopes that close what the file and its tests make.
     pub(crate) scopes: Scopes,
-    progress: Arc<dyn Progress>,
+    sink: Arc<dyn Sink>,
     /// Names of all tests, registered or run in place.
     pub(crate) names: RefCell<BTreeSet<String>>,
     /// Results of the tests that have run.
@@ -97,43 +83,31 @@ pub(crate) struct File {
     /// Lines printed outside a test, for the log of the next.
     pub(crate) printed: RefCell<Vec<String>>,
     running: RefCell<Option<Rc<TestRun>>>,
-    build_fixture: BuildFixture,
 }
 
 impl File {
-    /// The file of a job, before its chunk runs; `build_fixture` builds the fixtures it uses.
-    pub(crate) fn new(
-        job: &FileJob,
-        source: String,
-        progress: &Arc<dyn Progress>,
-        build_fixture: BuildFixture,
-    ) -> Rc<File> {
-        File::with_build(job, source, None, Arc::clone(progress), build_fixture)
+    /// The file of a job, before its chunk runs; `sink` hears of its tests.
+    pub(crate) fn new(job: &FileJob, source: String, sink: &Arc<dyn Sink>) -> Rc<File> {
+        File::with_build(job, source, None, Arc::clone(sink))
     }
 
-    /// The source of a fixture that is being built, from fixtures that `build_fixture` builds.
-    pub(crate) fn of_fixture(
-        job: &FileJob,
-        source: String,
-        building: Building,
-        build_fixture: BuildFixture,
-    ) -> Rc<File> {
-        File::with_build(job, source, Some(building), Arc::new(Unwatched), build_fixture)
+    /// The source of a fixture that is being built; it has no tests to hear of.
+    pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
+        File::with_build(job, source, Some(building), Arc::new(Discard))
     }
 
     fn with_build(
         job: &FileJob,
         source: String,
         building: Option<Building>,
-        progress: Arc<dyn Progress>,
-        build_fixture: BuildFixture,
+        sink: Arc<dyn Sink>,
     ) -> Rc<File> {
         Rc::new(File {
             script: Script::new(&job.shown, &job.project, &job.cancel, job.timeout),
             job: job.clone(),
             source,
             scopes: Scopes::default(),
-            progress,
+            sink,
             names: RefCell::default(),
             results: RefCell::default(),
             in_place: Cell::default(),
@@ -146,7 +120,6 @@ impl File {
             snapshots: Cell::default(),
             printed: RefCell::default(),
             running: RefCell::default(),
-            build_fixture,
         })
     }
 
@@ -189,14 +162,9 @@ impl File {
         number
     }
 
-    /// Function that builds the fixtures it uses.
-    pub(crate) fn build_fixture(&self) -> BuildFixture {
-        self.build_fixture
-    }
-
-    /// Receiver of what becomes of its tests.
-    pub(crate) fn progress(&self) -> &dyn Progress {
-        &*self.progress
+    /// Hears of its tests.
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        &*self.sink
     }
 
     /// Whether the file is one test by itself: it asserts, or uses the classic dialect, and has no tests.

@@ -11,7 +11,7 @@ use crate::lua::api::options::array;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::value::{duration, integer, text_of, type_name};
 use crate::lua::test::file::Settings;
-use crate::run::select::{Labels, TAGS};
+use crate::session::select::{Labels, TAGS};
 
 /// Reads the metadata of a test.
 pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise> {

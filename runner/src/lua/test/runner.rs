@@ -18,8 +18,9 @@ use super::verdict::{own_line, verdict, with_source, without_place};
 use crate::cancel::Cancel;
 use crate::lua::api::binding::Kind;
 use crate::lua::api::interrupt::{self, Deadline};
-use crate::outcome::{FileResult, TestResult, TestStatus, Timeliness};
-use crate::run::select::Labels;
+use crate::session::select::Labels;
+use provium_base::events::Event;
+use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 /// A function that resets the file's VMs to what they were when its own code had run; the error says why it
 /// cannot.
@@ -89,8 +90,14 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         }
         (None, None) => {}
     }
-    file.progress().test_started(&job.shown, &test.name);
-    file.progress().test_ended(&job.shown, &test);
+    file.sink().emit(Event::TestStarted {
+        path: job.shown.clone(),
+        test: test.name.clone(),
+    });
+    file.sink().emit(Event::TestEnded {
+        path: job.shown.clone(),
+        result: test.clone(),
+    });
     file.results.borrow_mut().push(test);
 }
 
@@ -110,9 +117,15 @@ pub(crate) fn run_test(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: 
     if !job.filter.wants(&job.shown, &test.name, &test.settings.labels) {
         return;
     }
-    file.progress().test_started(&job.shown, &test.name);
+    file.sink().emit(Event::TestStarted {
+        path: job.shown.clone(),
+        test: test.name.clone(),
+    });
     let result = run_with_retries(lua, file, test, put_back);
-    file.progress().test_ended(&job.shown, &result);
+    file.sink().emit(Event::TestEnded {
+        path: job.shown.clone(),
+        result: result.clone(),
+    });
     file.results.borrow_mut().push(result);
 }
 

@@ -8,7 +8,7 @@ use super::file::File;
 use super::run::TestRun;
 use crate::lua::api::render;
 use crate::lua::api::script::Ending;
-use crate::outcome::TestStatus;
+use provium_base::outcome::TestStatus;
 
 /// Status of a test, its message and its line.
 pub(super) fn verdict(

@@ -15,7 +15,7 @@ fn run_with_profile(body: &str) -> TestResult {
     let source = format!("test('the test', function(t)\n{body}\nend)");
     let mut job = job(dir.path(), &source);
     job.config = Arc::new(config);
-    job.fixtures = Fixtures::new(Arc::clone(&job.config), Ready::new(0), Box::new(|_| {}));
+    job.fixtures = fixtures(&job.config);
     let mut result = run_prepared(&job, &silent(), |_| Ok(()));
     assert_eq!(result.chunk_error, None, "for {body}");
     result.tests.pop().expect("one test")

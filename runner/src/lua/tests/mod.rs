@@ -22,20 +22,20 @@ use crate::cancel::Cancel;
 use crate::config::{Config, Environment};
 use crate::guest::{Fixtures, Ready};
 use crate::lua::run_file;
-use crate::outcome::{FileResult, Progress, TestResult, TestStatus};
-use crate::run::job::FileJob;
-use crate::run::pool::{Amount, Pool};
-use crate::run::select::NameFilter;
+use crate::session::job::FileJob;
+use crate::session::pool::{Amount, Pool};
+use crate::session::select::NameFilter;
+use provium_base::events::{Discard, Sink};
+use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
-struct Silent;
-
-impl Progress for Silent {
-    fn test_started(&self, _path: &str, _test: &str) {}
-    fn test_ended(&self, _path: &str, _result: &TestResult) {}
+fn silent() -> Arc<dyn Sink> {
+    Arc::new(Discard)
 }
 
-fn silent() -> Arc<dyn Progress> {
-    Arc::new(Silent)
+/// The project's fixtures, whose events nobody hears.
+fn fixtures(config: &Arc<Config>) -> Arc<Fixtures> {
+    let build = Box::new(crate::lua::build_fixture);
+    Fixtures::new(Arc::clone(config), Ready::new(0), Arc::new(Discard), build)
 }
 
 /// A job for `source` as `a.test.lua` of a project in `dir`.
@@ -48,7 +48,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
         shown: "a.test.lua".to_owned(),
         project: dir.to_owned(),
         roots: vec![dir.join("lib")],
-        fixtures: Fixtures::new(config.clone(), Ready::new(0), Box::new(|_| {})),
+        fixtures: fixtures(&config),
         config,
         filter: Arc::new(NameFilter::default()),
         timeout: None,

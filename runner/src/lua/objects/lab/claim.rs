@@ -11,7 +11,7 @@ use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Answer;
-use crate::run::pool::{Amount, Claim, PoolError};
+use crate::session::pool::{Amount, Claim, PoolError};
 
 /// The reservation of a file, as app data of its Lua state.
 struct Claimed {

@@ -1,24 +1,25 @@
 //! One test file to run, with everything its runner needs.
 //!
-//! Enters: what discovery, the configuration and the command line came to. Leaves: a [`FileJob`], which
-//! `lua::run_file` turns into a `FileResult`. Absent on purpose: who runs it, and how it is shown.
+//! Input: what discovery, the configuration and the command line came to. Output: a [`FileJob`], which a
+//! [`FileRunner`](super::FileRunner) turns into a `FileResult`. Not here: who runs it, and how it is shown.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use provium_base::cancel::Cancel;
+
 use super::pool::Pool;
 use super::select::NameFilter;
-use crate::cancel::Cancel;
 use crate::config::Config;
-use crate::guest::Fixtures;
+use crate::stock::Fixtures;
 
 /// One test file to run.
 ///
-/// The scheduler enforces the time limit: it cancels `cancel` with the reason. The runner of the file then
-/// ends what blocks, reports the test it was in as failed with the reason as message (so that the line and the
-/// console's tail are known), leaves out the tests that had not begun, cleans up and returns. It sets
-/// neither `timeout` nor `duration_ns` of the result for good: the scheduler overwrites both.
+/// The session enforces the time limit: it cancels `cancel` with the reason. The runner of the file then ends
+/// what blocks, reports the test it was in as failed with the reason as message (so that the line and the
+/// console's tail are known), leaves out the tests that had not begun, cleans up and returns. It sets neither
+/// `timeout` nor `duration_ns` of the result for good: the session overwrites both.
 #[derive(Debug, Clone)]
 pub struct FileJob {
     /// The file, absolute.

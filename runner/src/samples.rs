@@ -1,6 +1,8 @@
-//! Results that tests of several modules use.
+//! Results of files that tests of several modules use.
+//!
+//! Input: a path. Output: a result of each sort there is. Not here: anything but tests.
 
-use crate::outcome::{FileResult, TestResult, TestStatus, Timeliness};
+use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 const MS: u64 = 1_000_000;
 

@@ -1,15 +1,16 @@
 //! The memory and processors that files of a run can reserve.
 //!
-//! Enters: claims. Leaves: guards, each given back when it is dropped; a claim waits until what it asks for is free.
-//! Claims are served in the order in which they came, so that a large one is not overtaken for ever. Absent on purpose:
-//! what files use without claiming it.
+//! Input: claims. Output: guards, each given back when it is dropped; a claim waits until what it asks for is
+//! free. Claims are served in the order in which they came, so that a large one is not overtaken for ever.
+//! Not here: what files use without claiming it.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::cancel::{Cancel, CancelReason};
-use crate::units::DisplaySize;
+use parking_lot::{Condvar, Mutex};
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::units::DisplaySize;
 
 /// The part of the host's memory that is given out.
 const MEMORY_PERCENT: u64 = 80;
@@ -35,7 +36,7 @@ impl Default for Limits {
     }
 }
 
-/// How much.
+/// An amount of memory and processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
     /// Bytes.
@@ -55,16 +56,17 @@ impl fmt::Display for Amount {
     }
 }
 
-/// What there is.
+/// The memory and processors of a session, and what of them is free.
 #[derive(Debug)]
 pub struct Pool {
     all: Amount,
-    state: Mutex<State>,
+    claims: Mutex<Claims>,
     changed: Condvar,
 }
 
+/// What is claimed and who waits.
 #[derive(Debug, Default)]
-struct State {
+struct Claims {
     taken: Amount,
     waiting: VecDeque<u64>,
     next: u64,
@@ -93,7 +95,7 @@ impl Pool {
     pub fn new(all: Amount) -> Arc<Pool> {
         Arc::new(Pool {
             all,
-            state: Mutex::default(),
+            claims: Mutex::default(),
             changed: Condvar::new(),
         })
     }
@@ -121,43 +123,39 @@ impl Pool {
                 all: self.all,
             });
         }
-        let mut state = self.lock();
-        let ticket = state.next;
-        state.next += 1;
-        state.waiting.push_back(ticket);
-        drop(state);
+        let mut claims = self.claims.lock();
+        let ticket = claims.next;
+        claims.next += 1;
+        claims.waiting.push_back(ticket);
+        drop(claims);
         let pool = Arc::clone(self);
         // Under the lock, or it could come between a look at the token and the wait.
         let _woken = cancel.on_cancel(Box::new(move || {
-            let _state = pool.lock();
+            let _claims = pool.claims.lock();
             pool.changed.notify_all();
         }));
-        let mut state = self.lock();
+        let mut claims = self.claims.lock();
         let taken = loop {
             if let Some(reason) = cancel.is_cancelled() {
                 break Err(PoolError::Cancelled(reason));
             }
-            let fits = self.all.memory - state.taken.memory >= amount.memory
-                && self.all.cpus - state.taken.cpus >= amount.cpus;
-            if fits && state.waiting.front() == Some(&ticket) {
-                state.taken.memory += amount.memory;
-                state.taken.cpus += amount.cpus;
+            let fits = self.all.memory - claims.taken.memory >= amount.memory
+                && self.all.cpus - claims.taken.cpus >= amount.cpus;
+            if fits && claims.waiting.front() == Some(&ticket) {
+                claims.taken.memory += amount.memory;
+                claims.taken.cpus += amount.cpus;
                 break Ok(Claim {
                     pool: Arc::clone(self),
                     amount,
                 });
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut claims);
         };
-        state.waiting.retain(|waiting| *waiting != ticket);
-        drop(state);
+        claims.waiting.retain(|waiting| *waiting != ticket);
+        drop(claims);
         // Whoever is now the first may find that there is enough for it.
         self.changed.notify_all();
         taken
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,10 +169,10 @@ pub struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        state.taken.memory -= self.amount.memory;
-        state.taken.cpus -= self.amount.cpus;
-        drop(state);
+        let mut claims = self.pool.claims.lock();
+        claims.taken.memory -= self.amount.memory;
+        claims.taken.cpus -= self.amount.cpus;
+        drop(claims);
         self.pool.changed.notify_all();
     }
 }
@@ -195,7 +193,7 @@ mod tests {
 
     /// Waits until so many claims wait.
     fn until_waiting(pool: &Pool, count: usize) {
-        while pool.lock().waiting.len() < count {
+        while pool.claims.lock().waiting.len() < count {
             std::thread::yield_now();
         }
     }
@@ -208,13 +206,13 @@ mod tests {
         std::thread::scope(|scope| {
             let second = scope.spawn(|| pool.claim(amount(60, 1), &cancel).expect("it becomes free"));
             until_waiting(&pool, 1);
-            assert_eq!(pool.lock().taken, amount(100, 4));
+            assert_eq!(pool.claims.lock().taken, amount(100, 4));
             drop(first);
             let second = second.join().expect("no panic");
-            assert_eq!(pool.lock().taken, amount(100, 4));
+            assert_eq!(pool.claims.lock().taken, amount(100, 4));
             drop(second);
         });
-        assert_eq!(pool.lock().taken, amount(40, 3));
+        assert_eq!(pool.claims.lock().taken, amount(40, 3));
     }
 
     #[test]
@@ -225,7 +223,7 @@ mod tests {
         std::thread::scope(|scope| {
             let take = |memory| {
                 let claim = pool.claim(amount(memory, 0), &cancel).expect("it becomes free");
-                order.lock().expect("no panic").push(memory);
+                order.lock().push(memory);
                 drop(claim);
             };
             scope.spawn(move || take(100));
@@ -234,7 +232,7 @@ mod tests {
             until_waiting(&pool, 2);
             drop(first);
         });
-        assert_eq!(*order.lock().expect("no panic"), [100, 10]);
+        assert_eq!(*order.lock(), [100, 10]);
     }
 
     #[test]
@@ -252,7 +250,7 @@ mod tests {
             assert_eq!(large.join().expect("no panic"), given_up);
             assert_eq!(small.join().expect("no panic"), Ok(()));
         });
-        assert!(pool.lock().waiting.is_empty());
+        assert!(pool.claims.lock().waiting.is_empty());
     }
 
     #[test]

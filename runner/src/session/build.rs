@@ -1,8 +1,8 @@
 //! Profiles' `build` commands: run once, before any VM.
 //!
-//! Enters: the configuration. Leaves: whatever the commands made, or an error with the end of the log. Two
-//! profiles with the same command share one run of it. Absent on purpose: deciding whether a build is needed; that
-//! is what make and its like are for.
+//! Input: the configuration. Output: whatever the commands made, and events; or an error with the end of the
+//! log. Two profiles with the same command share one run of it. Not here: deciding whether a build is needed;
+//! that is what make and its like are for.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -11,9 +11,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Cancel, CancelReason};
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::events::{ProfileEvent, Sink};
+
 use crate::config::{Build, Config};
-use crate::units::DisplayDuration;
 
 /// Lines of a failed build's log that are shown.
 const TAIL_LINES: usize = 30;
@@ -48,8 +49,8 @@ pub enum BuildError {
     Cancelled(String, CancelReason),
 }
 
-/// Runs the build of every profile that has one. `say` gets a line when one starts and when it ends; with `verbose`
-/// the commands' output goes to stderr as it comes.
+/// Runs the build of every profile that has one. `sink` hears of each that starts and of each that ends well;
+/// with `verbose` the commands' output goes to stderr as it comes.
 ///
 /// # Errors
 /// [`BuildError`] for the first that fails.
@@ -57,7 +58,7 @@ pub fn build_profiles(
     config: &Config,
     verbose: bool,
     cancel: &Arc<Cancel>,
-    say: &dyn Fn(&str),
+    sink: &dyn Sink,
 ) -> Result<(), BuildError> {
     let mut done: Vec<&Build> = Vec::new();
     for profile in config.profiles.values() {
@@ -65,14 +66,16 @@ pub fn build_profiles(
         if done.contains(&build) {
             continue;
         }
-        say(&format!("building profile {}: {}", profile.name, build.command));
+        sink.emit(ProfileEvent::BuildStarted {
+            profile: profile.name.clone(),
+            command: build.command.clone(),
+        });
         let started = Instant::now();
         build_one(&profile.name, build, verbose, cancel)?;
-        say(&format!(
-            "built profile {} in {}",
-            profile.name,
-            DisplayDuration(started.elapsed())
-        ));
+        sink.emit(ProfileEvent::Built {
+            profile: profile.name.clone(),
+            took: started.elapsed(),
+        });
         done.push(build);
     }
     Ok(())
@@ -164,10 +167,12 @@ impl CloneStdio for io::Stderr {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
+    use provium_base::events::{Discard, Event, Recorder};
+
     use super::*;
     use crate::config::Environment;
-    use std::cell::RefCell;
-    use std::path::{Path, PathBuf};
 
     fn config(dir: &Path, toml: &str) -> Config {
         let file: PathBuf = dir.join("provium.toml");
@@ -181,21 +186,22 @@ mod tests {
         let toml = "[profiles.a]\nkernel = 'out dir/k'\ncmdline = 'q'\nbuild_out = 'out dir'\n\
                     build = 'echo x >>count; cp count {out}/k'\n[profiles.b]\ninherits = 'a'\n\
                     [profiles.c]\nkernel = 'k'\ncmdline = 'q'";
-        let said = RefCell::new(Vec::new());
-        let say = |line: &str| said.borrow_mut().push(line.to_owned());
-        build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &say).expect("builds");
+        let heard = Recorder::default();
+        build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &heard).expect("builds");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("out dir/k")).expect("built"),
             "x\n"
         );
-        let said = said.into_inner();
-        assert_eq!(said.len(), 2, "{said:?}");
+        let heard = heard.take();
+        let [Event::Profile(started), Event::Profile(built)] = heard.as_slice() else {
+            panic!("{heard:?}")
+        };
+        let (started, built) = (started.to_string(), built.to_string());
         assert!(
-            said[0].starts_with("building profile a: echo x >>count; cp count '"),
-            "{}",
-            said[0]
+            started.starts_with("building profile a: echo x >>count; cp count '"),
+            "{started}"
         );
-        assert!(said[1].starts_with("built profile a in "), "{}", said[1]);
+        assert!(built.starts_with("built profile a in "), "{built}");
     }
 
     #[test]
@@ -203,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let toml = "[profiles.a]\nkernel = 'k'\ncmdline = 'q'\nbuild = 'seq 100; echo oops >&2; exit 3'";
         let error =
-            build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &|_| ()).expect_err("exit 3");
+            build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &Discard).expect_err("exit 3");
         let text = error.to_string();
         let lines: Vec<_> = text.lines().collect();
         let command = "seq 100; echo oops >&2; exit 3";
@@ -229,7 +235,7 @@ mod tests {
             other.cancel(CancelReason::Interrupted);
         });
         let started = Instant::now();
-        let error = build_profiles(&config, false, &cancel, &|_| ()).expect_err("cancelled");
+        let error = build_profiles(&config, false, &cancel, &Discard).expect_err("cancelled");
         assert_eq!(error.to_string(), "`build` of profile a: interrupted");
         assert!(started.elapsed() < Duration::from_secs(60));
         thread.join().expect("the cancelling thread");

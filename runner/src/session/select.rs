@@ -1,7 +1,7 @@
 //! Which tests are wanted: `--filter`, `-k`, `--tag`, `--tag-meta` and their opposites.
 //!
-//! Enters: the flags' texts. Leaves: yes or no for a test's file, name and metadata. Absent on purpose: reading files;
-//! which tests a file has is known only once its chunk has run.
+//! Input: the flags' texts, or the name of one test. Output: yes or no for a test's file, name and metadata.
+//! Not here: reading files; which tests a file has is known only once its chunk has run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,8 @@ use std::fmt;
 /// Decides which tests run. The default wants all of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NameFilter {
+    /// The name of the only test that is wanted.
+    pub test: Option<String>,
     /// Must occur in the test's name or its file's path, case and all.
     pub substring: Option<String>,
     /// Must hold for the test's name and its file's path.
@@ -61,6 +63,15 @@ impl std::str::FromStr for KeyValue {
 pub type Labels = BTreeMap<String, Vec<String>>;
 
 impl NameFilter {
+    /// Wants the tests of this name and no others, even if they call themselves slow.
+    pub fn of_test(name: &str) -> NameFilter {
+        NameFilter {
+            test: Some(name.to_owned()),
+            include_slow: true,
+            ..NameFilter::default()
+        }
+    }
+
     /// Whether the test `name` of the file at `path` (as reports show it) is wanted.
     pub fn wants(&self, path: &str, name: &str, labels: &Labels) -> bool {
         self.wants_name(path, name) && self.wants_labels(labels)
@@ -80,6 +91,7 @@ impl NameFilter {
     }
 
     fn wants_name(&self, path: &str, name: &str) -> bool {
+        let test = self.test.as_ref().is_none_or(|test| test == name);
         let substring = self
             .substring
             .as_ref()
@@ -88,12 +100,13 @@ impl NameFilter {
             let (path, name) = (path.to_lowercase(), name.to_lowercase());
             e.holds(&|word| path.contains(word) || name.contains(word))
         });
-        substring && expression
+        test && substring && expression
     }
 
     /// Whether it leaves anything out at all.
     pub fn is_active(&self) -> bool {
-        self.substring.is_some()
+        self.test.is_some()
+            || self.substring.is_some()
             || self.expression.is_some()
             || !self.with.is_empty()
             || !self.without.is_empty()
@@ -151,6 +164,7 @@ impl std::str::FromStr for Expression {
     }
 }
 
+/// A word or sign of an expression.
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Word(String),
@@ -207,6 +221,7 @@ fn tokens(text: &str) -> Vec<(usize, Token)> {
 /// Parentheses and `not`s deeper than this are refused: recursion must not exhaust the stack.
 const DEPTH_MAX: usize = 100;
 
+/// Reads an expression by recursive descent.
 struct Parser {
     tokens: Vec<(usize, Token)>,
     next: usize,
@@ -357,6 +372,15 @@ mod tests {
         assert!(filter("Boot").wants("a", "Boot is fast", &none));
         assert!(!filter("boot").wants("a", "Boot is fast", &none));
         assert!(NameFilter::default().wants("a", "b", &none) && !NameFilter::default().is_active());
+    }
+
+    #[test]
+    fn one_test_is_found_by_its_whole_name() {
+        let filter = NameFilter::of_test("boots");
+        let none = Labels::new();
+        assert!(filter.is_active() && filter.include_slow);
+        assert!(filter.wants("a", "boots", &none));
+        assert!(!filter.wants("a", "boots twice", &none) && !filter.wants("boots", "a", &none));
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! The journal of a run: what has ended, so that a run whose host froze can go on where it was.
 //!
-//! Enters: results as files end. Leaves: after a restart, the results that need not be made again. Each line is
-//! one JSON object: `{"ended": RESULT}` once a file has ended, `{"shown": PATH}` once its report is out.
-//! A last line that is torn is no line. Absent on purpose: any use outside of one run; it is no cache.
+//! Input: results as files end. Output: after a restart, the results that need not be made again. Each line
+//! is one JSON object: `{"ended": RESULT}` once a file has ended, `{"shown": PATH}` once its report is out. A
+//! last line that is torn is no line. Not here: any use outside of one run; it is no cache.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
+use provium_base::outcome::FileResult;
 use serde::{Deserialize, Serialize};
-
-use crate::outcome::FileResult;
 
 /// An open journal.
 #[derive(Debug)]
@@ -53,9 +52,10 @@ pub enum JournalError {
     },
 }
 
+/// A line of the journal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Entry {
+enum Line {
     Ended(FileResult),
     Shown(String),
 }
@@ -93,8 +93,8 @@ impl Journal {
                 continue;
             }
             match serde_json::from_slice(line) {
-                Ok(Entry::Ended(result)) => replayed.push(Replayed { result, shown: false }),
-                Ok(Entry::Shown(path)) => drop(shown.insert(path)),
+                Ok(Line::Ended(result)) => replayed.push(Replayed { result, shown: false }),
+                Ok(Line::Shown(path)) => drop(shown.insert(path)),
                 Err(source) => {
                     return Err(JournalError::Line {
                         path: path.to_owned(),
@@ -121,7 +121,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Io`].
     pub fn ended(&self, result: &FileResult) -> Result<(), JournalError> {
-        self.append(&Entry::Ended(result.clone()))
+        self.append(&Line::Ended(result.clone()))
     }
 
     /// Notes that a file's report is out.
@@ -129,13 +129,13 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Io`].
     pub fn shown(&self, path: &str) -> Result<(), JournalError> {
-        self.append(&Entry::Shown(path.to_owned()))
+        self.append(&Line::Shown(path.to_owned()))
     }
 
-    fn append(&self, entry: &Entry) -> Result<(), JournalError> {
-        let mut line = serde_json::to_vec(entry).expect("an entry has only string keys");
+    fn append(&self, line: &Line) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(line).expect("an entry has only string keys");
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         let written = file.write_all(&line).and_then(|()| file.sync_data());
         written.map_err(|source| JournalError::Io {
             path: self.path.clone(),
@@ -147,7 +147,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::samples;
 
     fn paths(replayed: &[Replayed]) -> Vec<(&str, bool)> {
         replayed

@@ -1,4 +1,7 @@
 //! Ctrl-C: the first ends the run in order, the second at once.
+//!
+//! Input: SIGINT and SIGTERM. Output: a cancelled token, then the process's end. Not here: what cancelling
+//! ends.
 
 use std::io;
 use std::sync::Arc;
@@ -7,22 +10,21 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::cancel::{Cancel, CancelReason};
-
-/// Exit code of an interrupted run.
-pub const EXIT_INTERRUPTED: u8 = 130;
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::exit;
 
 /// Watches for Ctrl-C for as long as it lives.
 #[derive(Debug)]
-pub struct Watch(Handle);
+pub(super) struct SignalWatch(Handle);
 
-impl Watch {
+impl SignalWatch {
     /// From now on the first SIGINT or SIGTERM cancels `cancel` and the second ends the process.
     ///
     /// # Errors
-    /// The system's, when handlers or the thread that waits for them cannot be set up.
-    pub fn new(cancel: &Arc<Cancel>) -> io::Result<Watch> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    /// When handlers or the thread that waits for them cannot be set up.
+    pub(super) fn new(cancel: &Arc<Cancel>) -> anyhow::Result<SignalWatch> {
+        let failed = |error: io::Error| anyhow::anyhow!("cannot watch for Ctrl-C: {error}");
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let handle = signals.handle();
         let cancel = cancel.clone();
         let wait = move || {
@@ -30,7 +32,7 @@ impl Watch {
             for _ in signals.forever() {
                 if seen {
                     // Guests live in this process and end with it.
-                    signal_hook::low_level::exit(i32::from(EXIT_INTERRUPTED));
+                    signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
                 }
                 seen = true;
                 let cancel = cancel.clone();
@@ -40,12 +42,15 @@ impl Watch {
                 });
             }
         };
-        thread::Builder::new().name("signals".into()).spawn(wait)?;
-        Ok(Watch(handle))
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(wait)
+            .map_err(failed)?;
+        Ok(SignalWatch(handle))
     }
 }
 
-impl Drop for Watch {
+impl Drop for SignalWatch {
     fn drop(&mut self) {
         self.0.close();
     }

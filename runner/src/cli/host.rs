@@ -1,0 +1,56 @@
+//! `provium host`, and running the present command line in the emulated host.
+//!
+//! Input: arguments. Output: the exit code of what ran there. Not here: when that is needed (`doctor`), and
+//! how it is done (`provium-emulated`).
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use provium_base::events::Sink;
+use provium_base::exit;
+use provium_emulated::EmulatedRun;
+
+use super::args::HostArgs;
+use super::project::Project;
+use crate::report::{HostReporter, Output};
+
+/// The command's exit code, or [`exit::HARNESS`] when it could not be run to its end.
+pub(super) fn host(args: HostArgs) -> u8 {
+    let ended = {
+        // Gone with its live line before an error is shown.
+        let reporter = reporter(Arc::new(Output::stderr()));
+        let mut request = EmulatedRun::new(args.command, &reporter);
+        request.writable = args.writable;
+        request.memory_mib = args.mem;
+        request.cpus = args.cpus;
+        provium_emulated::run(request)
+    };
+    match ended {
+        Ok(code) => exit::of_program(code),
+        Err(error) => {
+            eprintln!("provium: {error}");
+            exit::HARNESS
+        }
+    }
+}
+
+/// What shows the start of the emulated host on stderr, which `output` is.
+pub(super) fn reporter(output: Arc<Output>) -> HostReporter {
+    HostReporter::new(output, std::io::stderr().is_terminal())
+}
+
+/// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where
+/// the project and the cache can be written.
+pub(super) fn rerun(project: &Project, words: usize, sink: &dyn Sink) -> anyhow::Result<u8> {
+    let mut writable = vec![project.config.project.clone()];
+    if !project.cwd.starts_with(&project.config.project) {
+        writable.push(project.cwd.clone());
+    }
+    let cache = &project.config.cache_dir;
+    std::fs::create_dir_all(cache)
+        .map_err(|error| anyhow::anyhow!("cannot make the cache folder {}: {error}", cache.display()))?;
+    writable.push(cache.clone());
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let code = provium_emulated::reexec(&args, words, &writable, sink)?;
+    Ok(exit::of_program(code))
+}

@@ -1,0 +1,79 @@
+//! The project that a command is about: configuration, test files, profiles' builds.
+//!
+//! Input: paths and `--config`, as every command takes them. Output: a [`Project`]. Not here: reading the
+//! configuration (`config`), searching for files (`discover`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::events::Sink;
+use provium_base::nearest::nearest;
+
+use super::args::{ChooseArgs, Cli};
+use crate::config::{Config, ConfigError, Environment};
+use crate::discover::{self, DiscoverError, TestFile};
+use crate::session::build::{self, BuildError};
+
+/// The configuration and where the command was called.
+pub(super) struct Project {
+    pub(super) cwd: PathBuf,
+    pub(super) config: Arc<Config>,
+}
+
+impl Project {
+    pub(super) fn load(choose: &ChooseArgs) -> anyhow::Result<Project> {
+        let cwd = std::env::current_dir()
+            .map_err(|error| anyhow::anyhow!("the current folder cannot be used: {error}"))?;
+        let environment = Environment::of_process();
+        let config = Config::load(choose.config.as_deref(), &cwd, &choose.paths, &environment);
+        let config = config.map_err(|error: ConfigError| anyhow::anyhow!(error))?;
+        tracing::debug!(file = ?config.file, profiles = config.profiles.len(), "configuration");
+        Ok(Project {
+            cwd,
+            config: Arc::new(config),
+        })
+    }
+
+    /// The test files that the paths, or else the roots, hold.
+    pub(super) fn files(&self, choose: &ChooseArgs) -> anyhow::Result<Vec<TestFile>> {
+        let paths = if choose.paths.is_empty() {
+            &self.config.roots
+        } else {
+            &choose.paths
+        };
+        discover::discover(paths, &self.cwd).map_err(|error| match error {
+            // `provium doctr` is no path but a mistyped command.
+            DiscoverError::Missing(path) => match nearest_command(&path) {
+                Some(command) => {
+                    anyhow::anyhow!("no such file or folder: {path}; did you mean `provium {command}`?")
+                }
+                None => anyhow::anyhow!("no such file or folder: {path}"),
+            },
+            other => anyhow::anyhow!(other),
+        })
+    }
+
+    /// Runs profiles' builds; says whether they were done, and not interrupted.
+    pub(super) fn build_profiles(
+        &self,
+        verbose: bool,
+        cancel: &Arc<Cancel>,
+        sink: &dyn Sink,
+    ) -> anyhow::Result<bool> {
+        match build::build_profiles(&self.config, verbose, cancel, sink) {
+            Err(BuildError::Cancelled(_, CancelReason::Interrupted)) => Ok(false),
+            built => Ok(built.map(|()| true)?),
+        }
+    }
+}
+
+fn nearest_command(word: &str) -> Option<String> {
+    let cli = Cli::command();
+    let names = cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(clap::Command::get_name);
+    nearest(word, names).map(str::to_owned)
+}

@@ -1,0 +1,205 @@
+//! A session: runs test files, again and again, and returns what each run came to.
+//!
+//! Input: a configuration, fixtures, a pool, a sink, and the function that runs one file; then, for each run,
+//! the files and [`RunOptions`]. Output: events as things happen, then an [`Outcome`]. Between runs the pool,
+//! the fixtures and their open snapshots stay, so that the next run starts warm. Not here: Lua and VMs, which
+//! only the given function knows; how anything is shown.
+//!
+//! ```text
+//! mod      Session, RunOptions, Outcome
+//! run      one run: the queue of files, the threads that take from it, the counts
+//! file     one file of a run: its thread, its time limit, its end
+//! job      what the function that runs a file is given
+//! select   which tests are wanted
+//! pool     memory and processors that files reserve
+//! journal  results of a run that is interrupted from outside, for its next start
+//! build    profiles' `build` commands, before the first run
+//! ```
+
+pub mod build;
+mod file;
+pub mod job;
+pub mod journal;
+pub mod pool;
+mod run;
+pub mod select;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::events::Sink;
+use provium_base::exit;
+use provium_base::outcome::{FileEnd, FileResult, Summary};
+
+use crate::config::Config;
+use crate::discover::TestFile;
+use crate::stock::Fixtures;
+use job::FileJob;
+use journal::{Journal, JournalError, Replayed};
+use pool::Pool;
+use select::NameFilter;
+
+/// How long a file may take to clean up once it is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What runs one file: tells the sink of the tests that start and end, and returns the file's result.
+pub type FileRunner = dyn Fn(&FileJob, &Arc<dyn Sink>) -> FileResult + Send + Sync;
+
+/// Why a run could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The journal could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// How to run files once.
+#[derive(Debug, Default)]
+pub struct RunOptions {
+    /// Number of files that run at a time; at least one does.
+    pub jobs: usize,
+    /// Time limit of a file.
+    pub timeout: Option<Duration>,
+    /// Whether the first failed test ends the run.
+    pub fail_fast: bool,
+    /// Which tests are wanted.
+    pub filter: NameFilter,
+    /// Where results are noted, and what an earlier start of the same run has noted.
+    pub journal: Option<(Journal, Vec<Replayed>)>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Counts of files and tests.
+    pub summary: Summary,
+    /// The files that have ended, in the order of their ends.
+    pub files: Vec<FileEnd>,
+    /// How the run ended.
+    pub ending: Ending,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every file was run to its end.
+    Completed,
+    /// Every file was run to its end, and none has a test that the filter wants.
+    NothingSelected {
+        /// Number of files.
+        found: usize,
+    },
+    /// The run was stopped before every file was through.
+    Stopped(CancelReason),
+}
+
+impl Outcome {
+    /// The exit code that the run stands for; see [`exit`].
+    pub fn exit_code(&self) -> u8 {
+        match self.ending {
+            Ending::NothingSelected { .. } => exit::HARNESS,
+            Ending::Completed | Ending::Stopped(_) => self.summary.exit_code(),
+        }
+    }
+}
+
+/// What files need to run, for as many runs as are wanted.
+pub struct Session {
+    config: Arc<Config>,
+    fixtures: Arc<Fixtures>,
+    pool: Arc<Pool>,
+    sink: Arc<dyn Sink>,
+    runner: Arc<FileRunner>,
+    grace: Duration,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("project", &self.config.project)
+            .field("fixtures", &self.fixtures)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session of this project: `pool` is what its files share, `sink` hears of every run, `runner` runs
+    /// one file.
+    pub fn new(
+        config: Arc<Config>,
+        fixtures: Arc<Fixtures>,
+        pool: Arc<Pool>,
+        sink: Arc<dyn Sink>,
+        runner: Arc<FileRunner>,
+    ) -> Session {
+        Session {
+            config,
+            fixtures,
+            pool,
+            sink,
+            runner,
+            grace: GRACE,
+        }
+    }
+
+    /// Runs the files, which start in this order, until all have ended or `cancel` is cancelled.
+    ///
+    /// Time limits, `fail_fast` and `cancel` end a file in the same way: its token is cancelled, and a file
+    /// that does not obey in time is given up.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the harness itself fails; failed tests are in the outcome.
+    pub fn run(
+        &mut self,
+        files: Vec<TestFile>,
+        options: RunOptions,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Outcome, SessionError> {
+        // What has changed since the last run must be seen by this one.
+        self.fixtures.begin_run();
+        let (filtered, found) = (options.filter.is_active(), files.len());
+        let (summary, files) = run::run(self, files, options, cancel)?;
+        let ending = match summary.stopped {
+            Some(reason) => Ending::Stopped(reason),
+            None if filtered && summary.files == 0 => Ending::NothingSelected { found },
+            None => Ending::Completed,
+        };
+        Ok(Outcome {
+            summary,
+            files,
+            ending,
+        })
+    }
+
+    /// Runs one test of one file, by its name, even if it calls itself slow; what else `options` filters by
+    /// is ignored.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub fn run_test(
+        &mut self,
+        file: TestFile,
+        test: &str,
+        options: RunOptions,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Outcome, SessionError> {
+        let options = RunOptions {
+            filter: NameFilter::of_test(test),
+            ..options
+        };
+        self.run(vec![file], options, cancel)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A file that was given up may hold the fixtures for ever; its guests must end all the same.
+        self.fixtures.close();
+    }
+}

@@ -1,0 +1,176 @@
+//! One run of a session: files go in, each runs on a thread of its own, events and counts come out.
+//!
+//! Input: a session, [`RunOptions`], the files. Output: the events from [`RunStarted`](Event::RunStarted) to
+//! [`RunEnded`](Event::RunEnded), and what they add up to. Not here: one file's thread and time limit
+//! (`file`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use provium_base::cancel::{Cancel, CancelReason};
+use provium_base::events::Event;
+use provium_base::outcome::{FileEnd, FileResult, Summary, Timeliness};
+
+use super::job::FileJob;
+use super::journal::Journal;
+use super::select::NameFilter;
+use super::{RunOptions, Session, SessionError};
+use crate::discover::TestFile;
+
+/// A run under way; the threads that run its files share it.
+pub(super) struct Run<'a> {
+    pub(super) session: &'a Session,
+    /// The run's own token, a child of the one it was started with.
+    pub(super) cancel: Arc<Cancel>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) fail_fast: bool,
+    pub(super) journal: Option<Journal>,
+    filter: Arc<NameFilter>,
+    ended: Mutex<Ended>,
+    error: Mutex<Option<SessionError>>,
+}
+
+/// The files that have ended.
+#[derive(Default)]
+struct Ended {
+    summary: Summary,
+    files: Vec<FileEnd>,
+}
+
+/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, and the files in the
+/// order of their ends.
+pub(super) fn run(
+    session: &Session,
+    files: Vec<TestFile>,
+    options: RunOptions,
+    cancel: &Arc<Cancel>,
+) -> Result<(Summary, Vec<FileEnd>), SessionError> {
+    let started = Instant::now();
+    let (journal, replayed) = options
+        .journal
+        .map_or((None, Vec::new()), |(journal, old)| (Some(journal), old));
+    let (queue, done): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .partition(|file| !replayed.iter().any(|old| old.result.path == file.shown));
+    let files = queue.len() + done.len();
+    session.sink.emit(Event::RunStarted { files });
+    // Registered before the run's own token, so that it comes before files end.
+    let _told = tell_of_stop(session, cancel);
+    let run = Run {
+        session,
+        cancel: cancel.child(),
+        timeout: options.timeout,
+        fail_fast: options.fail_fast,
+        journal,
+        filter: Arc::new(options.filter),
+        ended: Mutex::default(),
+        error: Mutex::default(),
+    };
+    for old in replayed
+        .into_iter()
+        .filter(|old| done.iter().any(|file| file.shown == old.result.path))
+    {
+        run.ended(old.result, false, old.shown)?;
+    }
+    let left = run.work_off(queue, options.jobs);
+    let Ended { mut summary, files } = run.ended.into_inner();
+    summary.unfinished += left;
+    summary.stopped = run.cancel.is_cancelled().filter(|_| summary.unfinished > 0);
+    summary.stopped = cancel.is_cancelled().or(summary.stopped);
+    summary.elapsed = started.elapsed();
+    session.sink.emit(Event::RunEnded(summary));
+    match run.error.into_inner() {
+        Some(error) => Err(error),
+        None => Ok((summary, files)),
+    }
+}
+
+/// Says that the run is told to stop, when it is.
+fn tell_of_stop(session: &Session, cancel: &Arc<Cancel>) -> provium_base::cancel::CancelGuard {
+    let (sink, token) = (Arc::clone(&session.sink), Arc::downgrade(cancel));
+    cancel.on_cancel(Box::new(move || {
+        if let Some(reason) = token.upgrade().and_then(|token| token.is_cancelled()) {
+            sink.emit(Event::RunStopping { reason });
+        }
+    }))
+}
+
+impl Run<'_> {
+    /// Runs the queue's files on `jobs` threads, this one among them; returns the number of those that never
+    /// began.
+    fn work_off(&self, queue: Vec<TestFile>, jobs: usize) -> usize {
+        let workers = jobs.clamp(1, queue.len().max(1));
+        let queue = Mutex::new(VecDeque::from(queue));
+        thread::scope(|scope| {
+            let work = || {
+                while self.cancel.is_cancelled().is_none() {
+                    let Some(file) = queue.lock().pop_front() else {
+                        return;
+                    };
+                    if let Err(error) = self.file(file) {
+                        self.error.lock().get_or_insert(error);
+                        self.cancel.cancel(CancelReason::Interrupted);
+                    }
+                }
+            };
+            for index in 1..workers {
+                // With fewer threads the run takes longer, and that is all.
+                let _ = thread::Builder::new()
+                    .name(format!("worker {index}"))
+                    .spawn_scoped(scope, work);
+            }
+            work();
+        });
+        queue.into_inner().len()
+    }
+
+    /// What the file's runner is given.
+    pub(super) fn job(&self, file: TestFile) -> FileJob {
+        let config = &self.session.config;
+        FileJob {
+            path: file.path,
+            shown: file.shown,
+            project: config.project.clone(),
+            roots: config.roots.clone(),
+            config: Arc::clone(config),
+            filter: Arc::clone(&self.filter),
+            timeout: self.timeout,
+            fixtures: Arc::clone(&self.session.fixtures),
+            pool: Arc::clone(&self.session.pool),
+            cancel: self.cancel.child(),
+        }
+    }
+
+    /// Adds a file's end to the counts, tells of it and notes in the journal that it was told.
+    pub(super) fn ended(
+        &self,
+        result: FileResult,
+        stopped: bool,
+        shown_before: bool,
+    ) -> Result<(), SessionError> {
+        let selected = !result.tests.is_empty()
+            || result.chunk_error.is_some()
+            || result.timeout == Timeliness::TimedOut
+            || !(self.filter.is_active() || stopped);
+        let end = FileEnd {
+            result,
+            stopped,
+            shown_before,
+            selected,
+        };
+        let path = end.result.path.clone();
+        {
+            let mut ended = self.ended.lock();
+            ended.summary.add(&end);
+            ended.files.push(end.clone());
+        }
+        self.session.sink.emit(Event::FileEnded(end));
+        match &self.journal {
+            Some(journal) if !stopped && !shown_before => Ok(journal.shown(&path)?),
+            _ => Ok(()),
+        }
+    }
+}
