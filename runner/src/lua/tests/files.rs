@@ -7,6 +7,12 @@ use super::remote::all_pass;
 fn open_files() {
     all_pass(
         r#"
+        -- Where a descriptor leads, if it is open. To close it again might close what another thread has opened.
+        local function target(fd)
+            local path, buffer = "/proc/self/fd/" .. fd .. "\0", ("."):rep(200)
+            local r = vm:syscall(89, {args = {0, 0, 200}, bufs = {path, buffer}, ptrs = {0, 1}})
+            return r.ret >= 0 and r.out_bufs[2]:sub(1, r.ret) or nil
+        end
         test("a file", function(t)
             local path = dir .. "/file"
             local f = vm:open_file(path, {read = true, write = true, create = true, exclusive = true, perm = tonumber("600", 8)})
@@ -24,6 +30,7 @@ fn open_files() {
             t:assert_eq(f:seek(1, "set"), 1)
             local fd = f:fd()
             t:assert(fd > 0)
+            t:assert_eq(target(fd), path)
             t:assert_eq(vm:syscall(8, fd, 0, 1).ret, 1)
             t:assert_eq(vm:ioctl(f, 0x541B, ("\0"):rep(4)).out_data, "\9\0\0\0")
             t:assert_eq(tostring(f), "File `" .. path .. "` of VM `a`")
@@ -36,7 +43,7 @@ fn open_files() {
             }) do
                 t:assert_contains(t:assert_raises(use), "file is closed")
             end
-            t:assert_eq(vm:syscall(3, fd).errno, 9)
+            t:assert(target(fd) ~= path, "still open")
         end)
         test("modes", function(t)
             local path = dir .. "/modes"
@@ -63,7 +70,7 @@ fn open_files() {
             kept = f:fd()
         end)
         test("what a test leaves is closed with it", function(t)
-            t:assert_eq(vm:syscall(3, kept).errno, 9)
+            t:assert(target(kept) ~= "/dev/zero", "still open")
         end)
         "#,
     );
