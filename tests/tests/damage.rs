@@ -1,5 +1,5 @@
-//! Snapshots that are damaged, made elsewhere or of another machine are refused with a reason, and nothing else
-//! happens.
+//! Snapshots that are damaged, made elsewhere or of another machine are refused with a reason, and nothing
+//! else happens.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! Machines are stopped in the middle of what KVM and the monitor do together: an instruction that KVM has half
-//! carried out, a panic that is being printed, a stack of snapshots.
+//! Machines are stopped in the middle of what KVM and the monitor do together: an instruction that KVM has
+//! half carried out, a panic that is being printed, a stack of snapshots.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ const PRINTER: [u8; 20] = [
     0xeb, 0xec,                      // jmp to the start
 ];
 
-/// Writes and reads back the PCI address register and the registers of the first virtio device, one by one and with
-/// a string instruction. Prints a dot every 64 rounds, and `X` at every wrong answer.
+/// Writes and reads back the PCI address register and the registers of the first virtio device, one by one
+/// and with a string instruction. Prints a dot every 64 rounds, and `X` at every wrong answer.
 #[rustfmt::skip]
 const ASKER: [u8; 181] = [
     0x48, 0xc7, 0x04, 0x25, 0x18, 0xa0, 0, 0, 0x03, 0, 0x20, 0, // mov qword [0xa018], 0x200003: a table for 3 to 4 GiB

@@ -1,7 +1,8 @@
-//! A guest that counts, sleeps, computes and talks is put back a thousand times at moments of no meaning, and resumed
-//! as often; nothing jumps, hangs or is left behind.
+//! A guest that counts, sleeps, computes and talks is put back a thousand times at moments of no meaning, and
+//! resumed as often; nothing jumps, hangs or is left behind.
 //!
-//! `PROVIUM_SOAK_RESETS` and `PROVIUM_SOAK_RESUMES` set how often; `cargo xtask soak` does each a thousand times.
+//! `PROVIUM_SOAK_RESETS` and `PROVIUM_SOAK_RESUMES` set how often; `cargo xtask soak` does each a thousand
+//! times.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use provium_guest::{Arrival, ExecSpec, Guest, GuestError, reset, resume};
 use provium_tests::*;
 use provium_vmm::{Machine, MachineConfig};
 
-/// What the guest does: a counter that sleeps, checksums of content that another process keeps writing anew, and
-/// one that never sleeps.
+/// What the guest does: a counter that sleeps, checksums of content that another process keeps writing anew,
+/// and one that never sleeps.
 const WORK: &str = r#"
 mkdir /tmp/w; cd /tmp/w
 (i=0; while :; do i=$((i+1)); echo $i > next; mv next count; sleep 0.01; done) &

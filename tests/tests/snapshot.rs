@@ -221,7 +221,8 @@ fn answers_that_are_still_owed_are_part_of_the_snapshot() {
     let guest = boot_guest(config());
     let (_folder, mut snapshot) = saved(&guest);
     let mut folders = Vec::new();
-    // Each is saved before it was asked anything, with the answers to what it was told at its resumes under way.
+    // Each is saved before it was asked anything, with the answers to what it was told at its resumes under
+    // way.
     for _ in 0..3 {
         let resumed = resume(&snapshot, Arrival::default()).unwrap();
         let (folder, next) = saved_as(&resumed, true);
@@ -376,8 +377,8 @@ fn two_guests_of_one_snapshot_draw_different_numbers_unless_that_is_not_wanted()
     assert_ne!(own.0, draw(true).0);
 }
 
-/// KiB of pages that are no longer the file's, in writable mappings of it. (A page of the file that only one guest has
-/// read counts as private too; it costs nothing.)
+/// KiB of pages that are no longer the file's, in writable mappings of it. (A page of the file that only one
+/// guest has read counts as private too; it costs nothing.)
 fn written_kib(file: &std::path::Path) -> Vec<u64> {
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let (name, mut mine, mut all) = (file.display().to_string(), false, Vec::new());

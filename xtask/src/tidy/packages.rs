@@ -26,12 +26,14 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "provium-vmm",
         ],
     ),
+    // The agent as a part of the process is a feature, for tests without a guest.
     (
         "provium-guest",
-        &["provium-base", "provium-protocol", "provium-vmm"],
+        &["provium-agent", "provium-base", "provium-protocol", "provium-vmm"],
     ),
     ("provium-cache", &["provium-base"]),
-    ("provium-emulated", &["provium-base"]),
+    // The monitor measures the counter's frequency, which QEMU is told.
+    ("provium-emulated", &["provium-base", "provium-vmm"]),
     ("provium-base", &[]),
     ("provium-vmm", &["provium-devices"]),
     ("provium-devices", &[]),
