@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use provium_base::cancel::Cancel;
 use provium_guest::agent_archive;
 use provium_guest::{
-    Arrival, ExecSpec, Guest, GuestClient, boot, reset, resume, resume_in, save, with_agent,
+    ExecSpec, Guest, GuestClient, ResumeOptions, boot, reset, resume, resume_in, save, with_agent,
 };
 use provium_protocol::Syscall;
 use provium_vmm::snapshot::Snapshot;
@@ -63,10 +63,10 @@ impl LinuxRows {
         let mut guest = boot(config(artifacts), BOOT_LIMIT, &Cancel::new())?;
         guest.client.ping()?;
         let folder = tempfile::tempdir()?;
-        let snapshot = save(&guest, folder.path(), false, Arrival::default())?;
+        let snapshot = save(&guest, folder.path(), false, ResumeOptions::default())?;
         guest.client.ping()?;
         touch(&mut guest.client, 1)?;
-        let least = reset(&mut guest, &snapshot, Arrival::default())?;
+        let least = reset(&mut guest, &snapshot, ResumeOptions::default())?;
         guest.machine.kill();
         Ok(LinuxRows {
             artifacts: artifacts.to_owned(),
@@ -88,13 +88,13 @@ impl LinuxRows {
     }
 
     fn resumed(&self) -> Result<Guest> {
-        Ok(resume(&self.snapshot, Arrival::default())?)
+        Ok(resume(&self.snapshot, ResumeOptions::default())?)
     }
 
     fn cold(&self, recorder: &mut Recorder) -> Result<()> {
         let begin = Instant::now();
         let snapshot = Snapshot::open(self.folder.path())?;
-        let mut guest = resume(&snapshot, Arrival::default())?;
+        let mut guest = resume(&snapshot, ResumeOptions::default())?;
         guest.client.ping()?;
         recorder.time("cold-resume", begin.elapsed());
         guest.machine.kill();
@@ -104,7 +104,7 @@ impl LinuxRows {
     fn warm(&self, recorder: &mut Recorder) -> Result<()> {
         let shell = Machine::blank(MEMORY, 1)?;
         let begin = Instant::now();
-        let mut guest = resume_in(shell, &self.snapshot, Arrival::default())?;
+        let mut guest = resume_in(shell, &self.snapshot, ResumeOptions::default())?;
         guest.client.ping()?;
         recorder.time("warm-resume", begin.elapsed());
         guest.machine.kill();
@@ -124,11 +124,11 @@ impl LinuxRows {
                 more => touch(&mut guest.client, more - more / 512)?,
             }
             let begin = Instant::now();
-            let back = reset(&mut guest, &self.snapshot, Arrival::default())?;
+            let back = reset(&mut guest, &self.snapshot, ResumeOptions::default())?;
             guest.client.ping()?;
             recorder.time(id, begin.elapsed());
             recorder.pages(id, back.context("all pages were put back")? as f64);
-            reset(&mut guest, &self.snapshot, Arrival::default())?;
+            reset(&mut guest, &self.snapshot, ResumeOptions::default())?;
         }
         guest.machine.kill();
         Ok(())
@@ -182,7 +182,7 @@ impl LinuxRows {
             let folder = tempfile::tempdir()?;
             guest.machine.pause()?;
             let begin = Instant::now();
-            let snapshot = save(&guest, folder.path(), on_parent, Arrival::default())?;
+            let snapshot = save(&guest, folder.path(), on_parent, ResumeOptions::default())?;
             recorder.time(time, begin.elapsed());
             recorder.value(size, memory::on_disk_kib(folder.path())?);
             recorder.pages(time, snapshot.own_pages() as f64);

@@ -1,8 +1,8 @@
 //! Builds the guest agent, so that one `cargo build` makes a `provium` that carries it.
 //!
-//! Enters: the agent's sources. Leaves: `PROVIUM_AGENT`, the path of a static binary to embed. A nested cargo
-//! with a target folder of its own does it, because the agent needs other flags than the command: no dynamic
-//! loader exists in a guest. Absent on purpose: anything from the network that the outer build did not have.
+//! Input: the agent's sources. Output: `PROVIUM_AGENT`, the path of a static binary to embed. A nested cargo
+//! with a target folder of its own does it, because the agent needs other flags than the command: no
+//! dynamic loader exists in a guest. Not here: anything from the network that the outer build did not have.
 
 use std::env;
 use std::path::{Path, PathBuf};

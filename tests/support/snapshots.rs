@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use provium_guest::{Arrival, Guest, save};
+use provium_guest::{Guest, ResumeOptions, save};
 use provium_vmm::snapshot::state::MachineState;
 use provium_vmm::snapshot::{STATE_FILE, Snapshot, SnapshotId};
 use provium_vmm::{Machine, SaveOptions};
@@ -22,7 +22,7 @@ pub fn saved(guest: &Guest) -> (TempDir, Arc<Snapshot>) {
 /// A guest saved into a folder of its own, perhaps only what differs from its parent.
 pub fn saved_as(guest: &Guest, on_parent: bool) -> (TempDir, Arc<Snapshot>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let snapshot = save(guest, folder.path(), on_parent, Arrival::default())
+    let snapshot = save(guest, folder.path(), on_parent, ResumeOptions::default())
         .unwrap_or_else(|error| panic!("save: {error}"));
     (folder, snapshot)
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use provium_guest::{Arrival, ResumeError, reset, resume};
+use provium_guest::{ResumeError, ResumeOptions, reset, resume};
 use provium_tests::*;
 use provium_vmm::snapshot::state::MachineState;
 use provium_vmm::snapshot::{MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError};
@@ -187,7 +187,7 @@ fn a_guest_given_a_snapshot_it_cannot_take_goes_on_and_one_without_session_is_no
     let other = boot_guest(MachineConfig { cpus: 2, ..config() });
     let (_other_folder, other_snapshot) = saved(&other);
     drop(other);
-    let refused = reset(&mut guest, &other_snapshot, Arrival::default()).unwrap_err();
+    let refused = reset(&mut guest, &other_snapshot, ResumeOptions::default()).unwrap_err();
     assert!(
         matches!(refused, ResumeError::Machine(MachineError::Shape { .. })),
         "{refused}"
@@ -195,19 +195,19 @@ fn a_guest_given_a_snapshot_it_cannot_take_goes_on_and_one_without_session_is_no
     assert!(!guest.machine.is_paused());
     assert_eq!(stdout(&mut guest, "echo goes on"), "goes on\n");
     guest.machine.pause().unwrap();
-    reset(&mut guest, &other_snapshot, Arrival::default()).unwrap_err();
+    reset(&mut guest, &other_snapshot, ResumeOptions::default()).unwrap_err();
     assert!(guest.machine.is_paused(), "it was before");
-    reset(&mut guest, &snapshot, Arrival::default()).unwrap();
+    reset(&mut guest, &snapshot, ResumeOptions::default()).unwrap();
     guest.client.ping().unwrap();
 
     for note in [b"".to_vec(), b"\x92\x92\x01\x02\x03".to_vec()] {
         rewrite(folder.path(), |state| state.note = note);
         let bare = opened(folder.path()).unwrap();
-        let error = resume(&bare, Arrival::default()).unwrap_err();
+        let error = resume(&bare, ResumeOptions::default()).unwrap_err();
         assert!(matches!(error, ResumeError::NoSession { .. }), "{error}");
     }
     let bare = opened(folder.path()).unwrap();
-    reset(&mut guest, &bare, Arrival::default()).unwrap_err();
+    reset(&mut guest, &bare, ResumeOptions::default()).unwrap_err();
     assert_eq!(
         guest.machine.ended(),
         Some(EndReason::Killed),

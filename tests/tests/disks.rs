@@ -207,7 +207,7 @@ fn a_guest_that_writes_all_the_time_can_be_saved_and_goes_on() {
         };
         assert_eq!(disk.id(), "busy");
         drop(machine);
-        let mut copy = provium_guest::resume(&snapshot, provium_guest::Arrival::default()).unwrap();
+        let mut copy = provium_guest::resume(&snapshot, provium_guest::ResumeOptions::default()).unwrap();
         let before: u64 = stdout(&mut copy, "cat /tmp/done").trim().parse().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let after: u64 = stdout(&mut copy, "cat /tmp/done").trim().parse().unwrap();

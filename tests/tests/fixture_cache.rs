@@ -8,7 +8,7 @@ use provium::stock::{Fixture, FixtureMeta, FixtureVm, Fixtures, ObtainFailure};
 use provium_base::cancel::Cancel;
 use provium_base::events::{Event, FixtureEvent, Recorder};
 use provium_cache::{Building, Chain};
-use provium_guest::{Arrival, Ready, resume, save};
+use provium_guest::{ResumeOptions, WarmPool, resume, save};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
 
@@ -39,7 +39,7 @@ impl Project {
         let seed = Arc::clone(&self.seed);
         let fixtures = Fixtures::new(
             Arc::clone(&self.config),
-            Ready::new(0),
+            WarmPool::new(0),
             Arc::new(heard.clone()),
             Box::new(move |_, _, _, building, _| build(&seed, building).map_err(|error| error.to_string())),
         );
@@ -55,10 +55,10 @@ impl Project {
 
 /// Resumes the guest, marks it and saves it.
 fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
-    let mut guest = resume(seed, Arrival::default())?;
+    let mut guest = resume(seed, ResumeOptions::default())?;
     guest.client.write_file(b"/run/mark", None, &mut &b"marked"[..])?;
     let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
-    save(&guest, &at, false, Arrival::default())?;
+    save(&guest, &at, false, ResumeOptions::default())?;
     let vm = FixtureVm {
         name: "a".to_owned(),
         profile: "none".to_owned(),
@@ -73,7 +73,7 @@ fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
 }
 /// The guest of the fixture is the one that was built.
 fn check(fixture: &Fixture) {
-    let mut guest = resume(&fixture.vms[0].1, Arrival::default()).unwrap();
+    let mut guest = resume(&fixture.vms[0].1, ResumeOptions::default()).unwrap();
     assert_eq!(guest.client.read_file(b"/run/mark").unwrap(), b"marked");
     assert_eq!(stdout(&mut guest, "sleep 0.01; echo well"), "well\n");
 }
@@ -103,7 +103,7 @@ fn flip(path: &Path, at: u64) {
 fn an_entry_that_was_altered_anywhere_is_built_again() {
     let guest = boot_guest(config());
     let seed_folder = tempfile::tempdir().unwrap();
-    let seed = save(&guest, seed_folder.path(), false, Arrival::default()).unwrap();
+    let seed = save(&guest, seed_folder.path(), false, ResumeOptions::default()).unwrap();
     drop(guest);
     let project = Project::new(seed);
     let (first, builds) = project.obtain();

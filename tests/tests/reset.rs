@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provium_guest::{Arrival, ExecSpec, Guest, GuestError, reset, resume};
+use provium_guest::{ExecSpec, Guest, GuestError, ResumeOptions, reset, resume};
 use provium_tests::*;
 use provium_vmm::{Machine, MachineConfig};
 
@@ -83,7 +83,7 @@ fn settled() -> Holdings {
     let guest = boot_guest(config());
     let (folder, snapshot) = saved(&guest);
     dispose(guest);
-    dispose(resume(&snapshot, Arrival::default()).unwrap());
+    dispose(resume(&snapshot, ResumeOptions::default()).unwrap());
     drop((snapshot, folder));
     let before = Holdings {
         threads: Holdings::now()
@@ -121,7 +121,7 @@ fn put_back_again_and_again(cpus: u8) {
         std::thread::sleep(Duration::from_micros(pseudo_random(round) % 15_000));
         step("reset", round, &guest.machine);
         let begin = Instant::now();
-        pages += reset(&mut guest, &snapshot, Arrival::default())
+        pages += reset(&mut guest, &snapshot, ResumeOptions::default())
             .unwrap()
             .expect("it was this one's");
         step("answer", round, &guest.machine);
@@ -197,7 +197,7 @@ fn resumed_again_and_again(cpus: u8) {
     let (mut spent, started) = (Duration::ZERO, Instant::now());
     for round in 0..resumes {
         let begin = Instant::now();
-        let mut guest = resume(&snapshot, Arrival::default()).unwrap();
+        let mut guest = resume(&snapshot, ResumeOptions::default()).unwrap();
         watch.feed(format!("resume {round}"), &guest.machine);
         guest.client.ping().unwrap();
         spent += begin.elapsed();
@@ -264,7 +264,7 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
         let error = result.expect_err("the transfer cannot have ended");
         assert!(!error.session_lives(), "{error}");
         assert!(back.client.ping().is_err(), "the old session is over");
-        reset(&mut back, &snapshot, Arrival::default()).unwrap();
+        reset(&mut back, &snapshot, ResumeOptions::default()).unwrap();
         assert_eq!(stdout(&mut back, "ls /tmp; echo whole"), "whole\n");
         let data = vec![1u8; 500_000];
         back.client
@@ -292,8 +292,8 @@ fn a_guest_that_prints_or_draws_random_numbers_is_put_back_and_goes_on() {
     for round in 0..15 {
         watch.feed(format!("console {round}"), &guest.machine);
         std::thread::sleep(Duration::from_micros(pseudo_random(round) % 20_000));
-        reset(&mut guest, &snapshot, Arrival::default()).unwrap();
-        let mut other = (round % 5 == 0).then(|| resume(&snapshot, Arrival::default()).unwrap());
+        reset(&mut guest, &snapshot, ResumeOptions::default()).unwrap();
+        let mut other = (round % 5 == 0).then(|| resume(&snapshot, ResumeOptions::default()).unwrap());
         for guest in [Some(&mut guest), other.as_mut()].into_iter().flatten() {
             watch.feed(format!("console {round}, answer"), &guest.machine);
             guest.client.ping().unwrap();

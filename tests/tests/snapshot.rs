@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use provium_devices::virtio::DeviceState;
-use provium_guest::{Arrival, Guest, GuestClient, ResumeError, reset, resume, save};
+use provium_guest::{Guest, GuestClient, ResumeError, ResumeOptions, reset, resume, save};
 use provium_protocol::{AGENT_PORT, Syscall};
 use provium_tests::*;
 use provium_vmm::snapshot::Snapshot;
@@ -29,7 +29,7 @@ fn a_resumed_guest_goes_on_where_it_was() {
     );
     for _ in 0..3 {
         let start = Instant::now();
-        let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+        let mut resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
         resumed.client.ping().unwrap();
         println!("resume to first reply: {:?}", start.elapsed());
         assert_eq!(
@@ -38,7 +38,7 @@ fn a_resumed_guest_goes_on_where_it_was() {
         );
     }
     let before = Instant::now();
-    let pages = reset(&mut guest, &snapshot, Arrival::default()).unwrap();
+    let pages = reset(&mut guest, &snapshot, ResumeOptions::default()).unwrap();
     guest.client.ping().unwrap();
     println!("reset of {pages:?} pages: {:?}", before.elapsed());
     assert!(pages.is_some_and(|pages| pages > 0));
@@ -80,7 +80,7 @@ fn a_guest_that_is_restored_and_saved_before_it_runs_is_the_same() {
                 let clock = second.chips.clock_ns - first.chips.clock_ns;
                 assert!(clock < 20_000_000_000, "{clock} ns");
             }
-            reset(&mut guest, &snapshot, Arrival::default()).unwrap();
+            reset(&mut guest, &snapshot, ResumeOptions::default()).unwrap();
             sh(&mut guest, "sleep 0.02");
         }
     }
@@ -96,7 +96,7 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
     let sum = stdout(&mut base_guest, "md5sum /tmp/blob");
     let (base_folder, base) = saved(&base_guest);
     // On the guest that was saved, and on one that was resumed from it.
-    let mut resumed = resume(&base, Arrival::default()).unwrap();
+    let mut resumed = resume(&base, ResumeOptions::default()).unwrap();
     for guest in [&mut base_guest, &mut resumed] {
         sh(guest, "echo child >> /tmp/mark; echo only here > /tmp/child");
         let (folder, child) = saved_as(guest, true);
@@ -116,13 +116,13 @@ fn a_snapshot_on_its_parent_has_only_what_differs_and_needs_it() {
         ] {
             let opened = Snapshot::open(path).unwrap();
             opened.verify().unwrap();
-            let mut again = resume(&opened, Arrival::default()).unwrap();
+            let mut again = resume(&opened, ResumeOptions::default()).unwrap();
             assert_eq!(stdout(&mut again, "echo /tmp/*"), format!("{listing}\n"));
             assert_eq!(stdout(&mut again, "cat /tmp/mark"), "base\nchild\n");
             assert_eq!(stdout(&mut again, "md5sum /tmp/blob"), sum);
         }
         // Back down from the child to what lies below it.
-        reset(guest, &base, Arrival::default()).unwrap();
+        reset(guest, &base, ResumeOptions::default()).unwrap();
         assert_eq!(
             stdout(guest, "echo /tmp/*; cat /tmp/mark"),
             "/tmp/blob /tmp/mark\nbase\n"
@@ -157,9 +157,9 @@ fn time_goes_on_without_a_jump_and_the_wall_clock_is_right() {
     let at_save = uptime(&mut guest);
     std::thread::sleep(Duration::from_secs(2));
     for correct_clock in [true, false] {
-        let arrival = Arrival {
+        let arrival = ResumeOptions {
             correct_clock,
-            ..Arrival::default()
+            ..ResumeOptions::default()
         };
         let mut resumed = resume(&snapshot, arrival).unwrap();
         let at_resume = uptime(&mut resumed);
@@ -186,7 +186,7 @@ fn a_paused_guest_is_saved_and_stays_paused() {
     assert!(guest.machine.is_paused());
     guest.machine.resume().unwrap();
     assert_eq!(stdout(&mut guest, "cat /tmp/mark"), "kept\n");
-    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    let mut resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
     assert!(!resumed.machine.is_paused());
     assert_eq!(stdout(&mut resumed, "cat /tmp/mark"), "kept\n");
 }
@@ -197,7 +197,7 @@ fn a_guest_with_another_connection_open_is_not_saved() {
     let stream = guest.machine.connect(AGENT_PORT, LONG).unwrap();
     let mut other = GuestClient::handshake(Box::new(stream), LONG).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let error = save(&guest, folder.path(), false, Arrival::default()).unwrap_err();
+    let error = save(&guest, folder.path(), false, ResumeOptions::default()).unwrap_err();
     assert!(matches!(error, ResumeError::OpenConnections(1)), "{error}");
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
@@ -208,8 +208,8 @@ fn a_guest_with_another_connection_open_is_not_saved() {
     other.ping().unwrap();
     guest.client.ping().unwrap();
     drop(other);
-    let snapshot = save(&guest, folder.path(), false, Arrival::default()).unwrap();
-    resume(&snapshot, Arrival::default())
+    let snapshot = save(&guest, folder.path(), false, ResumeOptions::default()).unwrap();
+    resume(&snapshot, ResumeOptions::default())
         .unwrap()
         .client
         .ping()
@@ -224,12 +224,12 @@ fn answers_that_are_still_owed_are_part_of_the_snapshot() {
     // Each is saved before it was asked anything, with the answers to what it was told at its resumes under
     // way.
     for _ in 0..3 {
-        let resumed = resume(&snapshot, Arrival::default()).unwrap();
+        let resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
         let (folder, next) = saved_as(&resumed, true);
         snapshot = next;
         folders.push(folder);
     }
-    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    let mut resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
     for number in 0..5 {
         assert_eq!(
             stdout(&mut resumed, &format!("echo {number}")),
@@ -254,7 +254,7 @@ fn a_guest_that_takes_nothing_when_it_is_resumed_is_an_error_and_no_hang() {
         }
     });
     let snapshot = Snapshot::open(folder.path()).unwrap();
-    let error = resume(&snapshot, Arrival::default()).unwrap_err();
+    let error = resume(&snapshot, ResumeOptions::default()).unwrap_err();
     assert!(matches!(error, ResumeError::Guest(_)), "{error}");
 }
 
@@ -268,10 +268,10 @@ fn a_vcpu_that_was_never_started_is_started_after_a_restore() {
     assert_eq!(stdout(&mut guest, "nproc"), "1\n");
     let (_folder, snapshot) = saved(&guest);
     assert_eq!(stdout(&mut guest, online), "2\n");
-    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    let mut resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
     for _ in 0..3 {
         for guest in [&mut guest, &mut resumed] {
-            reset(guest, &snapshot, Arrival::default()).unwrap();
+            reset(guest, &snapshot, ResumeOptions::default()).unwrap();
             assert_eq!(stdout(guest, "nproc"), "1\n");
             assert_eq!(stdout(guest, online), "2\n");
             assert_eq!(
@@ -283,7 +283,7 @@ fn a_vcpu_that_was_never_started_is_started_after_a_restore() {
     // And one that was taken offline again.
     sh(&mut guest, "echo 0 > /sys/devices/system/cpu/cpu1/online");
     let (_folder, snapshot) = saved(&guest);
-    let mut resumed = resume(&snapshot, Arrival::default()).unwrap();
+    let mut resumed = resume(&snapshot, ResumeOptions::default()).unwrap();
     assert_eq!(stdout(&mut resumed, online), "2\n");
 }
 
@@ -324,7 +324,7 @@ fn a_guest_that_is_put_back_has_every_byte_of_its_memory_as_it_was() {
         let (folder, snapshot) = saved(&guest);
         drop(guest);
         let file = folder.path().join("memory");
-        let mut guest = resume(&snapshot, Arrival::default()).unwrap();
+        let mut guest = resume(&snapshot, ResumeOptions::default()).unwrap();
         for round in 0..3u64 {
             sh(&mut guest, "head -c 1000000 /dev/urandom > /tmp/more; sleep 0.05");
             std::thread::sleep(Duration::from_micros(round * 1700));
@@ -336,7 +336,7 @@ fn a_guest_that_is_put_back_has_every_byte_of_its_memory_as_it_was() {
                 "{changed} pages changed, {copied} put back"
             );
             assert_eq!(different_pages(&file), [0u64; 0], "{cpus} vCPUs, round {round}");
-            reset(&mut guest, &snapshot, Arrival::default()).unwrap();
+            reset(&mut guest, &snapshot, ResumeOptions::default()).unwrap();
         }
     }
 }
@@ -361,7 +361,7 @@ fn two_guests_of_one_snapshot_draw_different_numbers_unless_that_is_not_wanted()
     getrandom(&mut guest);
     let (_folder, snapshot) = saved(&guest);
     let draw = |reseed| {
-        let arrival = Arrival {
+        let arrival = ResumeOptions {
             reseed,
             correct_clock: false,
         };
@@ -406,7 +406,7 @@ fn resumed_guests_share_the_pages_they_do_not_write() {
     let (folder, snapshot) = saved(&guest);
     drop(guest);
     let mut guests: Vec<Guest> = (0..GUESTS)
-        .map(|_| resume(&snapshot, Arrival::default()).unwrap())
+        .map(|_| resume(&snapshot, ResumeOptions::default()).unwrap())
         .collect();
     for guest in &mut guests {
         guest.client.ping().unwrap();

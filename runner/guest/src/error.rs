@@ -1,7 +1,7 @@
 //! What can go wrong in a session with the agent, told apart by what the caller can still do.
 //!
-//! Enters: frame and stream errors, refusals, the agent's own errors. Leaves: [`GuestError`]. Absent on
-//! purpose: why a guest ended; only the machine knows that.
+//! Input: frame and stream errors, refusals, the agent's own errors. Output: [`GuestError`]. Not here: why a guest ended;
+//! only the machine knows that.
 
 use std::io;
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl GuestError {
 }
 
 /// Sorts a frame error: a broken connection, a limit that passed, or a peer that talks nonsense.
-pub(super) fn from_frame(error: FrameError, limit: Option<Duration>) -> GuestError {
+pub(crate) fn from_frame(error: FrameError, limit: Option<Duration>) -> GuestError {
     match error {
         FrameError::Io(error) => from_io(error, limit),
         FrameError::Closed | FrameError::Truncated { .. } => {
@@ -89,7 +89,7 @@ pub(super) fn from_frame(error: FrameError, limit: Option<Duration>) -> GuestErr
 }
 
 /// Sorts the error of a request that was to be sent.
-pub(super) fn from_request(error: FrameError, limit: Option<Duration>) -> GuestError {
+pub(crate) fn from_request(error: FrameError, limit: Option<Duration>) -> GuestError {
     match error {
         FrameError::TooLong { length, limit } => GuestError::TooLarge(format!(
             "the request's arguments and buffers take {length} bytes, the most is {limit}"
@@ -99,7 +99,7 @@ pub(super) fn from_request(error: FrameError, limit: Option<Duration>) -> GuestE
 }
 
 /// Sorts a stream error: a limit that passed or a broken connection.
-pub(super) fn from_io(error: io::Error, limit: Option<Duration>) -> GuestError {
+pub(crate) fn from_io(error: io::Error, limit: Option<Duration>) -> GuestError {
     match (error.kind(), limit) {
         (io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock, Some(limit)) => GuestError::Silent(limit),
         _ => GuestError::Lost(error),
@@ -107,7 +107,7 @@ pub(super) fn from_io(error: io::Error, limit: Option<Duration>) -> GuestError {
 }
 
 /// What somebody not to be trusted said, cut off where it gets longer than any honest text.
-pub(super) fn beginning(text: &str, most: usize) -> String {
+pub(crate) fn beginning(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

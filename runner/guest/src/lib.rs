@@ -1,44 +1,62 @@
-//! The host's side of a guest: booting it, asking its agent, noticing its end.
+//! VMs and labs without Lua: boot, resume, reset, and talk to the agent in a guest.
 //!
-//! Enters: a machine's configuration. Leaves: a [`Vm`] with a [`GuestClient`] behind it. Absent on purpose: Lua,
-//! `provium.toml` and reports; the way a request takes is `lua/` → here → `provium-protocol` → the agent.
+//! ```text
+//! lab      several VMs and labs: all at once, saved together, put back together
+//! options  what a guest boots
+//! vm       one VM: life, power, calls, disks, snapshots
+//! start    booted from a kernel, or resumed from a snapshot
+//! client   what can be asked of the agent
+//! wire     bytes and frames of one session
+//! ```
+//!
+//! Input: a description of what to boot, then calls. Output: answers. Each folder uses those below it. Not here: Lua,
+//! `provium.toml` and reports. This is the only user of the agent's protocol besides the agent.
 
-mod agent_archive;
-mod boot;
 mod client;
-mod cmdline;
-mod disks;
 mod error;
-mod exchange;
-#[cfg(test)]
-mod hostile;
 #[cfg(any(test, feature = "local-agent"))]
 pub mod local_agent;
-mod ready;
-mod resume;
-mod stream;
+mod start;
 #[cfg(test)]
 mod tests;
-mod timeline;
 mod vm;
-mod vm_error;
-pub mod wall_clock;
+mod wire;
 
-pub use agent_archive::{AGENT_PATH, agent_archive};
-pub use boot::{BootError, CONSOLE_TAIL, Guest, boot};
-pub use client::{
-    BatchAnswer, BatchOp, Came, EnvVar, ExecOutcome, ExecSpec, Following, GuestClient, Parked, Piece,
-    Spawned, Started, SyscallResult, Waited,
-};
-pub use cmdline::with_agent;
-pub use disks::ROOTFS_DISK;
+/// Operations of the agent, for [`GuestClient::ask`] and [`GuestClient::batch`].
+pub mod ops {
+    pub use crate::client::files::{
+        close_fd, list_dir, make_dir, open_file, read_fd, read_file, rename, seek_fd, stat, unlink, write_fd,
+        write_file,
+    };
+    pub use crate::client::process::{
+        begin_end_process, close_stdin, exec, join_processes, process_state, signal_process,
+        signal_processes, write_stdin,
+    };
+    pub use crate::client::syscall::{start_syscall, syscall, wait_syscall};
+}
+
+pub use client::follow::{FollowStream, StreamRead};
+pub use client::op::Op;
+pub use client::process::{EnvVar, ExecOutcome, ExecSpec, OutputChunk, Started, WaitOutcome};
+pub use client::session::GuestClient;
+pub use client::shorthand::{BatchAnswer, BatchOp};
+pub use client::syscall::SyscallResult;
+pub use client::worker::{ParkedSession, SpawnedWorker};
 pub use error::GuestError;
 pub use provium_protocol::{
-    AGENT_PORT, DirEntry, EntryType, ExitStatus, Follow, FollowStart, Nested, OpenFile, Stat, Syscall, Whence,
+    AGENT_PORT, DirEntry, EntryType, ExitStatus, Exited, Follow, FollowStart, Joined, Nested, OpError,
+    OpenFile, Process, Stat, Syscall, Whence,
 };
-pub use ready::Ready;
-pub use resume::{Arrival, NOTE_VERSION, ResumeError, arrival_of, reset, resume, resume_in, save};
-pub use stream::Stream;
-pub use timeline::{Moment, Timeline};
-pub use vm::Vm;
-pub use vm_error::{VmError, VmState};
+pub use start::agent_archive::{AGENT_PATH, agent_archive};
+pub use start::boot::{BootError, CONSOLE_TAIL, Guest, boot};
+pub use start::cmdline::with_agent;
+pub use start::resume::{
+    NOTE_VERSION, ResumeError, ResumeOptions, reset, resume, resume_in, resume_options_of, save,
+};
+pub use start::wall_clock;
+pub use start::warm_pool::WarmPool;
+pub use vm::disks::ROOTFS_DISK;
+pub use vm::error::{VmError, VmState};
+pub use vm::life::Vm;
+pub use vm::timeline::{Epoch, Timeline};
+pub use wire::stream::Connection;

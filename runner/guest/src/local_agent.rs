@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use provium_agent::{Agent, Session};
 
-use crate::GuestClient;
+use crate::client::session::GuestClient;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

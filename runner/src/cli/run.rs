@@ -8,7 +8,7 @@ use std::sync::Arc;
 use provium_base::cancel::Cancel;
 use provium_base::events::HostEvent;
 use provium_base::exit;
-use provium_guest::Ready;
+use provium_guest::WarmPool;
 
 use super::args::RunArgs;
 use super::host;
@@ -55,7 +55,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     };
     let fixtures = Fixtures::new(
         project.config.clone(),
-        Ready::new(args.ready),
+        WarmPool::new(args.ready),
         screen.sink.clone(),
         Box::new(lua::build_fixture),
     );

@@ -7,7 +7,7 @@ use std::thread;
 use parking_lot::Mutex;
 use provium_base::events::{Event, Recorder};
 use provium_base::outcome::{TestStatus, Timeliness};
-use provium_guest::Ready;
+use provium_guest::WarmPool;
 
 use super::pool::Limits;
 use super::*;
@@ -31,7 +31,7 @@ fn session(
     let sink = Arc::new(heard.clone());
     let fixtures = Fixtures::new(
         config.clone(),
-        Ready::new(0),
+        WarmPool::new(0),
         sink.clone(),
         Box::new(|_, _, source, _, _| Err(format!("{} is not built here", source.name))),
     );

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
 use provium_base::events::{FixtureEvent, Sink};
 use provium_cache::{Building, Chain, FixtureSource, ObtainError, ProjectWorld, Request, Store, World};
-use provium_guest::Ready;
+use provium_guest::WarmPool;
 use provium_vmm::disk::ImageDigest;
 use provium_vmm::snapshot::Snapshot;
 
@@ -59,7 +59,7 @@ pub enum ObtainFailure {
 /// The fixtures of a project.
 pub struct Fixtures {
     config: Arc<Config>,
-    ready: Ready,
+    ready: WarmPool,
     sink: Arc<dyn Sink>,
     build: Box<BuildFixture>,
     store: OnceLock<Store>,
@@ -109,7 +109,7 @@ impl Fixtures {
     /// hears what happens in the cache, `build` builds what is not in it.
     pub fn new(
         config: Arc<Config>,
-        ready: Ready,
+        ready: WarmPool,
         sink: Arc<dyn Sink>,
         build: Box<BuildFixture>,
     ) -> Arc<Fixtures> {
@@ -127,7 +127,7 @@ impl Fixtures {
     }
 
     /// The machines that are kept ready.
-    pub fn ready(&self) -> &Ready {
+    pub fn ready(&self) -> &WarmPool {
         &self.ready
     }
 

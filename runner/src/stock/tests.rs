@@ -72,7 +72,7 @@ impl Project {
             FixtureMeta { lab: true, vms }.write(building.dir())
         };
         let sink = Arc::new(heard.clone());
-        let fixtures = Fixtures::new(Arc::clone(&self.config), Ready::new(0), sink, Box::new(build));
+        let fixtures = Fixtures::new(Arc::clone(&self.config), WarmPool::new(0), sink, Box::new(build));
         (fixtures, heard)
     }
 

@@ -1,36 +1,38 @@
 //! Streams: a session that does nothing any more but bring bytes.
 //!
-//! Enters: a session and a [`Follow`]. Leaves: bytes, as they come. Nothing is read ahead: what nobody asks for stays
-//! in the connection, whose buffers are bounded, and slows the one who sends it. A read that runs out of time in the
-//! middle of a frame goes on there the next time.
+//! Input: a session and a [`Follow`]. Output: bytes, as they come. Nothing is read ahead: what nobody asks for stays in
+//! the connection, whose buffers are bounded, and slows the one who sends it. A read that runs out of time in the middle
+//! of a frame goes on there the next time. Not here: what the bytes are of.
 
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use provium_protocol::{BODY, Follow, Frame, MAX_FRAME, Request, Response, read_frame};
 
-use super::GuestClient;
+use super::op::Op;
+use super::session::GuestClient;
 use crate::error::{GuestError, from_frame};
-use crate::stream::Stream;
+use crate::wire::answer::mismatch;
+use crate::wire::stream::Connection;
 
 /// Most bytes taken from the connection at once.
 const READ: usize = 64 * 1024;
 /// Bytes of a frame's length field.
 const LENGTH: usize = 4;
 
-/// A stream of the guest's.
-pub struct Following {
-    stream: Box<dyn Stream>,
+/// A stream of bytes out of the guest.
+pub struct FollowStream {
+    connection: Box<dyn Connection>,
     offset: u64,
-    /// What has come of a frame that is not whole yet.
+    /// The beginning of a frame whose rest has not come yet.
     partial: Vec<u8>,
     over: bool,
 }
 
-/// What a read came to.
+/// What a read of a stream came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Came {
-    /// These bytes.
+pub enum StreamRead {
+    /// The next bytes.
     Bytes(Vec<u8>),
     /// Nothing in the time there was.
     Nothing,
@@ -40,55 +42,57 @@ pub enum Came {
 
 impl GuestClient {
     /// Turns the session into a stream.
-    pub fn follow(mut self, what: Follow) -> Result<Following, GuestError> {
-        match self.ask(Request::Follow(what))? {
-            Response::Following { offset } => Ok(Following {
-                stream: self.exchange.into_stream(),
-                offset,
-                partial: Vec::new(),
-                over: false,
-            }),
-            other => Err(self.exchange.unexpected("the beginning of a stream", &other)),
-        }
+    pub fn follow(mut self, what: Follow) -> Result<FollowStream, GuestError> {
+        let op = Op::new(Request::Follow(what), |answer| match answer.response {
+            Response::Following { offset } => Ok(offset),
+            other => Err(mismatch("the beginning of a stream", &other)),
+        });
+        let offset = self.ask(op)?;
+        Ok(FollowStream {
+            connection: self.exchange.into_connection(),
+            offset,
+            partial: Vec::new(),
+            over: false,
+        })
     }
 }
 
-impl std::fmt::Debug for Following {
+impl std::fmt::Debug for FollowStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Following")
+        f.debug_struct("FollowStream")
             .field("offset", &self.offset)
             .field("over", &self.over)
             .finish_non_exhaustive()
     }
 }
 
-impl Following {
-    /// Where its first byte lies in the file or output.
+impl FollowStream {
+    /// Offset of its first byte in the file or output.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// A handle by which another thread ends it: in order with [`Stream::finish`], after which it brings what the guest
-    /// has sent and then breaks off, or at once with [`Stream::hang_up`].
-    pub fn handle(&self) -> Result<Box<dyn Stream>, GuestError> {
-        self.stream.try_clone().map_err(GuestError::Lost)
+    /// A handle with which another thread ends it: in order with [`Connection::finish`], after which it brings what the guest
+    /// has sent and then breaks off, or at once with [`Connection::hang_up`].
+    pub fn handle(&self) -> Result<Box<dyn Connection>, GuestError> {
+        self.connection.try_clone().map_err(GuestError::Lost)
     }
 
     /// The next bytes, waited for at most `limit`, or for ever.
-    pub fn read(&mut self, limit: Option<Duration>) -> Result<Came, GuestError> {
+    pub fn read(&mut self, limit: Option<Duration>) -> Result<StreamRead, GuestError> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut looked = false;
         loop {
             if self.over {
-                return Ok(Came::End);
+                return Ok(StreamRead::End);
             }
             if let Some(frame) = self.whole_frame()? {
                 match frame {
                     Frame::Data { channel: BODY, bytes } if bytes.is_empty() => continue,
-                    Frame::Data { channel: BODY, bytes } => return Ok(Came::Bytes(bytes)),
+                    Frame::Data { channel: BODY, bytes } => return Ok(StreamRead::Bytes(bytes)),
                     Frame::End { channel: BODY } => {
                         self.over = true;
-                        return Ok(Came::End);
+                        return Ok(StreamRead::End);
                     }
                     other => {
                         self.over = true;
@@ -100,12 +104,12 @@ impl Following {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // What is there already is taken even where there is no time to wait.
             if looked && left.is_some_and(|left| left.is_zero()) {
-                return Ok(Came::Nothing);
+                return Ok(StreamRead::Nothing);
             }
             looked = true;
             match self.fill(left.map(|left| left.max(Duration::from_micros(1))))? {
                 true => {}
-                false => return Ok(Came::Nothing),
+                false => return Ok(StreamRead::Nothing),
             }
         }
     }
@@ -131,10 +135,12 @@ impl Following {
 
     /// Reads once; false when time is up.
     fn fill(&mut self, limit: Option<Duration>) -> Result<bool, GuestError> {
-        self.stream.set_read_timeout(limit).map_err(GuestError::Lost)?;
+        self.connection
+            .set_read_timeout(limit)
+            .map_err(GuestError::Lost)?;
         let have = self.partial.len();
         self.partial.resize(have + READ, 0);
-        let read = self.stream.read(&mut self.partial[have..]);
+        let read = self.connection.read(&mut self.partial[have..]);
         self.partial.truncate(have + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => {

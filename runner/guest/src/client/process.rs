@@ -1,18 +1,20 @@
-//! Programs: run to their end, or started and waited for later.
+//! Operations on programs: run to their end, or started and waited for later.
 //!
-//! Enters: an [`ExecSpec`], then the handle by which the agent knows what was started. Leaves: output with the place it
-//! has in the whole, and how a program ended. Absent on purpose: keeping output; the caller puts the pieces together.
+//! Input: an [`ExecSpec`], then the agent's handle of what was started. Output: operations that come to output, with the
+//! place it has in the whole, and to how a program ended. The client remembers what was started on it, so that all of
+//! it can be ended together. Not here: keeping output; the caller puts the pieces together.
 
-use std::io::Read;
 use std::time::Duration;
 
 use provium_protocol::{
-    Exec, ExitStatus, Exited, Joined, MAX_FRAME, Process, Request, Response, STDERR, STDOUT, WaitProcess,
+    Exec, ExitStatus, Exited, Joined, MAX_FRAME, Process, Request, Response, WaitProcess,
 };
 use serde_bytes::ByteBuf;
 
-use super::GuestClient;
-use crate::GuestError;
+use super::op::{DataKind, Op};
+use super::session::GuestClient;
+use crate::error::GuestError;
+use crate::wire::answer::mismatch;
 
 /// Name and value of an environment variable.
 pub type EnvVar = (Vec<u8>, Vec<u8>);
@@ -62,7 +64,7 @@ const SIGTERM: i32 = 15;
 /// A program, or a system call, that was started and goes on by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
-    /// By which the agent knows it.
+    /// The agent's number for it.
     pub handle: u64,
     /// Process or thread id in the guest.
     pub pid: u32,
@@ -70,43 +72,27 @@ pub struct Started {
 
 /// A piece of a program's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Piece {
-    /// Where in the whole output it begins.
+pub struct OutputChunk {
+    /// Offset of its first byte in the whole output.
     pub from: u64,
-    /// What it is.
+    /// The bytes.
     pub bytes: Vec<u8>,
 }
 
 /// What came of waiting for a program.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Waited {
+pub struct WaitOutcome {
     /// Its process id.
     pub pid: u32,
     /// How it ended; absent while it runs.
     pub ended: Option<Exited>,
     /// Standard output and standard error, from where they were asked for.
-    pub output: [Piece; 2],
-}
-
-/// Collects what comes on the channels of standard output and standard error.
-pub(super) fn collect<'a>(
-    stdout: &'a mut Vec<u8>,
-    stderr: &'a mut Vec<u8>,
-) -> impl FnMut(u8, &[u8]) -> bool + 'a {
-    |channel, bytes| {
-        let output = match channel {
-            STDOUT => &mut *stdout,
-            STDERR => &mut *stderr,
-            _ => return false,
-        };
-        output.extend_from_slice(bytes);
-        true
-    }
+    pub output: [OutputChunk; 2],
 }
 
 impl ExecSpec {
-    /// What goes over the wire; refuses what no frame can hold.
-    pub(super) fn message(&self) -> Result<Exec, GuestError> {
+    /// The message for the wire, and the input that goes with it; refuses what no frame can hold.
+    fn into_message(self) -> Result<(Exec, Option<Vec<u8>>), GuestError> {
         for (what, count, most) in [
             ("arguments", self.argv.len(), MAX_FRAME / size_of::<ByteBuf>()),
             (
@@ -121,77 +107,156 @@ impl ExecSpec {
                 )));
             }
         }
-        Ok(Exec {
-            argv: self.argv.iter().cloned().map(Into::into).collect(),
+        let exec = Exec {
+            argv: self.argv.into_iter().map(Into::into).collect(),
             env: self
                 .env
-                .iter()
-                .cloned()
+                .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             env_clear: self.env_clear,
-            cwd: self.cwd.clone().map(Into::into),
+            cwd: self.cwd.map(Into::into),
             has_stdin: self.stdin.is_some(),
             timeout_ms: self.timeout.map(millis),
-        })
+        };
+        Ok((exec, self.stdin))
     }
 }
 
+/// Whole milliseconds for the wire.
 pub(super) fn millis(limit: Duration) -> u64 {
     u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl GuestClient {
-    /// Runs a program to its end.
-    pub fn exec(&mut self, spec: &ExecSpec) -> Result<ExecOutcome, GuestError> {
-        let request = Request::Exec(spec.message()?);
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut input = spec.stdin.as_deref();
-        let body = input.as_mut().map(|stdin| stdin as &mut (dyn Read + Send));
-        let limit = spec.timeout.map(|limit| limit.saturating_add(self.grace));
-        let response = self
-            .exchange
-            .request(request, body, limit, &mut collect(&mut stdout, &mut stderr))?;
-        self.ran(response, stdout, stderr)
-    }
+/// Runs a program to its end.
+pub fn exec(spec: ExecSpec) -> Op<ExecOutcome> {
+    let limit = spec.timeout;
+    let (request, stdin) = split(spec.into_message(), Request::Exec);
+    Op::fallible(request, |answer| match answer.response {
+        Response::Exited(exited) => Ok(ExecOutcome {
+            status: exited.status,
+            stdout: answer.data.main,
+            stderr: answer.data.stderr,
+            duration: Duration::from_nanos(exited.duration_ns),
+        }),
+        other => Err(mismatch("a program's end", &other)),
+    })
+    .with_body(stdin)
+    .receiving(DataKind::Output)
+    .limited(limit)
+}
 
-    pub(super) fn ran(
-        &mut self,
-        response: Response,
-        stdout: Vec<u8>,
-        stderr: Vec<u8>,
-    ) -> Result<ExecOutcome, GuestError> {
-        match response {
-            Response::Exited(exited) => Ok(ExecOutcome {
-                status: exited.status,
-                stdout,
-                stderr,
-                duration: Duration::from_nanos(exited.duration_ns),
-            }),
-            other => Err(self.exchange.unexpected("a program's end", &other)),
+/// Starts a program and leaves it running, for [`GuestClient::start`].
+fn start(spec: ExecSpec) -> Op<Started> {
+    let message = ExecSpec {
+        timeout: None,
+        ..spec
+    }
+    .into_message();
+    let (request, stdin) = split(message, Request::Start);
+    Op::fallible(request, |answer| started(answer.response)).with_body(stdin)
+}
+
+/// A message as a request, and its input.
+fn split(
+    message: Result<(Exec, Option<Vec<u8>>), GuestError>,
+    request: fn(Exec) -> Request,
+) -> (Result<Request, GuestError>, Option<Vec<u8>>) {
+    match message {
+        Ok((exec, stdin)) => (Ok(request(exec)), stdin),
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// The handle of something that was started.
+pub(super) fn started(response: Response) -> Result<Started, String> {
+    match response {
+        Response::Started { handle, pid } => Ok(Started { handle, pid }),
+        other => Err(mismatch("that it was started", &other)),
+    }
+}
+
+/// The state of a started program in a reply.
+fn process(response: Response) -> Result<Process, String> {
+    match response {
+        Response::Process(process) => Ok(process),
+        other => Err(mismatch("a process", &other)),
+    }
+}
+
+/// Waits for a started program, for [`GuestClient::wait_process`].
+fn wait_process(handle: u64, limit: Option<Duration>, kill: bool, from: [u64; 2]) -> Op<WaitOutcome> {
+    let request = Request::WaitProcess(WaitProcess {
+        handle,
+        timeout_ms: limit.map(millis),
+        kill,
+        from,
+    });
+    Op::new(request, |answer| {
+        let Process { pid, ended, from } = process(answer.response)?;
+        let [out, err] = from;
+        let chunk = |from, bytes| OutputChunk { from, bytes };
+        Ok(WaitOutcome {
+            pid,
+            ended,
+            output: [chunk(out, answer.data.main), chunk(err, answer.data.stderr)],
+        })
+    })
+    .receiving(DataKind::Output)
+    .limited(limit)
+}
+
+/// How a started program is doing.
+pub fn process_state(handle: u64) -> Op<Process> {
+    Op::new(Request::ProcessState { handle }, |answer| {
+        process(answer.response)
+    })
+}
+
+/// Sends a signal to a started program, SIGKILL to its whole process group.
+pub fn signal_process(handle: u64, signal: i32) -> Op<()> {
+    Op::done(Request::SignalProcess { handle, signal })
+}
+
+/// Writes to a started program's standard input; comes to the bytes written.
+pub fn write_stdin(handle: u64, input: Vec<u8>) -> Op<u64> {
+    Op::written(Request::WriteStdin { handle }, Some(input))
+}
+
+/// Closes a started program's standard input.
+pub fn close_stdin(handle: u64) -> Op<()> {
+    Op::done(Request::CloseStdin { handle })
+}
+
+/// Tells a started program to end, and does not wait; [`GuestClient::end_process`] does that later.
+pub fn begin_end_process(handle: u64) -> Op<()> {
+    Op::done(Request::BeginEndProcess { handle })
+}
+
+/// Sends a signal to the process group of every program that was started on the session; comes to how many.
+pub fn signal_processes(signal: i32) -> Op<u64> {
+    Op::new(Request::SignalProcesses { signal }, |answer| {
+        match answer.response {
+            Response::Count { count } => Ok(count),
+            other => Err(mismatch("a count", &other)),
         }
-    }
+    })
+}
 
+/// Waits until every program that was started on the session has ended; comes to how each did.
+pub fn join_processes() -> Op<Vec<Joined>> {
+    Op::new(Request::JoinProcesses, |answer| match answer.response {
+        Response::Joined { ended } => Ok(ended),
+        other => Err(mismatch("how each program ended", &other)),
+    })
+}
+
+impl GuestClient {
     /// Starts a program and leaves it running. What `spec` has as input is the first of it; its timeout does not count.
     pub fn start(&mut self, spec: &ExecSpec) -> Result<Started, GuestError> {
-        let request = Request::Start(Exec {
-            timeout_ms: None,
-            ..spec.message()?
-        });
-        let response = match spec.stdin.as_deref() {
-            Some(mut input) => self.send(request, &mut input)?,
-            None => self.ask(request)?,
-        };
-        let started = self.is_started(response)?;
+        let started = self.ask(start(spec.clone()))?;
         self.started.insert(started.handle);
         Ok(started)
-    }
-
-    pub(super) fn is_started(&mut self, response: Response) -> Result<Started, GuestError> {
-        match response {
-            Response::Started { handle, pid } => Ok(Started { handle, pid }),
-            other => Err(self.exchange.unexpected("that it was started", &other)),
-        }
     }
 
     /// Waits for a started program, at most for `limit`; past it, `kill` ends its process group, which counts as timed
@@ -202,76 +267,17 @@ impl GuestClient {
         limit: Option<Duration>,
         kill: bool,
         from: [u64; 2],
-    ) -> Result<Waited, GuestError> {
-        let request = Request::WaitProcess(WaitProcess {
-            handle,
-            timeout_ms: limit.map(millis),
-            kill,
-            from,
-        });
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let limit = limit.map(|limit| limit.saturating_add(self.grace));
-        let response = self
-            .exchange
-            .request(request, None, limit, &mut collect(&mut stdout, &mut stderr))?;
-        let Process { pid, ended, from } = self.is_process(response)?;
-        if ended.is_some() {
+    ) -> Result<WaitOutcome, GuestError> {
+        let waited = self.ask(wait_process(handle, limit, kill, from))?;
+        if waited.ended.is_some() {
             self.started.remove(&handle);
         }
-        let [out, err] = from;
-        Ok(Waited {
-            pid,
-            ended,
-            output: [
-                Piece {
-                    from: out,
-                    bytes: stdout,
-                },
-                Piece {
-                    from: err,
-                    bytes: stderr,
-                },
-            ],
-        })
-    }
-
-    /// How a started program is doing.
-    pub fn process_state(&mut self, handle: u64) -> Result<Process, GuestError> {
-        let response = self.ask(Request::ProcessState { handle })?;
-        self.is_process(response)
-    }
-
-    fn is_process(&mut self, response: Response) -> Result<Process, GuestError> {
-        match response {
-            Response::Process(process) => Ok(process),
-            other => Err(self.exchange.unexpected("a process", &other)),
-        }
-    }
-
-    /// Sends a signal to a started program, SIGKILL to its whole process group.
-    pub fn signal_process(&mut self, handle: u64, signal: i32) -> Result<(), GuestError> {
-        self.done(Request::SignalProcess { handle, signal })
-    }
-
-    /// Writes to a started program's standard input; returns the bytes written.
-    pub fn write_stdin(&mut self, handle: u64, input: &mut (dyn Read + Send)) -> Result<u64, GuestError> {
-        let response = self.send(Request::WriteStdin { handle }, input)?;
-        self.is_written(response)
-    }
-
-    /// Closes a started program's standard input.
-    pub fn close_stdin(&mut self, handle: u64) -> Result<(), GuestError> {
-        self.done(Request::CloseStdin { handle })
-    }
-
-    /// Tells a started program to end, and does not wait; [`end_process`](Self::end_process) does that later.
-    pub fn begin_end_process(&mut self, handle: u64) -> Result<(), GuestError> {
-        self.done(Request::BeginEndProcess { handle })
+        Ok(waited)
     }
 
     /// Ends a started program: SIGTERM to its process group, SIGKILL after 2 s.
     pub fn end_process(&mut self, handle: u64) -> Result<(), GuestError> {
-        self.done(Request::EndProcess { handle })?;
+        self.ask(Op::done(Request::EndProcess { handle }))?;
         self.started.remove(&handle);
         Ok(())
     }
@@ -280,7 +286,7 @@ impl GuestClient {
     pub fn begin_end_processes(&mut self) -> Result<(), GuestError> {
         match self.started.is_empty() {
             true => Ok(()),
-            false => self.signal_processes(SIGTERM).map(drop),
+            false => self.ask(signal_processes(SIGTERM)).map(drop),
         }
     }
 
@@ -291,21 +297,5 @@ impl GuestClient {
             self.end_process(handle)?;
         }
         Ok(())
-    }
-
-    /// Sends a signal to the process group of every program that was started on this session; returns how many.
-    pub fn signal_processes(&mut self, signal: i32) -> Result<u64, GuestError> {
-        match self.ask(Request::SignalProcesses { signal })? {
-            Response::Count { count } => Ok(count),
-            other => Err(self.exchange.unexpected("a count", &other)),
-        }
-    }
-
-    /// Waits until every program that was started on this session has ended; says how each did.
-    pub fn join_processes(&mut self) -> Result<Vec<Joined>, GuestError> {
-        match self.ask(Request::JoinProcesses)? {
-            Response::Joined { ended } => Ok(ended),
-            other => Err(self.exchange.unexpected("how each program ended", &other)),
-        }
     }
 }

@@ -1,64 +1,55 @@
 //! Raw system calls: on the session's own thread, or on one of their own.
 //!
-//! Enters: a [`Syscall`] of the wire. Leaves: the kernel's return value and every buffer, in the length it had.
+//! Input: a [`Syscall`] of the wire. Output: operations that come to the kernel's return value and every buffer, in the
+//! length it had. Not here: which call means what.
 
 use std::time::Duration;
 
 use provium_protocol::{Request, Response, Syscall};
 
-use super::process::millis;
-use super::{GuestClient, Started};
-use crate::GuestError;
-use crate::exchange::no_data;
+use super::op::Op;
+use super::process::{Started, millis, started};
+use crate::wire::answer::mismatch;
 
 /// The kernel's return value (`-errno` on failure) and the buffers after the call.
 pub type SyscallResult = (i64, Vec<Vec<u8>>);
 
-impl GuestClient {
-    /// A raw system call: the kernel's return value (`-errno` on failure) and the buffers after it.
-    pub fn syscall(&mut self, call: Syscall) -> Result<SyscallResult, GuestError> {
-        let sizes: Vec<usize> = call.bufs.iter().map(|buf| buf.len()).collect();
-        let response = self.ask(Request::Syscall(call))?;
-        self.is_result(response, &sizes)
-    }
+/// A raw system call on the session's thread.
+pub fn syscall(call: Syscall) -> Op<SyscallResult> {
+    let sizes = sizes_of(&call);
+    Op::new(Request::Syscall(call), move |answer| {
+        result(answer.response, &sizes)
+    })
+}
 
-    /// Starts a system call on a thread of its own.
-    pub fn start_syscall(&mut self, call: Syscall) -> Result<Started, GuestError> {
-        let response = self.ask(Request::StartSyscall(call))?;
-        self.is_started(response)
-    }
+/// Starts a system call on a thread of its own.
+pub fn start_syscall(call: Syscall) -> Op<Started> {
+    Op::new(Request::StartSyscall(call), |answer| started(answer.response))
+}
 
-    /// Waits for a started system call whose buffers have these sizes, at most for `limit`; `None` when it has not come
-    /// back by then. Once it has, its handle is gone.
-    pub fn wait_syscall(
-        &mut self,
-        handle: u64,
-        limit: Option<Duration>,
-        sizes: &[usize],
-    ) -> Result<Option<SyscallResult>, GuestError> {
-        let request = Request::WaitSyscall {
-            handle,
-            timeout_ms: limit.map(millis),
-        };
-        let limit = limit.map(|limit| limit.saturating_add(self.grace));
-        match self.exchange.request(request, None, limit, &mut no_data)? {
-            Response::Running => Ok(None),
-            response => self.is_result(response, sizes).map(Some),
+/// Waits for a started system call whose buffers have these sizes, at most for `limit`; comes to `None` when it has not
+/// returned by then. Once it has, its handle is gone.
+pub fn wait_syscall(handle: u64, limit: Option<Duration>, sizes: Vec<usize>) -> Op<Option<SyscallResult>> {
+    let timeout_ms = limit.map(millis);
+    let request = Request::WaitSyscall { handle, timeout_ms };
+    Op::new(request, move |answer| match answer.response {
+        Response::Running => Ok(None),
+        response => result(response, &sizes).map(Some),
+    })
+    .limited(limit)
+}
+
+/// The sizes of a call's buffers.
+fn sizes_of(call: &Syscall) -> Vec<usize> {
+    call.bufs.iter().map(|buf| buf.len()).collect()
+}
+
+/// The result in a reply, whose buffers must have these sizes.
+fn result(response: Response, sizes: &[usize]) -> Result<SyscallResult, String> {
+    match response {
+        Response::Syscall { ret, bufs } if bufs.iter().map(|buf| buf.len()).eq(sizes.iter().copied()) => {
+            Ok((ret, bufs.into_iter().map(|buf| buf.into_vec()).collect()))
         }
-    }
-
-    pub(super) fn is_result(
-        &mut self,
-        response: Response,
-        sizes: &[usize],
-    ) -> Result<SyscallResult, GuestError> {
-        match response {
-            Response::Syscall { ret, bufs } if bufs.iter().map(|buf| buf.len()).eq(sizes.iter().copied()) => {
-                Ok((ret, bufs.into_iter().map(|buf| buf.into_vec()).collect()))
-            }
-            other => Err(self
-                .exchange
-                .unexpected("a system call's result with every buffer", &other)),
-        }
+        other => Err(mismatch("a system call's result with every buffer", &other)),
     }
 }

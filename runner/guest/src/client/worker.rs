@@ -5,27 +5,30 @@
 //! session B   Park ──► Parked{ticket}   ( silent )   the worker's requests and replies
 //! ```
 //!
-//! Enters: two sessions of one agent process. Leaves: the second one, answered by the worker from then on.
+//! Input: two sessions of one agent process. Output: the second one, answered by the worker from then on; it is a client
+//! like any other. Not here: what is asked of a worker, and when it ends.
 
 use provium_protocol::{Request, Response};
 
-use super::GuestClient;
-use crate::GuestError;
+use super::op::Op;
+use super::session::GuestClient;
+use crate::error::GuestError;
+use crate::wire::answer::mismatch;
 
-/// A connection that waits for its worker.
+/// A session whose connection waits for its worker.
 #[derive(Debug)]
-pub struct Parked {
+pub struct ParkedSession {
     client: GuestClient,
-    /// By which the agent finds it.
+    /// The agent's number for it, by which it finds the connection.
     pub ticket: u64,
 }
 
 /// Where a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spawned {
-    /// Its process.
+pub struct SpawnedWorker {
+    /// Process id in the guest.
     pub pid: u32,
-    /// Its thread.
+    /// Thread id in the guest.
     pub tid: u32,
     /// The vsock port on which its process accepts further sessions.
     pub port: u32,
@@ -33,27 +36,31 @@ pub struct Spawned {
 
 impl GuestClient {
     /// Keeps this session's connection for a worker.
-    pub fn park(mut self) -> Result<Parked, GuestError> {
-        match self.ask(Request::Park)? {
-            Response::Parked { ticket } => Ok(Parked { client: self, ticket }),
-            other => Err(self.exchange.unexpected("that the connection is kept", &other)),
-        }
+    pub fn park(mut self) -> Result<ParkedSession, GuestError> {
+        let op = Op::new(Request::Park, |answer| match answer.response {
+            Response::Parked { ticket } => Ok(ticket),
+            other => Err(mismatch("that the connection is kept", &other)),
+        });
+        let ticket = self.ask(op)?;
+        Ok(ParkedSession { client: self, ticket })
     }
 
     /// Makes a worker, a process of its own or a thread of this one, that answers on the parked connection.
     pub fn spawn_worker(
         &mut self,
-        parked: Parked,
+        parked: ParkedSession,
         thread: bool,
-    ) -> Result<(GuestClient, Spawned), GuestError> {
+    ) -> Result<(GuestClient, SpawnedWorker), GuestError> {
         let ticket = parked.ticket;
-        match self.ask(Request::SpawnWorker { ticket, thread })? {
-            Response::Worker { pid, tid, port } => {
-                let mut client = parked.client;
-                client.pid = pid;
-                Ok((client, Spawned { pid, tid, port }))
+        let op = Op::new(Request::SpawnWorker { ticket, thread }, |answer| {
+            match answer.response {
+                Response::Worker { pid, tid, port } => Ok(SpawnedWorker { pid, tid, port }),
+                other => Err(mismatch("a worker", &other)),
             }
-            other => Err(self.exchange.unexpected("a worker", &other)),
-        }
+        });
+        let spawned = self.ask(op)?;
+        let mut client = parked.client;
+        client.pid = spawned.pid;
+        Ok((client, spawned))
     }
 }

@@ -6,7 +6,7 @@
 
 use provium_vmm::cmdline::CommandLine;
 
-use crate::agent_archive::AGENT_PATH;
+use super::agent_archive::AGENT_PATH;
 
 /// Puts the agent in front of the guest's own init.
 ///

@@ -4,22 +4,22 @@
 //! boot ─ 1 ─ snapshot A ─ 2 ─ put back to A ─ 3          there now: what was made in 1 and in 3
 //! ```
 //!
-//! Enters: each boot, snapshot and return to one. Leaves: [`Moment`]s, and whether what was made in one is part of the
-//! guest as it is. The agent gives numbers out anew after a return, so a number alone may mean another thing. Absent on
-//! purpose: what the things are.
+//! Input: each boot, snapshot and return to one. Output: [`Epoch`]s, and whether what was made in one is part of the guest
+//! as it is. The agent gives numbers out anew after a return, so a number alone may mean another thing. Not here: what
+//! the things are.
 
 use std::collections::HashMap;
 
 use provium_vmm::snapshot::SnapshotId;
 
-/// A stretch of a guest's life between two events.
+/// A part of a guest's life between two boots, snapshots or resets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct Epoch(u64);
 
-/// See the module.
+/// The epochs that led to a guest as it is.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// The stretches that led here; the last one goes on.
+    /// The epochs that led here; the last one goes on.
     past: Vec<u64>,
     last: u64,
     saved: HashMap<SnapshotId, Vec<u64>>,
@@ -27,19 +27,19 @@ pub struct Timeline {
 
 impl Timeline {
     /// A life begins that has nothing of those before.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.past.clear();
         self.go_on();
     }
 
     /// A snapshot was taken.
-    pub(super) fn save(&mut self, snapshot: SnapshotId) {
+    pub(crate) fn save(&mut self, snapshot: SnapshotId) {
         self.saved.insert(snapshot, self.past.clone());
         self.go_on();
     }
 
     /// The guest is what it was in a snapshot; one of another guest is a new life.
-    pub(super) fn enter(&mut self, snapshot: SnapshotId) {
+    pub(crate) fn enter(&mut self, snapshot: SnapshotId) {
         self.past = self.saved.get(&snapshot).cloned().unwrap_or_default();
         self.go_on();
     }
@@ -49,14 +49,14 @@ impl Timeline {
         self.past.push(self.last);
     }
 
-    /// Now.
-    pub fn now(&self) -> Moment {
-        Moment(self.last)
+    /// The epoch that goes on now.
+    pub fn now(&self) -> Epoch {
+        Epoch(self.last)
     }
 
-    /// Whether what happened then has happened to the guest as it is now.
-    pub fn holds(&self, moment: Moment) -> bool {
-        self.past.contains(&moment.0)
+    /// Whether what was made in that epoch is part of the guest as it is now.
+    pub fn holds(&self, epoch: Epoch) -> bool {
+        self.past.contains(&epoch.0)
     }
 }
 
@@ -76,26 +76,23 @@ mod tests {
         line.enter(a);
         let again = line.now();
         assert_eq!(
-            [before, after, again].map(|moment| line.holds(moment)),
+            [before, after, again].map(|epoch| line.holds(epoch)),
             [true, false, true]
         );
         line.save(b);
         line.enter(b);
         assert_eq!(
-            [before, after, again].map(|moment| line.holds(moment)),
+            [before, after, again].map(|epoch| line.holds(epoch)),
             [true, false, true]
         );
         line.enter(a);
         assert_eq!(
-            [before, after, again].map(|moment| line.holds(moment)),
+            [before, after, again].map(|epoch| line.holds(epoch)),
             [true, false, false]
         );
         line.enter(SnapshotId(0, 3));
         assert!(!line.holds(before));
         line.begin();
-        assert_eq!(
-            [before, after, again].map(|moment| line.holds(moment)),
-            [false; 3]
-        );
+        assert_eq!([before, after, again].map(|epoch| line.holds(epoch)), [false; 3]);
     }
 }

@@ -1,12 +1,13 @@
 //! A guest's clocks, by system calls of its agent.
 //!
-//! Enters: a session. Leaves: nanoseconds since 1970 or since the boot, or a wall clock that was set. Absent on purpose:
-//! waiting for time to pass.
+//! Input: a session. Output: nanoseconds since 1970 or since the boot, or a wall clock that was set. Not here: waiting for
+//! time to pass.
 
 use provium_protocol::Syscall;
 
-use super::client::GuestClient;
-use super::error::GuestError;
+use crate::client::session::GuestClient;
+use crate::client::syscall;
+use crate::error::GuestError;
 
 const CLOCK_SETTIME: i64 = 227;
 const CLOCK_GETTIME: i64 = 228;
@@ -61,14 +62,14 @@ pub fn set(client: &mut GuestClient, ns: i64) -> Result<(), GuestError> {
 }
 
 fn call(client: &mut GuestClient, nr: i64, clock: u64, time: Vec<u8>) -> Result<(i64, Vec<u8>), GuestError> {
-    let syscall = Syscall {
+    let message = Syscall {
         nr,
         args: [clock, 0, 0, 0, 0, 0],
         bufs: vec![time.into()],
         ptrs: vec![(1, 0)],
         nested: Vec::new(),
     };
-    let (ret, bufs) = client.syscall(syscall)?;
+    let (ret, bufs) = client.ask(syscall::syscall(message))?;
     Ok((ret, bufs.into_iter().next().unwrap_or_default()))
 }
 

@@ -1,14 +1,16 @@
 //! Where a VM can be in its life, and why it did not do what was asked.
+//!
+//! Input: errors of the parts below. Output: [`VmState`], and [`VmError`], which names the VM. Not here: what to do then.
 
 use std::fmt;
 
+use provium_base::cancel::CancelReason;
 use provium_vmm::MachineError;
 use provium_vmm::disk::DiskError;
 
-use super::boot::BootError;
-use super::error::GuestError;
-use super::resume::ResumeError;
-use provium_base::cancel::CancelReason;
+use crate::error::GuestError;
+use crate::start::boot::BootError;
+use crate::start::resume::ResumeError;
 
 /// Where a VM is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

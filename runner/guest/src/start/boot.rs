@@ -1,20 +1,19 @@
 //! From a machine's configuration to a guest whose agent has answered, or the reason why not.
 //!
-//! Enters: a [`MachineConfig`], the time it may take and a [`Cancel`]. Leaves: a [`Guest`], or a [`BootError`]
-//! that tells apart a machine that cannot be made, a guest that ended, one that hangs and one whose agent is of
-//! another version, each with the last console lines. Absent on purpose: profiles and options; whoever calls
-//! has resolved them.
+//! Input: a [`MachineConfig`], the time it may take and a [`Cancel`]. Output: a [`Guest`], or a [`BootError`] that tells
+//! apart a machine that cannot be made, a guest that ended, one that hangs and one whose agent is of another version,
+//! each with the last console lines. Not here: profiles and options; whoever calls has resolved them.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_protocol::HOST_PORT;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VsockStream};
 
-use super::client::GuestClient;
-use super::error::GuestError;
-use provium_base::cancel::{Cancel, CancelReason};
+use crate::client::session::GuestClient;
+use crate::error::GuestError;
 
 /// Most bytes of the console that an error or a report carries.
 pub const CONSOLE_TAIL: usize = 4096;
@@ -155,10 +154,7 @@ fn first_session(
 }
 
 /// Kills the machine when `cancel` fires, for as long as the guard lives.
-pub(super) fn kill_on_cancel(
-    machine: &Arc<Machine>,
-    cancel: &Arc<Cancel>,
-) -> provium_base::cancel::CancelGuard {
+pub(crate) fn kill_on_cancel(machine: &Arc<Machine>, cancel: &Arc<Cancel>) -> CancelGuard {
     let machine = Arc::clone(machine);
     cancel.on_cancel(Box::new(move || machine.kill()))
 }

@@ -1,8 +1,8 @@
 //! What a session with the agent runs over: any duplex byte stream with a read limit and a second handle.
 //!
-//! Enters: the monitor's [`VsockStream`], or a Unix socket where the agent lives in another process of this
-//! host. Leaves: [`Stream`], the little the client asks of
-//! them, and [`Within`], reads with a common deadline. Absent on purpose: how a connection comes to be.
+//! Input: the monitor's [`VsockStream`], or a Unix socket where the agent lives in another process of this host. Output:
+//! [`Connection`], the little that a session asks of them, and [`DeadlineReader`], reads with a common deadline. Not
+//! here: how a connection comes to be.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use provium_vmm::VsockStream;
 
 /// A duplex byte stream to an agent.
-pub trait Stream: Read + Write + Send {
+pub trait Connection: Read + Write + Send {
     /// Limits how long one read blocks; `None` is for ever. A read past it fails with
     /// [`io::ErrorKind::TimedOut`] or [`io::ErrorKind::WouldBlock`].
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
@@ -21,7 +21,7 @@ pub trait Stream: Read + Write + Send {
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// A second handle on the same connection, so that one thread writes while another reads.
-    fn try_clone(&self) -> io::Result<Box<dyn Stream>>;
+    fn try_clone(&self) -> io::Result<Box<dyn Connection>>;
 
     /// What names the connection across a snapshot, where it can live on in one: the host's port and the guest's.
     fn ports(&self) -> Option<(u32, u32)>;
@@ -34,22 +34,25 @@ pub trait Stream: Read + Write + Send {
 }
 
 /// Reads that all together end by a deadline, however slowly the bytes drip.
-pub(super) struct Within<'a> {
-    stream: &'a mut dyn Stream,
+pub(crate) struct DeadlineReader<'a> {
+    stream: &'a mut dyn Connection,
     until: Option<Instant>,
 }
 
-impl<'a> Within<'a> {
+impl<'a> DeadlineReader<'a> {
     /// Reads of `stream` up to `until`, or without an end.
-    pub(super) fn new(stream: &'a mut dyn Stream, until: Option<Instant>) -> io::Result<Within<'a>> {
+    pub(crate) fn new(
+        stream: &'a mut dyn Connection,
+        until: Option<Instant>,
+    ) -> io::Result<DeadlineReader<'a>> {
         if until.is_none() {
             stream.set_read_timeout(None)?;
         }
-        Ok(Within { stream, until })
+        Ok(DeadlineReader { stream, until })
     }
 }
 
-impl Read for Within<'_> {
+impl Read for DeadlineReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(until) = self.until {
             let left = until.saturating_duration_since(Instant::now());
@@ -63,7 +66,7 @@ impl Read for Within<'_> {
     }
 }
 
-impl Stream for VsockStream {
+impl Connection for VsockStream {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         VsockStream::set_read_timeout(self, timeout);
         Ok(())
@@ -74,7 +77,7 @@ impl Stream for VsockStream {
         Ok(())
     }
 
-    fn try_clone(&self) -> io::Result<Box<dyn Stream>> {
+    fn try_clone(&self) -> io::Result<Box<dyn Connection>> {
         Ok(Box::new(VsockStream::try_clone(self)?))
     }
 
@@ -93,7 +96,7 @@ impl Stream for VsockStream {
     }
 }
 
-impl Stream for UnixStream {
+impl Connection for UnixStream {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         UnixStream::set_read_timeout(self, timeout)
     }
@@ -102,7 +105,7 @@ impl Stream for UnixStream {
         UnixStream::set_write_timeout(self, timeout)
     }
 
-    fn try_clone(&self) -> io::Result<Box<dyn Stream>> {
+    fn try_clone(&self) -> io::Result<Box<dyn Connection>> {
         Ok(Box::new(UnixStream::try_clone(self)?))
     }
 

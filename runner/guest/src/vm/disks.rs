@@ -1,21 +1,22 @@
 //! A VM's disks: what it boots with, and what is attached and detached while it runs.
 //!
-//! Enters: descriptions of disks. Leaves: [`Disk`]s, which belong to the VM and not to a machine: what the guest wrote
-//! is there at the next boot. A guest that runs learns of a disk through its agent, which has Linux look at the slot
-//! again: it writes the name of the slot's platform device to the driver's `bind` or `unbind`. Absent on purpose: where
-//! a disk's bytes are, which the monitor knows; Lua.
+//! Input: descriptions of disks. Output: [`Disk`]s, which belong to the VM and not to a machine: what the guest wrote is
+//! there at the next boot. A guest that runs learns of a disk through its agent, which has Linux look at the slot again:
+//! it writes the name of the slot's platform device to the driver's `bind` or `unbind`. Not here: where a disk's bytes
+//! are, which the monitor knows; Lua.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use provium_base::cancel::Cancel;
 use provium_vmm::Machine;
 use provium_vmm::disk::{Disk, DiskError, DiskSpec};
 
-use super::client::GuestClient;
-use super::error::GuestError;
-use super::vm::{Life, Vm};
-use super::vm_error::{VmError, VmState};
-use provium_base::cancel::Cancel;
+use super::error::{VmError, VmState};
+use super::life::{Life, Vm};
+use crate::client::files::{read_file, stat, write_file};
+use crate::client::session::GuestClient;
+use crate::error::GuestError;
 
 /// The driver of the slots in the guest.
 const DRIVER: &str = "/sys/bus/platform/drivers/virtio-mmio";
@@ -155,7 +156,7 @@ fn appear(client: &mut GuestClient, slot: u8, id: &str) -> Result<Result<(), Str
     loop {
         for letter in 'a'..='z' {
             // The name is what virtio-blk calls a serial number.
-            let serial = match client.read_file(format!("/sys/block/vd{letter}/serial").as_bytes()) {
+            let serial = match client.ask(read_file(format!("/sys/block/vd{letter}/serial").as_bytes())) {
                 Ok(serial) => serial,
                 Err(GuestError::Op(_)) => continue,
                 Err(error) => return Err(error),
@@ -188,7 +189,7 @@ fn disappear(client: &mut GuestClient, slot: u8) -> Result<Result<(), String>, G
 }
 
 fn exists(client: &mut GuestClient, path: &str) -> Result<bool, GuestError> {
-    match client.stat(path.as_bytes(), true) {
+    match client.ask(stat(path.as_bytes(), true)) {
         Ok(_) => Ok(true),
         Err(GuestError::Op(_)) => Ok(false),
         Err(error) => Err(error),
@@ -196,7 +197,7 @@ fn exists(client: &mut GuestClient, path: &str) -> Result<bool, GuestError> {
 }
 
 fn write(client: &mut GuestClient, path: &str, text: &str) -> Result<Result<(), String>, GuestError> {
-    match client.write_file(path.as_bytes(), None, &mut text.as_bytes()) {
+    match client.ask(write_file(path.as_bytes(), None, text.into())) {
         Ok(_) => Ok(Ok(())),
         Err(GuestError::Op(error)) => Ok(Err(error.message)),
         Err(error) => Err(error),

@@ -1,9 +1,9 @@
 //! From a guest to a snapshot and back, with the agent's session alive on the way.
 //!
-//! Enters: a [`Guest`], or a [`Snapshot`] and perhaps a shell to put it into. Leaves: the other. No handshake is made
-//! with a resumed guest: its session's connection is part of the snapshot. What the guest cannot know (the time, fresh
-//! entropy) is sent before it runs and answered before the first request's answer. Absent on purpose: where snapshots
-//! are kept, and when one is still good.
+//! Input: a [`Guest`], or a [`Snapshot`] and perhaps a blank machine to load it into. Output: the other. No handshake is
+//! made with a resumed guest: its session's connection is part of the snapshot. What the guest cannot know (the time,
+//! fresh entropy) is sent before it runs and answered before the first request's answer. Not here: where snapshots are
+//! kept, and when one is still good.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,21 +17,21 @@ use provium_vmm::{Machine, MachineError, SaveOptions};
 use serde::{Deserialize, Serialize};
 
 use super::boot::Guest;
-use super::client::GuestClient;
-use super::error::GuestError;
+use crate::client::session::GuestClient;
+use crate::error::GuestError;
 
-/// What a resumed guest finds different from what it remembers.
+/// What a guest is given when it is resumed from a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrival {
-    /// Random numbers of its own; without, every guest of the snapshot draws the same.
+pub struct ResumeOptions {
+    /// Fresh entropy for its random numbers; without, every guest of the snapshot draws the same.
     pub reseed: bool,
-    /// The wall clock of the host; without, it goes on at the time of the snapshot.
+    /// The host's wall clock time; without, its clock goes on at the time of the snapshot.
     pub correct_clock: bool,
 }
 
-impl Default for Arrival {
-    fn default() -> Arrival {
-        Arrival {
+impl Default for ResumeOptions {
+    fn default() -> ResumeOptions {
+        ResumeOptions {
             reseed: true,
             correct_clock: true,
         }
@@ -71,7 +71,7 @@ pub const NOTE_VERSION: u32 = 1;
 
 /// What a snapshot remembers of its guest besides the machine.
 #[derive(Debug, Serialize, Deserialize)]
-struct Note {
+struct SessionNote {
     /// The session's ports: host's, guest's.
     ports: (u32, u32),
     /// The session's process in the guest.
@@ -79,7 +79,7 @@ struct Note {
     /// Answers to requests made in advance that nobody has read yet.
     owed: usize,
     /// What the guest is told when it is resumed.
-    arrival: Arrival,
+    on_resume: ResumeOptions,
 }
 
 /// How long a guest that does not run yet may take to have room for what it is told. It has room at once, or it was
@@ -88,8 +88,8 @@ const ROOM_LIMIT: Duration = Duration::from_secs(2);
 
 /// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
 ///
-/// With `on_parent`, only what differs from the snapshot the guest came from is written. `arrival` is remembered, for
-/// [`arrival_of`].
+/// With `on_parent`, only what differs from the snapshot the guest came from is written. `on_resume` is remembered, for
+/// [`resume_options_of`].
 ///
 /// # Errors
 /// [`ResumeError::OpenConnections`], and what the monitor says; the guest goes on.
@@ -97,20 +97,20 @@ pub fn save(
     guest: &Guest,
     folder: &Path,
     on_parent: bool,
-    arrival: Arrival,
+    on_resume: ResumeOptions,
 ) -> Result<Arc<Snapshot>, ResumeError> {
-    save_with(guest, folder, on_parent, arrival, BTreeMap::new())
+    save_with(guest, folder, on_parent, on_resume, BTreeMap::new())
 }
 
 /// The same, with digests of images below its disks.
 ///
 /// # Errors
 /// Those of [`save`].
-pub(super) fn save_with(
+pub(crate) fn save_with(
     guest: &Guest,
     folder: &Path,
     on_parent: bool,
-    arrival: Arrival,
+    on_resume: ResumeOptions,
     image_digests: BTreeMap<PathBuf, ImageDigest>,
 ) -> Result<Arc<Snapshot>, ResumeError> {
     let ports = guest.client.ports().ok_or(ResumeError::SessionOver)?;
@@ -118,11 +118,11 @@ pub(super) fn save_with(
     if others > 0 {
         return Err(ResumeError::OpenConnections(others));
     }
-    let note = Note {
+    let note = SessionNote {
         ports,
         pid: guest.client.pid(),
         owed: guest.client.owed(),
-        arrival,
+        on_resume,
     };
     let options = SaveOptions {
         on_parent,
@@ -141,30 +141,34 @@ pub(super) fn save_with(
 }
 
 /// What guests of this snapshot are to be told, as it was saved.
-pub fn arrival_of(snapshot: &Snapshot) -> Arrival {
-    let note: Result<Note, _> = rmp_serde::from_slice(snapshot.note());
-    note.map(|note| note.arrival).unwrap_or_default()
+pub fn resume_options_of(snapshot: &Snapshot) -> ResumeOptions {
+    let note: Result<SessionNote, _> = rmp_serde::from_slice(snapshot.note());
+    note.map(|note| note.on_resume).unwrap_or_default()
 }
 
 /// A running guest out of a snapshot.
 ///
 /// # Errors
 /// [`ResumeError`]; no machine is left.
-pub fn resume(snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
-    let shell = Machine::blank(snapshot.memory(), snapshot.cpus())?;
-    resume_in(shell, snapshot, arrival)
+pub fn resume(snapshot: &Arc<Snapshot>, on_resume: ResumeOptions) -> Result<Guest, ResumeError> {
+    let blank = Machine::blank(snapshot.memory(), snapshot.cpus())?;
+    resume_in(blank, snapshot, on_resume)
 }
 
-/// A running guest out of a snapshot, in a shell that was made before.
+/// A running guest out of a snapshot, in a blank machine that was made before.
 ///
 /// # Errors
-/// [`ResumeError`]; the shell is gone.
-pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Result<Guest, ResumeError> {
-    shell.load(snapshot)?;
-    let client = session(&shell, snapshot, arrival)?;
-    shell.resume()?;
+/// [`ResumeError`]; the blank machine is gone.
+pub fn resume_in(
+    blank: Machine,
+    snapshot: &Arc<Snapshot>,
+    on_resume: ResumeOptions,
+) -> Result<Guest, ResumeError> {
+    blank.load(snapshot)?;
+    let client = session(&blank, snapshot, on_resume)?;
+    blank.resume()?;
     Ok(Guest {
-        machine: Arc::new(shell),
+        machine: Arc::new(blank),
         client,
     })
 }
@@ -177,7 +181,7 @@ pub fn resume_in(shell: Machine, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
 pub fn reset(
     guest: &mut Guest,
     snapshot: &Arc<Snapshot>,
-    arrival: Arrival,
+    on_resume: ResumeOptions,
 ) -> Result<Option<u64>, ResumeError> {
     let machine = &guest.machine;
     let was_paused = machine.is_paused();
@@ -193,7 +197,7 @@ pub fn reset(
             return Err(error.into());
         }
     };
-    match session(machine, snapshot, arrival).and_then(|client| Ok(machine.resume().map(|()| client)?)) {
+    match session(machine, snapshot, on_resume).and_then(|client| Ok(machine.resume().map(|()| client)?)) {
         Ok(client) => {
             guest.client = client;
             Ok(pages)
@@ -206,12 +210,17 @@ pub fn reset(
 }
 
 /// Takes up the agent's session of a machine that was just given the snapshot.
-fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<GuestClient, ResumeError> {
+fn session(
+    machine: &Machine,
+    snapshot: &Snapshot,
+    on_resume: ResumeOptions,
+) -> Result<GuestClient, ResumeError> {
     let no_session = |why: String| ResumeError::NoSession {
         folder: snapshot.folder().display().to_string(),
         why,
     };
-    let note: Note = rmp_serde::from_slice(snapshot.note()).map_err(|error| no_session(error.to_string()))?;
+    let note: SessionNote =
+        rmp_serde::from_slice(snapshot.note()).map_err(|error| no_session(error.to_string()))?;
     let stream = machine.adopt(note.ports).ok_or_else(|| {
         no_session(format!(
             "none between ports {} and {}",
@@ -222,14 +231,14 @@ fn session(machine: &Machine, snapshot: &Snapshot, arrival: Arrival) -> Result<G
     let advance = stream.try_clone().map_err(GuestError::Lost)?;
     advance.set_write_timeout(Some(ROOM_LIMIT));
     let mut client = GuestClient::resumed(Box::new(stream), note.pid, note.owed);
-    if let Some(news) = news(arrival)? {
+    if let Some(news) = resumed_message(on_resume)? {
         client.tell(news, &mut &advance, ROOM_LIMIT)?;
     }
     Ok(client)
 }
 
-fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
-    let entropy = if arrival.reseed {
+fn resumed_message(on_resume: ResumeOptions) -> Result<Option<Resumed>, ResumeError> {
+    let entropy = if on_resume.reseed {
         let mut bytes = vec![0; 32];
         rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
             .map_err(|errno| ResumeError::Entropy(errno.into()))?;
@@ -237,7 +246,7 @@ fn news(arrival: Arrival) -> Result<Option<Resumed>, ResumeError> {
     } else {
         None
     };
-    let wall_clock_ns = arrival.correct_clock.then(|| {
+    let wall_clock_ns = on_resume.correct_clock.then(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
     });
@@ -254,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_changed_note_has_a_new_version() {
-        let note = Note {
+        let note = SessionNote {
             ports: (1, 2),
             pid: 3,
             owed: 4,
-            arrival: Arrival::default(),
+            on_resume: ResumeOptions::default(),
         };
         let bytes = rmp_serde::to_vec(&note).unwrap();
         let known = (1, vec![0x94, 0x92, 1, 2, 3, 4, 0x92, 0xc3, 0xc3]);

@@ -1,0 +1,225 @@
+//! A VM: one life from `created` to its end, and what may be asked of it in each state.
+//!
+//! ```text
+//! created ──boot──► booted ◄──pause/resume──► paused
+//!                     │  └── panic, triple fault, agent lost ──► dead
+//!                     └── shutdown, kill, power off ──► shutdown ──boot──► booted
+//! created, shutdown ──restore──► booted;  whatever it is ──put_back──► booted
+//! ```
+//!
+//! Input: a configuration, then calls. Output: answers, or a [`VmError`] that names the VM and why. The machine is watched
+//! at each call, so that a guest which died in between is noticed. Not here: names of Lua methods, scopes, and any waiting
+//! that the given `Cancel` does not end. What is asked is in files of its own: `power`, `calls`, `saved`, `disks`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use provium_vmm::disk::Disk;
+use provium_vmm::snapshot::Snapshot;
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
+
+use super::error::{VmError, VmState};
+use super::timeline::Timeline;
+use crate::start::boot::{CONSOLE_TAIL, Guest};
+use crate::start::resume::ResumeError;
+
+/// A VM.
+#[derive(Debug)]
+pub struct Vm {
+    pub(super) name: String,
+    pub(super) config: MachineConfig,
+    pub(super) boot_timeout: Duration,
+    pub(super) life: Life,
+    /// What it boots with, or runs with.
+    pub(super) disks: Vec<Arc<Disk>>,
+    /// The snapshot it came from last, or was saved as.
+    pub(super) origin: Option<Arc<Snapshot>>,
+    /// Nanoseconds since 1970 that the clock is set to at each boot.
+    pub(super) initial_time: Option<i64>,
+    pub(super) timeline: Timeline,
+}
+
+#[derive(Debug)]
+pub(super) enum Life {
+    Created,
+    Running { guest: Guest, paused: bool },
+    Over(EndedMachine),
+}
+
+/// What remains of a machine.
+#[derive(Debug)]
+pub(super) struct EndedMachine {
+    pub(super) state: VmState,
+    pub(super) why: String,
+    pub(super) console: Vec<u8>,
+}
+
+impl Vm {
+    /// Declares a VM; nothing is made yet.
+    pub fn new(name: String, config: MachineConfig, boot_timeout: Duration) -> Vm {
+        Vm {
+            name,
+            config,
+            boot_timeout,
+            initial_time: None,
+            life: Life::Created,
+            disks: Vec::new(),
+            origin: None,
+            timeline: Timeline::default(),
+        }
+    }
+
+    /// Which of the things made in the guest are there now.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    pub(super) fn resume_error(&self, error: ResumeError) -> VmError {
+        VmError::Resume {
+            name: self.name.clone(),
+            error,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says what the next boot is made of and how long it may take.
+    pub fn set_config(&mut self, config: MachineConfig, boot_timeout: Duration) {
+        self.config = config;
+        self.boot_timeout = boot_timeout;
+    }
+
+    /// Says what its clock is set to, in nanoseconds since 1970, before a boot returns.
+    pub fn set_initial_time(&mut self, ns: Option<i64>) {
+        self.initial_time = ns;
+    }
+
+    /// Where it is in its life, looked up now.
+    pub fn state(&mut self) -> VmState {
+        self.notice_end();
+        match &self.life {
+            Life::Created => VmState::Created,
+            Life::Running { paused: false, .. } => VmState::Booted,
+            Life::Running { paused: true, .. } => VmState::Paused,
+            Life::Over(end) => end.state,
+        }
+    }
+
+    pub(super) fn ended(&self) -> VmError {
+        VmError::Ended {
+            name: self.name.clone(),
+            why: self.why().unwrap_or_default(),
+        }
+    }
+
+    /// The guest's vsock context id while it runs.
+    pub fn cid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Running { guest, .. } => Some(guest.machine.cid()),
+            _ => None,
+        }
+    }
+
+    /// Why it ended, if it did.
+    pub fn why(&self) -> Option<String> {
+        match &self.life {
+            Life::Over(end) => Some(end.why.clone()),
+            _ => None,
+        }
+    }
+
+    /// All the serial console has printed since the last boot.
+    pub fn console_log(&self) -> Vec<u8> {
+        match &self.life {
+            Life::Created => Vec::new(),
+            Life::Running { guest, .. } => guest.machine.console_log(),
+            Life::Over(end) => end.console.clone(),
+        }
+    }
+
+    /// The machine that runs now, for whoever follows its console.
+    pub fn machine(&self) -> Option<Arc<Machine>> {
+        match &self.life {
+            Life::Running { guest, .. } => Some(Arc::clone(&guest.machine)),
+            Life::Created | Life::Over(_) => None,
+        }
+    }
+
+    /// The console's last lines, at most 4 KiB.
+    pub fn console_tail(&self) -> String {
+        let log = self.console_log();
+        let tail = &log[log.len().saturating_sub(CONSOLE_TAIL)..];
+        let whole_lines = match tail.iter().position(|byte| *byte == b'\n') {
+            Some(newline) if tail.len() < log.len() => &tail[newline + 1..],
+            _ => tail,
+        };
+        String::from_utf8_lossy(whole_lines).into_owned()
+    }
+
+    /// Notices a machine that ended while nobody was looking.
+    pub(super) fn notice_end(&mut self) {
+        if let Life::Running { guest, .. } = &self.life
+            && let Some(reason) = guest.machine.ended()
+        {
+            self.finish_by(&reason);
+        }
+    }
+
+    pub(super) fn finish_by(&mut self, reason: &EndReason) {
+        let state = match reason {
+            EndReason::PowerOff | EndReason::Reboot | EndReason::Killed => VmState::Shutdown,
+            EndReason::Panic(_)
+            | EndReason::TripleFault(_)
+            | EndReason::InternalError(_)
+            | EndReason::Monitor(_) => VmState::Dead,
+        };
+        self.finish(state, reason.to_string());
+    }
+
+    /// Kills what still runs and keeps the reason and the console.
+    pub(super) fn finish(&mut self, state: VmState, why: String) {
+        if let Life::Running { guest, .. } = &self.life {
+            guest.machine.kill();
+            let console = guest.machine.console_log();
+            self.life = Life::Over(EndedMachine { state, why, console });
+        }
+    }
+
+    pub(super) fn running_as(
+        &mut self,
+        allowed: &[VmState],
+        needs: &'static str,
+    ) -> Result<(&mut Guest, &mut bool), VmError> {
+        if !allowed.contains(&self.state()) {
+            return Err(self.wrong_state(needs));
+        }
+        match &mut self.life {
+            Life::Running { guest, paused } => Ok((guest, paused)),
+            Life::Created | Life::Over(_) => Err(VmError::WrongState {
+                name: self.name.clone(),
+                state: VmState::Created,
+                why: None,
+                needs,
+            }),
+        }
+    }
+
+    pub(super) fn wrong_state(&mut self, needs: &'static str) -> VmError {
+        VmError::WrongState {
+            name: self.name.clone(),
+            state: self.state(),
+            why: self.why(),
+            needs,
+        }
+    }
+
+    pub(super) fn machine_error(&self, error: MachineError) -> VmError {
+        VmError::Machine {
+            name: self.name.clone(),
+            error,
+        }
+    }
+}
