@@ -1,7 +1,7 @@
 //! What can go wrong in a session with the agent, told apart by what the caller can still do.
 //!
-//! Input: frame and stream errors, refusals, the agent's own errors. Output: [`GuestError`]. Not here: why a guest ended;
-//! only the machine knows that.
+//! Input: frame and stream errors, refusals, the agent's own errors. Output: [`GuestError`]. Not here: why a
+//! guest ended; only the machine knows that.
 
 use std::io;
 use std::time::Duration;

@@ -9,13 +9,15 @@
 //! wire     bytes and frames of one session
 //! ```
 //!
-//! Input: a description of what to boot, then calls. Output: answers. Each folder uses those below it. Not here: Lua,
-//! `provium.toml` and reports. This is the only user of the agent's protocol besides the agent.
+//! Input: a description of what to boot, then calls. Output: answers. Each folder uses those below it. Not
+//! here: Lua, `provium.toml` and reports. This is the only user of the agent's protocol besides the agent.
 
 mod client;
 mod error;
+mod lab;
 #[cfg(any(test, feature = "local-agent"))]
 pub mod local_agent;
+mod options;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,20 @@ pub use client::shorthand::{BatchAnswer, BatchOp};
 pub use client::syscall::SyscallResult;
 pub use client::worker::{ParkedSession, SpawnedWorker};
 pub use error::GuestError;
+pub use lab::barrier::{BarrierError, Barriers, Waiter};
+pub use lab::baseline::{Baseline, BaselineError};
+pub use lab::handle::{SaveMode, SetupError, VmHandle};
+pub use lab::members::{DeclareError, Lab, Member, MemberError, Part};
+pub use lab::snapshot::{
+    LabSnapshot, RestoreAllError, ResumeLabError, SaveAllError, SavedVm, restore_all, save_all,
+};
+pub use lab::store::HostStore;
+pub use options::boot::BootOptions;
+pub use options::disk::DiskOption;
+pub use options::error::OptionsError;
+pub use options::files::{FileContent, InjectedFile};
+pub use options::spec::{GuestSpec, WallClock};
+pub use provium_base::cancel::{Cancel, CancelReason};
 pub use provium_protocol::{
     AGENT_PORT, DirEntry, EntryType, ExitStatus, Exited, Follow, FollowStart, Joined, Nested, OpError,
     OpenFile, Process, Stat, Syscall, Whence,

@@ -1,8 +1,9 @@
 //! Several operations sent in one go, each answered by itself.
 //!
-//! Input: a list of [`Op`]s. Output: what each came to or failed with, in the same order; one that fails stops no other.
-//! The requests go out on a thread of their own while the answers are read, so that neither side waits for the other
-//! however much there is to say. Not here: requests whose answer the next one needs; time limits.
+//! Input: a list of [`Op`]s. Output: what each came to or failed with, in the same order; one that fails
+//! stops no other. The requests go out on a thread of their own while the answers are read, so that neither
+//! side waits for the other however much there is to say. Not here: requests whose answer the next one needs;
+//! time limits.
 
 use super::op::{Answer, AnswerData, Decode, Op};
 use super::session::GuestClient;

@@ -1,7 +1,8 @@
 //! Operations on files and folders, by path or by descriptor.
 //!
-//! Input: paths, descriptors, content. Output: operations that come to content, metadata, positions. Not here: keeping a
-//! file open on the host's side; a descriptor is a number of the agent's process, and whoever opened it closes it.
+//! Input: paths, descriptors, content. Output: operations that come to content, metadata, positions. Not
+//! here: keeping a file open on the host's side; a descriptor is a number of the agent's process, and whoever
+//! opened it closes it.
 
 use std::io::{Read, Write};
 
@@ -18,8 +19,8 @@ pub fn read_file(path: &[u8]) -> Op<Vec<u8>> {
     Op::content(Request::ReadFile { path })
 }
 
-/// Creates or truncates a file and fills it; comes to the bytes written. `perm` are the permission bits of a file that
-/// is new.
+/// Creates or truncates a file and fills it; comes to the bytes written. `perm` are the permission bits of a
+/// file that is new.
 pub fn write_file(path: &[u8], perm: Option<u32>, content: Vec<u8>) -> Op<u64> {
     let path = path.to_vec().into();
     Op::written(Request::WriteFile { path, perm }, Some(content))

@@ -1,8 +1,8 @@
 //! Streams: a session that does nothing any more but bring bytes.
 //!
-//! Input: a session and a [`Follow`]. Output: bytes, as they come. Nothing is read ahead: what nobody asks for stays in
-//! the connection, whose buffers are bounded, and slows the one who sends it. A read that runs out of time in the middle
-//! of a frame goes on there the next time. Not here: what the bytes are of.
+//! Input: a session and a [`Follow`]. Output: bytes, as they come. Nothing is read ahead: what nobody asks
+//! for stays in the connection, whose buffers are bounded, and slows the one who sends it. A read that runs
+//! out of time in the middle of a frame goes on there the next time. Not here: what the bytes are of.
 
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -72,8 +72,8 @@ impl FollowStream {
         self.offset
     }
 
-    /// A handle with which another thread ends it: in order with [`Connection::finish`], after which it brings what the guest
-    /// has sent and then breaks off, or at once with [`Connection::hang_up`].
+    /// A handle with which another thread ends it: in order with [`Connection::finish`], after which it
+    /// brings what the guest has sent and then breaks off, or at once with [`Connection::hang_up`].
     pub fn handle(&self) -> Result<Box<dyn Connection>, GuestError> {
         self.connection.try_clone().map_err(GuestError::Lost)
     }

@@ -11,8 +11,8 @@
 //! follow    a session that has become a stream of bytes
 //! ```
 //!
-//! Input: a connection, then operations. Output: plain data, in types of the protocol where it has them; they are
-//! re-exported here, so that nobody above has to know the protocol. Not here: machines.
+//! Input: a connection, then operations. Output: plain data, in types of the protocol where it has them; they
+//! are re-exported here, so that nobody above has to know the protocol. Not here: machines.
 
 pub(crate) mod batch;
 pub(crate) mod files;

@@ -1,9 +1,10 @@
 //! One typed operation of the agent: a request, the data it goes with, and how its answer is read.
 //!
-//! Input: a request of the protocol and a decoder. Output: an [`Op`], which [`GuestClient::ask`] makes alone and
-//! [`GuestClient::batch`] makes together with others; a worker is a client as well. Each operation is written once, as
-//! a function that returns its `Op`, in the file of what it is about. Not here: operations after which the connection is
-//! something else, or whose handle the client has to remember; those are methods of the client.
+//! Input: a request of the protocol and a decoder. Output: an [`Op`], which [`GuestClient::ask`] makes alone
+//! and [`GuestClient::batch`] makes together with others; a worker is a client as well. Each operation is
+//! written once, as a function that returns its `Op`, in the file of what it is about. Not here: operations
+//! after which the connection is something else, or whose handle the client has to remember; those are
+//! methods of the client.
 //!
 //! [`GuestClient::ask`]: super::session::GuestClient::ask
 //! [`GuestClient::batch`]: super::session::GuestClient::batch

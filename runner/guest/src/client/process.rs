@@ -1,8 +1,9 @@
 //! Operations on programs: run to their end, or started and waited for later.
 //!
-//! Input: an [`ExecSpec`], then the agent's handle of what was started. Output: operations that come to output, with the
-//! place it has in the whole, and to how a program ended. The client remembers what was started on it, so that all of
-//! it can be ended together. Not here: keeping output; the caller puts the pieces together.
+//! Input: an [`ExecSpec`], then the agent's handle of what was started. Output: operations that come to
+//! output, with the place it has in the whole, and to how a program ended. The client remembers what was
+//! started on it, so that all of it can be ended together. Not here: keeping output; the caller puts the
+//! pieces together.
 
 use std::time::Duration;
 
@@ -252,15 +253,16 @@ pub fn join_processes() -> Op<Vec<Joined>> {
 }
 
 impl GuestClient {
-    /// Starts a program and leaves it running. What `spec` has as input is the first of it; its timeout does not count.
+    /// Starts a program and leaves it running. What `spec` has as input is the first of it; its timeout does
+    /// not count.
     pub fn start(&mut self, spec: &ExecSpec) -> Result<Started, GuestError> {
         let started = self.ask(start(spec.clone()))?;
         self.started.insert(started.handle);
         Ok(started)
     }
 
-    /// Waits for a started program, at most for `limit`; past it, `kill` ends its process group, which counts as timed
-    /// out then. Output comes from the offsets `from` on. Once it has ended its handle is gone.
+    /// Waits for a started program, at most for `limit`; past it, `kill` ends its process group, which counts
+    /// as timed out then. Output comes from the offsets `from` on. Once it has ended its handle is gone.
     pub fn wait_process(
         &mut self,
         handle: u64,
@@ -282,7 +284,8 @@ impl GuestClient {
         Ok(())
     }
 
-    /// Tells every program that was started on this session to end, and does not wait. Their two seconds run from here.
+    /// Tells every program that was started on this session to end, and does not wait. Their two seconds run
+    /// from here.
     pub fn begin_end_processes(&mut self) -> Result<(), GuestError> {
         match self.started.is_empty() {
             true => Ok(()),
@@ -290,7 +293,8 @@ impl GuestClient {
         }
     }
 
-    /// Ends every program that was started on this session, all at once, as [`end_process`](Self::end_process) does.
+    /// Ends every program that was started on this session, all at once, as
+    /// [`end_process`](Self::end_process) does.
     pub fn end_processes(&mut self) -> Result<(), GuestError> {
         self.begin_end_processes()?;
         while let Some(handle) = self.started.first().copied() {

@@ -1,8 +1,8 @@
 //! A session with the agent: one request at a time, each with its answer.
 //!
-//! Input: a [`Connection`] the agent opened or accepted, then operations. Output: what each came to, as plain data. Not
-//! here: machines, Lua, and any idea of how long a request may take; a caller that must not wait for ever kills the
-//! machine, which ends every call at once.
+//! Input: a [`Connection`] the agent opened or accepted, then operations. Output: what each came to, as plain
+//! data. Not here: machines, Lua, and any idea of how long a request may take; a caller that must not wait
+//! for ever kills the machine, which ends every call at once.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -87,8 +87,8 @@ impl GuestClient {
         }
     }
 
-    /// Tells the guest what it cannot know, through a handle of the same connection whose writes take `limit` at most.
-    /// The answer is looked at before that of the next request.
+    /// Tells the guest what it cannot know, through a handle of the same connection whose writes take `limit`
+    /// at most. The answer is looked at before that of the next request.
     pub(crate) fn tell(
         &mut self,
         news: Resumed,

@@ -1,7 +1,7 @@
 //! Raw system calls: on the session's own thread, or on one of their own.
 //!
-//! Input: a [`Syscall`] of the wire. Output: operations that come to the kernel's return value and every buffer, in the
-//! length it had. Not here: which call means what.
+//! Input: a [`Syscall`] of the wire. Output: operations that come to the kernel's return value and every
+//! buffer, in the length it had. Not here: which call means what.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub fn start_syscall(call: Syscall) -> Op<Started> {
     Op::new(Request::StartSyscall(call), |answer| started(answer.response))
 }
 
-/// Waits for a started system call whose buffers have these sizes, at most for `limit`; comes to `None` when it has not
-/// returned by then. Once it has, its handle is gone.
+/// Waits for a started system call whose buffers have these sizes, at most for `limit`; comes to `None` when
+/// it has not returned by then. Once it has, its handle is gone.
 pub fn wait_syscall(handle: u64, limit: Option<Duration>, sizes: Vec<usize>) -> Op<Option<SyscallResult>> {
     let timeout_ms = limit.map(millis);
     let request = Request::WaitSyscall { handle, timeout_ms };

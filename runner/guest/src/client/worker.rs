@@ -5,8 +5,8 @@
 //! session B   Park ──► Parked{ticket}   ( silent )   the worker's requests and replies
 //! ```
 //!
-//! Input: two sessions of one agent process. Output: the second one, answered by the worker from then on; it is a client
-//! like any other. Not here: what is asked of a worker, and when it ends.
+//! Input: two sessions of one agent process. Output: the second one, answered by the worker from then on; it
+//! is a client like any other. Not here: what is asked of a worker, and when it ends.
 
 use provium_protocol::{Request, Response};
 

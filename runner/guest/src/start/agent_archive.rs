@@ -1,4 +1,5 @@
-//! The archive with the agent, laid over the user's initrd at boot, so that the initrd itself is never changed.
+//! The archive with the agent, laid over the user's initrd at boot, so that the initrd itself is never
+//! changed.
 //!
 //! Input: the agent's binary, which the build embedded. Output: an archive for `MachineConfig::extra_initrd`.
 //! Not here: files that a test wants in its guest.

@@ -1,8 +1,9 @@
 //! From a machine's configuration to a guest whose agent has answered, or the reason why not.
 //!
-//! Input: a [`MachineConfig`], the time it may take and a [`Cancel`]. Output: a [`Guest`], or a [`BootError`] that tells
-//! apart a machine that cannot be made, a guest that ended, one that hangs and one whose agent is of another version,
-//! each with the last console lines. Not here: profiles and options; whoever calls has resolved them.
+//! Input: a [`MachineConfig`], the time it may take and a [`Cancel`]. Output: a [`Guest`], or a [`BootError`]
+//! that tells apart a machine that cannot be made, a guest that ended, one that hangs and one whose agent is
+//! of another version, each with the last console lines. Not here: profiles and options; whoever calls has
+//! resolved them.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

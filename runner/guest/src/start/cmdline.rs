@@ -10,8 +10,8 @@ use super::agent_archive::AGENT_PATH;
 
 /// Puts the agent in front of the guest's own init.
 ///
-/// `init=` stays as it is: with an initramfs the kernel ignores it and the initramfs's own `/init` reads it to
-/// find what comes after it.
+/// `init=` stays as it is: with an initramfs the kernel ignores it and the initramfs's own `/init` reads it
+/// to find what comes after it.
 pub fn with_agent(cmdline: &str) -> String {
     let mut line = CommandLine::parse(cmdline);
     let mut own_init = None;

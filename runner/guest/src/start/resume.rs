@@ -1,9 +1,9 @@
 //! From a guest to a snapshot and back, with the agent's session alive on the way.
 //!
-//! Input: a [`Guest`], or a [`Snapshot`] and perhaps a blank machine to load it into. Output: the other. No handshake is
-//! made with a resumed guest: its session's connection is part of the snapshot. What the guest cannot know (the time,
-//! fresh entropy) is sent before it runs and answered before the first request's answer. Not here: where snapshots are
-//! kept, and when one is still good.
+//! Input: a [`Guest`], or a [`Snapshot`] and perhaps a blank machine to load it into. Output: the other. No
+//! handshake is made with a resumed guest: its session's connection is part of the snapshot. What the guest
+//! cannot know (the time, fresh entropy) is sent before it runs and answered before the first request's
+//! answer. Not here: where snapshots are kept, and when one is still good.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,8 @@ pub enum ResumeError {
     Entropy(std::io::Error),
 }
 
-/// The version of what a snapshot remembers of its guest besides the machine; goes up with every change of it.
+/// The version of what a snapshot remembers of its guest besides the machine; goes up with every change of
+/// it.
 pub const NOTE_VERSION: u32 = 1;
 
 /// What a snapshot remembers of its guest besides the machine.
@@ -82,14 +83,14 @@ struct SessionNote {
     on_resume: ResumeOptions,
 }
 
-/// How long a guest that does not run yet may take to have room for what it is told. It has room at once, or it was
-/// saved when it had none; then it never will.
+/// How long a guest that does not run yet may take to have room for what it is told. It has room at once, or
+/// it was saved when it had none; then it never will.
 const ROOM_LIMIT: Duration = Duration::from_secs(2);
 
 /// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
 ///
-/// With `on_parent`, only what differs from the snapshot the guest came from is written. `on_resume` is remembered, for
-/// [`resume_options_of`].
+/// With `on_parent`, only what differs from the snapshot the guest came from is written. `on_resume` is
+/// remembered, for [`resume_options_of`].
 ///
 /// # Errors
 /// [`ResumeError::OpenConnections`], and what the monitor says; the guest goes on.
@@ -173,11 +174,12 @@ pub fn resume_in(
     })
 }
 
-/// Puts a guest back to a snapshot and lets it run; returns the number of pages that were put back, `None` for all.
+/// Puts a guest back to a snapshot and lets it run; returns the number of pages that were put back, `None`
+/// for all.
 ///
 /// # Errors
-/// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it goes on as
-/// if nothing had been asked.
+/// [`ResumeError`]; the machine has ended then, unless the snapshot is of another machine or host: then it
+/// goes on as if nothing had been asked.
 pub fn reset(
     guest: &mut Guest,
     snapshot: &Arc<Snapshot>,

@@ -1,7 +1,7 @@
 //! A guest's clocks, by system calls of its agent.
 //!
-//! Input: a session. Output: nanoseconds since 1970 or since the boot, or a wall clock that was set. Not here: waiting for
-//! time to pass.
+//! Input: a session. Output: nanoseconds since 1970 or since the boot, or a wall clock that was set. Not
+//! here: waiting for time to pass.
 
 use provium_protocol::Syscall;
 

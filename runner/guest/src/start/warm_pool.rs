@@ -1,9 +1,10 @@
 //! Machines that are made before anybody asks for them.
 //!
-//! Input: snapshots to resume, guests that are not needed any more. Output: running guests, in the quickest way there is:
-//! a guest of the same snapshot that another user has left is reset; else a blank machine that was made ahead is given the
-//! snapshot; else a machine is made now. Blank machines are made on threads of their own, one at a time; what the pool
-//! holds is bounded, and a limit of 0 holds nothing. Not here: names and caches; snapshots come from the caller.
+//! Input: snapshots to resume, guests that are not needed any more. Output: running guests, in the quickest
+//! way there is: a guest of the same snapshot that another user has left is reset; else a blank machine that
+//! was made ahead is given the snapshot; else a machine is made now. Blank machines are made on threads of
+//! their own, one at a time; what the pool holds is bounded, and a limit of 0 holds nothing. Not here: names
+//! and caches; snapshots come from the caller.
 
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ impl WarmPool {
         }
     }
 
-    /// Ends a guest; a thread of its own waits for what it holds to be given back, unless the pool holds nothing.
+    /// Ends a guest; a thread of its own waits for what it holds to be given back, unless the pool holds
+    /// nothing.
     pub fn end(&self, guest: Guest) {
         let Guest { machine, client } = guest;
         drop(client);

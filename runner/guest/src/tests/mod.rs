@@ -4,11 +4,13 @@
 //! session   a real agent, and peers that break off
 //! scripted  peers that expect one request after the other
 //! hostile   every request there is against every misbehaviour
+//! lab       labs whose VMs never boot, and barriers
 //! ```
 //!
 //! Input: a pair of sockets. Output: what the client makes of the peer. Not here: guests.
 
 mod hostile;
+mod lab;
 mod scripted;
 mod session;
 

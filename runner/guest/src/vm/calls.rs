@@ -1,7 +1,7 @@
 //! A VM's agent: requests on the VM's own session, and on further ones.
 //!
-//! Input: what is to be asked. Output: the answer; when a session breaks, the VM's end is found out and told. Not here:
-//! what can be asked, which `client` knows.
+//! Input: what is to be asked. Output: the answer; when a session breaks, the VM's end is found out and told.
+//! Not here: what can be asked, which `client` knows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,8 @@ impl Vm {
         })
     }
 
-    /// Asks through a session besides its own. Works in `booted`; when that session breaks, the VM may well go on.
+    /// Asks through a session besides its own. Works in `booted`; when that session breaks, the VM may well
+    /// go on.
     pub fn call_on<R>(
         &mut self,
         client: &mut GuestClient,

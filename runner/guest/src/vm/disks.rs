@@ -1,9 +1,9 @@
 //! A VM's disks: what it boots with, and what is attached and detached while it runs.
 //!
-//! Input: descriptions of disks. Output: [`Disk`]s, which belong to the VM and not to a machine: what the guest wrote is
-//! there at the next boot. A guest that runs learns of a disk through its agent, which has Linux look at the slot again:
-//! it writes the name of the slot's platform device to the driver's `bind` or `unbind`. Not here: where a disk's bytes
-//! are, which the monitor knows; Lua.
+//! Input: descriptions of disks. Output: [`Disk`]s, which belong to the VM and not to a machine: what the
+//! guest wrote is there at the next boot. A guest that runs learns of a disk through its agent, which has
+//! Linux look at the slot again: it writes the name of the slot's platform device to the driver's `bind` or
+//! `unbind`. Not here: where a disk's bytes are, which the monitor knows; Lua.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ const NODE_LIMIT: Duration = Duration::from_secs(5);
 pub const ROOTFS_DISK: &str = "rootfs";
 
 impl Vm {
-    /// Says which disks it boots with. One that is there and is made of the same keeps its content; one of the same
-    /// name that is made of something else takes its place; others stay.
+    /// Says which disks it boots with. One that is there and is made of the same keeps its content; one of
+    /// the same name that is made of something else takes its place; others stay.
     ///
     /// # Errors
     /// [`VmError::Disk`]; its disks are as they were.
@@ -59,8 +59,8 @@ impl Vm {
         self.disks.iter().find(|disk| disk.id() == id).cloned()
     }
 
-    /// Gives it one more disk; returns when the guest has a device for it, if it runs. Works in every state but
-    /// `paused`.
+    /// Gives it one more disk; returns when the guest has a device for it, if it runs. Works in every state
+    /// but `paused`.
     ///
     /// # Errors
     /// [`VmError::Disk`], [`VmError::HotPlug`], and those of a call; it has no such disk then.
@@ -84,8 +84,8 @@ impl Vm {
         Ok(disk)
     }
 
-    /// Takes a disk away; a guest that runs is told first, and gets errors if it goes on using it. Works in every state
-    /// but `paused`.
+    /// Takes a disk away; a guest that runs is told first, and gets errors if it goes on using it. Works in
+    /// every state but `paused`.
     ///
     /// # Errors
     /// Those of a call to the guest; the disk is gone all the same.
@@ -122,7 +122,7 @@ impl Vm {
     fn disk_error(&self, error: DiskError) -> VmError {
         VmError::Disk {
             name: self.name().to_owned(),
-            error,
+            error: Box::new(error),
         }
     }
 

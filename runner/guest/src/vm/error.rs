@@ -1,6 +1,7 @@
 //! Where a VM can be in its life, and why it did not do what was asked.
 //!
-//! Input: errors of the parts below. Output: [`VmState`], and [`VmError`], which names the VM. Not here: what to do then.
+//! Input: errors of the parts below. Output: [`VmState`], and [`VmError`], which names the VM. Not here: what
+//! to do then.
 
 use std::fmt;
 
@@ -43,7 +44,10 @@ impl fmt::Display for VmState {
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
     /// The call does not fit the state.
-    #[error("VM `{name}` is {state}{}, this needs it {needs}", why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
+    #[error(
+        "VM `{name}` is {state}{}, this needs it {needs}",
+        why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+    )]
     WrongState {
         /// The VM.
         name: String,
@@ -95,7 +99,7 @@ pub enum VmError {
         /// The VM.
         name: String,
         /// Why.
-        error: DiskError,
+        error: Box<DiskError>,
     },
     /// The guest and a disk do not come together, or not apart.
     #[error("VM `{name}`: disk `{disk}`: {what}: {why}")]

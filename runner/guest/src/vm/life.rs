@@ -7,9 +7,10 @@
 //! created, shutdown ──restore──► booted;  whatever it is ──put_back──► booted
 //! ```
 //!
-//! Input: a configuration, then calls. Output: answers, or a [`VmError`] that names the VM and why. The machine is watched
-//! at each call, so that a guest which died in between is noticed. Not here: names of Lua methods, scopes, and any waiting
-//! that the given `Cancel` does not end. What is asked is in files of its own: `power`, `calls`, `saved`, `disks`.
+//! Input: a configuration, then calls. Output: answers, or a [`VmError`] that names the VM and why. The
+//! machine is watched at each call, so that a guest which died in between is noticed. Not here: names of Lua
+//! methods, scopes, and any waiting that the given `Cancel` does not end. What is asked is in files of its
+//! own: `power`, `calls`, `saved`, `disks`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Vm {
     /// Nanoseconds since 1970 that the clock is set to at each boot.
     pub(super) initial_time: Option<i64>,
     pub(super) timeline: Timeline,
+    /// Offset in the console's log behind what a reader has taken.
+    pub(super) console_mark: u64,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,7 @@ impl Vm {
             disks: Vec::new(),
             origin: None,
             timeline: Timeline::default(),
+            console_mark: 0,
         }
     }
 
@@ -77,8 +81,18 @@ impl Vm {
     pub(super) fn resume_error(&self, error: ResumeError) -> VmError {
         VmError::Resume {
             name: self.name.clone(),
-            error,
+            error: Box::new(error),
         }
+    }
+
+    /// Offset in the console's log up to which somebody has read; 0 after each boot, reset and restore.
+    pub fn console_mark(&self) -> u64 {
+        self.console_mark
+    }
+
+    /// Says up to which offset in the console's log somebody has read.
+    pub fn set_console_mark(&mut self, offset: u64) {
+        self.console_mark = offset;
     }
 
     /// Its name.
@@ -219,7 +233,7 @@ impl Vm {
     pub(super) fn machine_error(&self, error: MachineError) -> VmError {
         VmError::Machine {
             name: self.name.clone(),
-            error,
+            error: Box::new(error),
         }
     }
 }

@@ -10,7 +10,8 @@
 //! error     states and errors
 //! ```
 //!
-//! Input: what it boots, then calls. Output: answers or errors that name the VM. Not here: several VMs, which are `lab`'s.
+//! Input: what it boots, then calls. Output: answers or errors that name the VM. Not here: several VMs, which
+//! are `lab`'s.
 
 mod calls;
 pub(crate) mod disks;

@@ -1,7 +1,7 @@
 //! A VM's power: boot, pause, shutdown and the ways to end it, alone or with others.
 //!
-//! Input: a call in a state that it fits. Output: the next state. Not here: snapshots; the order in which several VMs
-//! should boot.
+//! Input: a call in a state that it fits. Output: the next state. Not here: snapshots; the order in which
+//! several VMs should boot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 impl Vm {
     /// Boots it; returns when the agent has answered. Works in `created` and `shutdown`.
     pub fn boot(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        self.console_mark = 0;
         match self.state() {
             VmState::Created | VmState::Shutdown => self.boot_now(cancel),
             _ => Err(self.wrong_state("created or shutdown")),
@@ -32,7 +33,8 @@ impl Vm {
         Vm::all(vms, |vm| vm.boot(cancel))
     }
 
-    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is returned.
+    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is
+    /// returned.
     pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
         Vm::all(vms, |vm| vm.shutdown(cancel))
     }
@@ -115,6 +117,7 @@ impl Vm {
     /// What the reset line of a board does: ends it now and boots it again. Works in every state but
     /// `created`.
     pub fn reset(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        self.console_mark = 0;
         if self.state() == VmState::Created {
             return Err(self.wrong_state("booted, paused, shutdown or dead"));
         }
@@ -147,7 +150,7 @@ impl Vm {
                 });
                 Err(VmError::Boot {
                     name: self.name.clone(),
-                    error,
+                    error: Box::new(error),
                 })
             }
         }

@@ -1,7 +1,7 @@
 //! A VM and snapshots: saving it, starting it from one, resetting it to one.
 //!
-//! Input: a snapshot, or the folder for one. Output: the VM in the state of the snapshot, or the snapshot. Not here: what
-//! is in the files, which the monitor knows; when a snapshot is still good.
+//! Input: a snapshot, or the folder for one. Output: the VM in the state of the snapshot, or the snapshot.
+//! Not here: what is in the files, which the monitor knows; when a snapshot is still good.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use crate::start::resume::{ResumeError, ResumeOptions, reset, resume_options_of,
 use crate::start::warm_pool::WarmPool;
 
 impl Vm {
-    /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot it came
-    /// from. The digests are those of images below its disks, as far as anybody made them. Works in `booted` and `paused`.
+    /// Writes it into `folder`; it goes on as it was. With `on_parent`, only what differs from the snapshot
+    /// it came from. The digests are those of images below its disks, as far as anybody made them. Works in
+    /// `booted` and `paused`.
     pub fn snapshot(
         &mut self,
         folder: &Path,
@@ -39,7 +40,8 @@ impl Vm {
         self.origin.as_ref()
     }
 
-    /// Looks at the images below a snapshot's disks: one that was touched is good if `digest` finds its old content.
+    /// Looks at the images below a snapshot's disks: one that was touched is good if `digest` finds its old
+    /// content.
     ///
     /// # Errors
     /// When one is another.
@@ -95,7 +97,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve again.
+    /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve
+    /// again.
     pub fn give_up(&mut self, pool: &WarmPool) {
         self.disks.clear();
         self.notice_end();

@@ -4,9 +4,9 @@
 //! boot ─ 1 ─ snapshot A ─ 2 ─ put back to A ─ 3          there now: what was made in 1 and in 3
 //! ```
 //!
-//! Input: each boot, snapshot and return to one. Output: [`Epoch`]s, and whether what was made in one is part of the guest
-//! as it is. The agent gives numbers out anew after a return, so a number alone may mean another thing. Not here: what
-//! the things are.
+//! Input: each boot, snapshot and return to one. Output: [`Epoch`]s, and whether what was made in one is part
+//! of the guest as it is. The agent gives numbers out anew after a return, so a number alone may mean another
+//! thing. Not here: what the things are.
 
 use std::collections::HashMap;
 

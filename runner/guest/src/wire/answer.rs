@@ -1,7 +1,7 @@
 //! The answer to one request: frames up to the reply, within limits of time and memory.
 //!
-//! Input: a connection on which a reply is due. Output: the reply; `Data` that comes before it goes to a sink. Not here:
-//! sending requests, and what a reply means.
+//! Input: a connection on which a reply is due. Output: the reply; `Data` that comes before it goes to a
+//! sink. Not here: sending requests, and what a reply means.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -45,8 +45,8 @@ impl TimeLimit {
     }
 }
 
-/// Most bytes of data that one answer may have in memory: what an agent sends without end must not take all that the
-/// host has.
+/// Most bytes of data that one answer may have in memory: what an agent sends without end must not take all
+/// that the host has.
 pub(crate) fn memory_limit() -> u64 {
     let system = rustix::system::sysinfo();
     let total = system.totalram.saturating_mul(system.mem_unit.into());

@@ -1,7 +1,8 @@
 //! One request on the wire, with its body, and everything up to its reply.
 //!
-//! Input: a welcomed connection, a request, perhaps a body. Output: the reply; `Data` that comes before it goes to a
-//! sink. A failure that leaves the two sides out of step ends the connection for good. Not here: what the requests mean.
+//! Input: a welcomed connection, a request, perhaps a body. Output: the reply; `Data` that comes before it
+//! goes to a sink. A failure that leaves the two sides out of step ends the connection for good. Not here:
+//! what the requests mean.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,8 @@ pub(crate) struct Exchange {
     over: Option<String>,
     /// Answers to requests made in advance, which come before any other.
     owed: usize,
-    /// Most bytes of data that the answer to one request, or to one batch, may have where they are kept in memory.
+    /// Most bytes of data that the answer to one request, or to one batch, may have where they are kept in
+    /// memory.
     pub(crate) most_data: u64,
 }
 
@@ -74,8 +76,9 @@ impl Exchange {
         self.connection.ports()
     }
 
-    /// Makes a request without a body and does not wait for its answer, which is looked at before that of the next.
-    /// `to` is another handle of the connection, whose writes take `limit` at most; a write cut short ends the session.
+    /// Makes a request without a body and does not wait for its answer, which is looked at before that of the
+    /// next. `to` is another handle of the connection, whose writes take `limit` at most; a write cut short
+    /// ends the session.
     pub(crate) fn request_in_advance(
         &mut self,
         request: Request,
@@ -112,8 +115,8 @@ impl Exchange {
         self.over.as_deref()
     }
 
-    /// One request and all that belongs to it; a failure the session cannot survive is remembered. The answer is here
-    /// within `limit`, or the session is over.
+    /// One request and all that belongs to it; a failure the session cannot survive is remembered. The answer
+    /// is here within `limit`, or the session is over.
     pub(crate) fn request(
         &mut self,
         request: Request,
@@ -158,7 +161,8 @@ impl Exchange {
             .map_err(GuestError::Lost)?;
         write_frame(&mut self.connection, &Frame::Request(request))
             .map_err(|error| from_request(error, limit.whole))?;
-        // Before any body: it may be long, and the agent reads none of it before it has answered what is owed.
+        // Before any body: it may be long, and the agent reads none of it before it has answered what is
+        // owed.
         self.take_owed(limit)?;
         let mut left = most;
         let Some(body) = body else {
@@ -210,7 +214,8 @@ impl Exchange {
         })
     }
 
-    /// Makes requests in one go and reads all their answers; the sink also hears which request the data belongs to.
+    /// Makes requests in one go and reads all their answers; the sink also hears which request the data
+    /// belongs to.
     pub(crate) fn pipeline(
         &mut self,
         requests: Pipeline,

@@ -1,7 +1,7 @@
 //! One session on the wire: bytes, frames and the order of requests and answers.
 //!
-//! Input: a connection and requests of the protocol. Output: replies and data. Not here: what a request means, which
-//! `client` knows.
+//! Input: a connection and requests of the protocol. Output: replies and data. Not here: what a request
+//! means, which `client` knows.
 
 pub(crate) mod answer;
 pub(crate) mod exchange;

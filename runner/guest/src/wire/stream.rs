@@ -1,8 +1,8 @@
 //! What a session with the agent runs over: any duplex byte stream with a read limit and a second handle.
 //!
-//! Input: the monitor's [`VsockStream`], or a Unix socket where the agent lives in another process of this host. Output:
-//! [`Connection`], the little that a session asks of them, and [`DeadlineReader`], reads with a common deadline. Not
-//! here: how a connection comes to be.
+//! Input: the monitor's [`VsockStream`], or a Unix socket where the agent lives in another process of this
+//! host. Output: [`Connection`], the little that a session asks of them, and [`DeadlineReader`], reads with a
+//! common deadline. Not here: how a connection comes to be.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -23,7 +23,8 @@ pub trait Connection: Read + Write + Send {
     /// A second handle on the same connection, so that one thread writes while another reads.
     fn try_clone(&self) -> io::Result<Box<dyn Connection>>;
 
-    /// What names the connection across a snapshot, where it can live on in one: the host's port and the guest's.
+    /// What names the connection across a snapshot, where it can live on in one: the host's port and the
+    /// guest's.
     fn ports(&self) -> Option<(u32, u32)>;
 
     /// Tells the other side that nothing more will be sent to it; what it sends still comes.

@@ -1,6 +1,7 @@
 //! What an agent that lies does in place of a right answer.
 //!
-//! Input: the stream and the frames that would be right. Output: [`MISBEHAVIOURS`]. Not here: what the client must do then.
+//! Input: the stream and the frames that would be right. Output: [`MISBEHAVIOURS`]. Not here: what the client
+//! must do then.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;

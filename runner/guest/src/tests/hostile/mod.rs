@@ -1,8 +1,9 @@
 //! An agent that lies, for every request there is: a clear error, in time, and the session is over.
 //!
-//! Input: [`cases`], each request as the client makes it with an answer that would be right, and [`MISBEHAVIOURS`]. Each
-//! case meets each misbehaviour. What a session is made of comes from the protocol itself: a request or a response that
-//! the tables here lack fails a test. Output: nothing but passed tests. Not here: guests.
+//! Input: [`cases`], each request as the client makes it with an answer that would be right, and
+//! [`MISBEHAVIOURS`]. Each case meets each misbehaviour. What a session is made of comes from the protocol
+//! itself: a request or a response that the tables here lack fails a test. Output: nothing but passed tests.
+//! Not here: guests.
 //!
 //! [`cases`]: cases::cases
 //! [`MISBEHAVIOURS`]: misbehaviours::MISBEHAVIOURS
@@ -113,8 +114,8 @@ fn wait(stream: &mut UnixStream) {
     let _ = std::io::copy(stream, &mut std::io::sink());
 }
 
-/// Runs an op against a peer that answers well but for the last time, then does something else. Checks that it ends
-/// in time and that the session is over. `Ok` is what it failed with.
+/// Runs an op against a peer that answers well but for the last time, then does something else. Checks that
+/// it ends in time and that the session is over. `Ok` is what it failed with.
 fn failed(
     op: &Case,
     name: &str,

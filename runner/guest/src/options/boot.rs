@@ -1,0 +1,306 @@
+//! Changes to what a guest boots, and the machine that comes of both.
+//!
+//! Input: a [`GuestSpec`] and [`BootOptions`] of a declaration, of a boot, or out of a fixture. Output: the
+//! monitor's [`MachineConfig`] and disks, and how a guest of a snapshot is resumed. Not here: names of
+//! options, and reading them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use provium_vmm::disk::DiskSpec;
+use provium_vmm::{Discovery, MachineConfig};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::disk::DiskOption;
+use super::error::OptionsError;
+use super::files::{self, InjectedFile};
+use super::spec::{GuestSpec, WallClock};
+use crate::start::agent_archive::agent_archive;
+use crate::start::cmdline::with_agent;
+use crate::start::resume::ResumeOptions;
+use crate::vm::disks::ROOTFS_DISK;
+
+/// How long a boot may take where nothing else is said.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Changes to a [`GuestSpec`]; what is absent stays as it is there.
+///
+/// Fixtures hold them as JSON whose keys are sorted, and so are the fields: a change of a name or of an order
+/// makes other files than before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootOptions {
+    /// How long the boot may take.
+    #[serde(serialize_with = "sorted_duration")]
+    pub boot_timeout: Option<Duration>,
+    /// The kernel's command line, in place of the other.
+    pub cmdline: Option<String>,
+    /// What is put behind the command line.
+    pub cmdline_append: Option<String>,
+    /// Number of vCPUs.
+    pub cpus: Option<u8>,
+    /// Disks besides the root.
+    #[serde(default)]
+    pub disks: Option<Vec<DiskOption>>,
+    /// Files that the guest finds when it starts.
+    #[serde(default)]
+    pub files: Option<Vec<InjectedFile>>,
+    /// Nanoseconds since 1970 that the guest's clock is set to when it has booted.
+    #[serde(default)]
+    pub initial_time: Option<i64>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Seed of the guest's random numbers; the host's entropy without.
+    pub rng_seed: Option<u64>,
+}
+
+impl BootOptions {
+    /// These, and where they say nothing, `earlier` ones.
+    pub fn over(self, earlier: &BootOptions) -> BootOptions {
+        BootOptions {
+            boot_timeout: self.boot_timeout.or(earlier.boot_timeout),
+            cmdline: self.cmdline.or_else(|| earlier.cmdline.clone()),
+            cmdline_append: self.cmdline_append.or_else(|| earlier.cmdline_append.clone()),
+            cpus: self.cpus.or(earlier.cpus),
+            disks: self.disks.or_else(|| earlier.disks.clone()),
+            files: self.files.or_else(|| earlier.files.clone()),
+            initial_time: self.initial_time.or(earlier.initial_time),
+            memory: self.memory.or(earlier.memory),
+            rng_seed: self.rng_seed.or(earlier.rng_seed),
+        }
+    }
+
+    /// How guests of a snapshot of this VM are resumed.
+    pub fn resume_options(&self, spec: &GuestSpec) -> ResumeOptions {
+        ResumeOptions {
+            // A seed is the wish for a guest that draws the same numbers each time.
+            reseed: self.rng_seed.is_none(),
+            // Nor is a time that the test chose to be taken away.
+            correct_clock: spec.wall_clock == WallClock::Corrected && self.initial_time.is_none(),
+        }
+    }
+
+    /// How long the boot may take, 60 s where nothing else is said.
+    pub fn time_limit(&self) -> Duration {
+        self.boot_timeout.unwrap_or(BOOT_TIMEOUT)
+    }
+
+    /// The machine that `spec` makes with these changes, without disks.
+    ///
+    /// # Errors
+    /// A file for the guest that cannot be read.
+    pub fn machine(&self, spec: &GuestSpec) -> Result<MachineConfig, OptionsError> {
+        let rootfs = spec.rootfs.is_some() && spec.inject_agent;
+        let files = files::archives(self.files.as_deref().unwrap_or_default(), rootfs)?;
+        let base = self.cmdline.as_ref().unwrap_or(&spec.cmdline);
+        // For the agent, which makes the disk of that name its root.
+        let root = rootfs.then_some("provium.rootfs");
+        let words = [Some(base), self.cmdline_append.as_ref()].map(|part| part.map(|part| part.trim()));
+        let cmdline = std::iter::once(root)
+            .chain(words)
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let (cmdline, mut extra_initrd) = match spec.inject_agent {
+            true => (with_agent(&cmdline), agent_archive().to_vec()),
+            false => (cmdline, Vec::new()),
+        };
+        extra_initrd.extend(files.late);
+        Ok(MachineConfig {
+            kernel: spec.kernel.clone(),
+            initrd: spec.initrd.clone(),
+            early_initrd: files.early,
+            extra_initrd,
+            cmdline,
+            memory: self.memory.unwrap_or(spec.memory),
+            cpus: self.cpus.unwrap_or(spec.cpus),
+            rng_seed: self.rng_seed,
+            discovery: Discovery::default(),
+            disks: Vec::new(),
+        })
+    }
+
+    /// The disks it names, behind the root of this image, if there is one; relative paths are `folder`'s.
+    ///
+    /// # Errors
+    /// [`OptionsError::ForeignImage`], [`OptionsError::RootfsTaken`].
+    pub fn disk_specs(&self, root: Option<&Path>, folder: &Path) -> Result<Vec<DiskSpec>, OptionsError> {
+        let mut specs: Vec<DiskSpec> = root
+            .map(|image| DiskSpec {
+                id: ROOTFS_DISK.to_owned(),
+                image: Some(image.to_owned()),
+                size: None,
+                readonly: false,
+                writable: false,
+            })
+            .into_iter()
+            .collect();
+        for disk in self.disks.as_deref().unwrap_or_default() {
+            let spec = disk.spec(folder)?;
+            if specs.iter().any(|other| other.id == spec.id) {
+                return Err(OptionsError::RootfsTaken(spec.id));
+            }
+            specs.push(spec);
+        }
+        Ok(specs)
+    }
+}
+
+/// A duration with its parts in the order of their names.
+fn sorted_duration<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Parts {
+        nanos: u32,
+        secs: u64,
+    }
+    let parts = duration.map(|duration| Parts {
+        nanos: duration.subsec_nanos(),
+        secs: duration.as_secs(),
+    });
+    parts.serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Options in which everything is said.
+    fn everything() -> BootOptions {
+        BootOptions {
+            boot_timeout: Some(Duration::new(90, 500)),
+            cmdline: Some("quiet".to_owned()),
+            cmdline_append: Some("debug".to_owned()),
+            cpus: Some(2),
+            disks: Some(vec![DiskOption {
+                id: "data".to_owned(),
+                image: Some("a.img".into()),
+                readonly: true,
+                size: None,
+                writable: false,
+            }]),
+            files: Some(vec![
+                InjectedFile::of_bytes("/a", b"\x00\xff".to_vec()),
+                InjectedFile {
+                    mode: Some(0o755),
+                    ..InjectedFile::of_host("/b", "/host/b")
+                },
+            ]),
+            initial_time: Some(-5),
+            memory: Some(1 << 30),
+            rng_seed: Some(u64::MAX),
+        }
+    }
+
+    #[test]
+    fn fixtures_hold_options_in_the_form_they_always_had() {
+        let known =
+            r#"{"boot_timeout":{"nanos":500,"secs":90},"cmdline":"quiet","cmdline_append":"debug","cpus":2,"#
+                .to_owned()
+                + r#""disks":[{"id":"data","image":"a.img","readonly":true,"size":null,"writable":false}],"#
+                + r#""files":[{"content":{"Bytes":[0,255]},"mode":null,"path":"/a"},"#
+                + r#"{"content":{"Host":"/host/b"},"mode":493,"path":"/b"}],"#
+                + r#""initial_time":-5,"memory":1073741824,"rng_seed":18446744073709551615}"#;
+        let written = serde_json::to_string(&everything()).unwrap();
+        assert_eq!(written, known);
+        // A value has its keys sorted, and fixtures were written by way of one.
+        let value = serde_json::to_value(everything()).unwrap();
+        assert_eq!(value.to_string(), known);
+        let read: BootOptions = serde_json::from_str(&known).unwrap();
+        assert_eq!(read, everything());
+    }
+
+    #[test]
+    fn options_of_an_older_fixture_lack_what_came_later() {
+        let old = r#"{"boot_timeout":null,"cmdline":null,"cmdline_append":null,"cpus":null,"#.to_owned()
+            + r#""memory":4096,"rng_seed":null}"#;
+        let read: BootOptions = serde_json::from_str(&old).unwrap();
+        let expected = BootOptions {
+            memory: Some(4096),
+            ..BootOptions::default()
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_is_absent_comes_from_before() {
+        let later = BootOptions {
+            cpus: Some(4),
+            ..BootOptions::default()
+        };
+        let both = later.over(&everything());
+        let expected = BootOptions {
+            cpus: Some(4),
+            ..everything()
+        };
+        assert_eq!(both, expected);
+        assert_eq!(everything().over(&BootOptions::default()), everything());
+        assert_eq!(BootOptions::default().over(&everything()), everything());
+    }
+
+    #[test]
+    fn a_machine_is_the_spec_with_the_changes() {
+        let spec = GuestSpec {
+            rootfs: Some("/root.img".into()),
+            ..GuestSpec::new("/kernel")
+        };
+        let options = BootOptions {
+            files: Some(vec![InjectedFile::of_bytes("/etc/motd", b"hello".to_vec())]),
+            cmdline_append: Some("debug".to_owned()),
+            memory: Some(64 << 20),
+            ..BootOptions::default()
+        };
+        let machine = options.machine(&spec).unwrap();
+        assert_eq!(machine.memory, 64 << 20);
+        assert_eq!(machine.cpus, 1);
+        assert_eq!(
+            machine.cmdline,
+            "provium.rootfs console=ttyS0 quiet debug rdinit=/.provium/agent"
+        );
+        let has =
+            |archive: &[u8], name: &str| archive.windows(name.len()).any(|part| part == name.as_bytes());
+        assert!(has(&machine.extra_initrd, ".provium/files/etc/motd"));
+        assert!(has(&machine.extra_initrd, ".provium/agent"));
+        assert!(has(&machine.early_initrd, ".provium/files/etc"));
+        let plain = GuestSpec {
+            inject_agent: false,
+            ..spec
+        };
+        let machine = options.machine(&plain).unwrap();
+        assert_eq!(machine.cmdline, "console=ttyS0 quiet debug");
+        assert!(!has(&machine.extra_initrd, ".provium"));
+    }
+
+    #[test]
+    fn a_seed_and_a_chosen_time_stay_after_a_resume() {
+        let spec = GuestSpec::new("/kernel");
+        let plain = BootOptions::default().resume_options(&spec);
+        assert_eq!(plain, ResumeOptions::default());
+        let chosen = everything().resume_options(&spec);
+        assert_eq!((chosen.reseed, chosen.correct_clock), (false, false));
+        let kept = GuestSpec {
+            wall_clock: WallClock::Kept,
+            ..spec
+        };
+        assert!(!BootOptions::default().resume_options(&kept).correct_clock);
+    }
+
+    #[test]
+    fn no_disk_takes_the_root_s_name() {
+        let named = |id: &str| BootOptions {
+            disks: Some(vec![DiskOption {
+                id: id.to_owned(),
+                image: None,
+                readonly: false,
+                size: Some(1 << 20),
+                writable: false,
+            }]),
+            ..BootOptions::default()
+        };
+        let (root, folder) = (Some(Path::new("/root.img")), Path::new("/project"));
+        let specs = named("data").disk_specs(root, folder).unwrap();
+        let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, [ROOTFS_DISK, "data"]);
+        let error = named(ROOTFS_DISK).disk_specs(root, folder).unwrap_err();
+        assert_eq!(error.to_string(), "disk `rootfs` is the profile's `rootfs`");
+        assert!(named(ROOTFS_DISK).disk_specs(None, folder).is_ok());
+    }
+}

@@ -1,0 +1,56 @@
+//! A guest where nothing else is said.
+//!
+//! Input: paths and numbers. Output: a [`GuestSpec`]. Not here: names, inheritance and defaults of
+//! configuration files.
+
+use std::path::PathBuf;
+
+/// Bytes of memory where nothing else is said.
+const MEMORY: u64 = 512 << 20;
+
+/// What a guest boots; [`BootOptions`](super::boot::BootOptions) are changes to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestSpec {
+    /// bzImage or ELF vmlinux.
+    pub kernel: PathBuf,
+    /// The user's initrd; never modified.
+    pub initrd: Option<PathBuf>,
+    /// The disk image, or the folder to make one of, that becomes `/`; never modified.
+    pub rootfs: Option<PathBuf>,
+    /// The kernel's command line; what the agent and the devices need is added to it.
+    pub cmdline: String,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub cpus: u8,
+    /// Whether the agent is added to the initramfs at boot.
+    pub inject_agent: bool,
+    /// What a resumed guest's wall clock shows.
+    pub wall_clock: WallClock,
+}
+
+impl GuestSpec {
+    /// A kernel with the agent, 512 MiB and one vCPU.
+    pub fn new(kernel: impl Into<PathBuf>) -> GuestSpec {
+        GuestSpec {
+            kernel: kernel.into(),
+            initrd: None,
+            rootfs: None,
+            cmdline: "console=ttyS0 quiet".to_owned(),
+            memory: MEMORY,
+            cpus: 1,
+            inject_agent: true,
+            wall_clock: WallClock::default(),
+        }
+    }
+}
+
+/// What a guest's wall clock shows when it is resumed from a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WallClock {
+    /// The host's time.
+    #[default]
+    Corrected,
+    /// The time of the snapshot, going on from there.
+    Kept,
+}
