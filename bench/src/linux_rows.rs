@@ -153,7 +153,9 @@ impl LinuxRows {
 
     fn transfers(&self, recorder: &mut Recorder) -> Result<()> {
         let mut guest = self.resumed()?;
-        let made = guest.client.exec(&ExecSpec::shell(MAKE_ROOM))?;
+        let made = guest
+            .client
+            .ask(provium_guest::ops::exec(ExecSpec::shell(MAKE_ROOM)))?;
         ensure!(
             made.stderr.is_empty(),
             "{MAKE_ROOM}: {}",
@@ -163,10 +165,10 @@ impl LinuxRows {
         let begin = Instant::now();
         guest
             .client
-            .write_file(TRANSFER_FILE, None, &mut content.as_slice())?;
+            .push_file(TRANSFER_FILE, None, &mut content.as_slice())?;
         recorder.value("write", TRANSFER as f64 / begin.elapsed().as_secs_f64());
         let begin = Instant::now();
-        let back = guest.client.read_file(TRANSFER_FILE)?;
+        let back = guest.client.ask(provium_guest::ops::read_file(TRANSFER_FILE))?;
         recorder.value("read", TRANSFER as f64 / begin.elapsed().as_secs_f64());
         guest.machine.kill();
         ensure!(back == content, "what was read is not what was written");
@@ -251,13 +253,13 @@ fn touch(client: &mut GuestClient, pages: u64) -> Result<()> {
 }
 
 fn call(client: &mut GuestClient, nr: i64, args: [u64; 6]) -> Result<i64> {
-    let (value, _) = client.syscall(Syscall {
+    let (value, _) = client.ask(provium_guest::ops::syscall(Syscall {
         nr,
         args,
         bufs: Vec::new(),
         ptrs: Vec::new(),
         nested: Vec::new(),
-    })?;
+    }))?;
     ensure!(
         !(-4095..0).contains(&value),
         "system call {nr} in the guest: errno {}",

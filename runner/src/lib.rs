@@ -28,11 +28,6 @@ pub mod agent_archive {
 pub mod guest {
     pub use crate::stock::*;
     pub use provium_guest::*;
-    pub use provium_guest::{
-        Connection as Stream, Epoch as Moment, FollowStream as Following, OutputChunk as Piece,
-        ParkedSession as Parked, ResumeOptions as Arrival, SpawnedWorker as Spawned, StreamRead as Came,
-        WaitOutcome as Waited, WarmPool as Ready,
-    };
     #[cfg(test)]
     pub(crate) mod tests {
         pub(crate) use provium_guest::local_agent::LocalAgent;

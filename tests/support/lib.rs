@@ -77,7 +77,7 @@ pub fn boot_guest(config: MachineConfig) -> Guest {
 pub fn sh(guest: &mut Guest, line: &str) -> ExecOutcome {
     guest
         .client
-        .exec(&ExecSpec::shell(line))
+        .ask(provium_guest::ops::exec(ExecSpec::shell(line)))
         .unwrap_or_else(|error| panic!("`{line}`: {error}"))
 }
 

@@ -38,7 +38,9 @@ fn a_guest_without_initrd_has_the_agent_alone() {
     });
     let mut client = guest.client;
     client.ping().unwrap();
-    let version = client.read_file(b"/proc/version").unwrap();
+    let version = client
+        .ask(provium_guest::ops::read_file(b"/proc/version"))
+        .unwrap();
     assert!(version.starts_with(b"Linux version 6.12."));
 }
 

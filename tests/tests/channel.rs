@@ -20,11 +20,11 @@ fn sixty_four_mib_go_there_and_back_intact() {
         ..config()
     });
     let data = pattern(64 << 20);
-    guest
+    guest.client.push_file(b"/tmp/big", None, &mut &data[..]).unwrap();
+    let back = guest
         .client
-        .write_file(b"/tmp/big", None, &mut &data[..])
+        .ask(provium_guest::ops::read_file(b"/tmp/big"))
         .unwrap();
-    let back = guest.client.read_file(b"/tmp/big").unwrap();
     assert!(
         back == data,
         "{} of {} bytes came back, or others",
@@ -39,7 +39,7 @@ fn many_sessions_work_at_once_while_one_does_not_read() {
     // A session that asks for a file and then leaves the answer lying.
     guest
         .client
-        .write_file(b"/tmp/big", None, &mut &pattern(4 << 20)[..])
+        .push_file(b"/tmp/big", None, &mut &pattern(4 << 20)[..])
         .unwrap();
     let stalled = guest.machine.connect(AGENT_PORT, LONG).unwrap();
     let mut stalled_client = stalled.try_clone().unwrap();
@@ -61,13 +61,20 @@ fn many_sessions_work_at_once_while_one_does_not_read() {
                 let mut client = GuestClient::handshake(Box::new(stream), LONG).unwrap();
                 for round in 0..10 {
                     let text = format!("{number}-{round}");
-                    let outcome = client.exec(&ExecSpec::shell(format!("echo {text}"))).unwrap();
+                    let outcome = client
+                        .ask(provium_guest::ops::exec(ExecSpec::shell(format!("echo {text}"))))
+                        .unwrap();
                     assert_eq!(outcome.stdout, format!("{text}\n").into_bytes());
                 }
                 let path = format!("/tmp/f{number}");
                 let data = pattern(300_000 + number as usize);
-                client.write_file(path.as_bytes(), None, &mut &data[..]).unwrap();
-                assert!(client.read_file(path.as_bytes()).unwrap() == data);
+                client.push_file(path.as_bytes(), None, &mut &data[..]).unwrap();
+                assert!(
+                    client
+                        .ask(provium_guest::ops::read_file(path.as_bytes()))
+                        .unwrap()
+                        == data
+                );
             });
         }
     });
@@ -91,7 +98,7 @@ fn a_child_that_fills_both_pipes_while_its_input_arrives_does_not_deadlock() {
         stdin: Some(input.clone()),
         ..ExecSpec::shell("tee /dev/stderr")
     };
-    let outcome = guest.client.exec(&spec).unwrap();
+    let outcome = guest.client.ask(provium_guest::ops::exec(spec.clone())).unwrap();
     assert!(
         outcome.stdout == input,
         "{} bytes of stdout",

@@ -155,7 +155,11 @@ fn disks_come_and_go_without_acpi_too() {
         vm.boot(&cancel).unwrap();
         let line = |vm: &mut Vm, line: &str| {
             let spec = provium_guest::ExecSpec::shell(line);
-            let outcome = vm.call(&cancel, |client| client.exec(&spec)).unwrap();
+            let outcome = vm
+                .call(&cancel, |client| {
+                    client.ask(provium_guest::ops::exec(spec.clone()))
+                })
+                .unwrap();
             String::from_utf8(outcome.stdout).unwrap()
         };
         assert_eq!(line(&mut vm, "cat /sys/block/vd*/serial"), "one");

@@ -44,7 +44,9 @@ fn a_panic_in_a_running_guest_carries_its_message_whatever_panic_says() {
         let (machine, mut client) = (guest.machine, guest.client);
         let crash = std::thread::spawn(move || {
             client
-                .exec(&provium_guest::ExecSpec::shell("echo c > /proc/sysrq-trigger"))
+                .ask(provium_guest::ops::exec(provium_guest::ExecSpec::shell(
+                    "echo c > /proc/sysrq-trigger",
+                )))
                 .is_err()
         });
         let end = machine.wait_end(Some(Duration::from_secs(30)));
@@ -104,7 +106,11 @@ fn a_kill_ends_the_machine_and_wakes_every_reader() {
     let guest = boot_guest(config());
     let machine = Arc::clone(&guest.machine);
     let mut client = guest.client;
-    let sleeper = std::thread::spawn(move || client.exec(&provium_guest::ExecSpec::shell("sleep 1000")));
+    let sleeper = std::thread::spawn(move || {
+        client.ask(provium_guest::ops::exec(provium_guest::ExecSpec::shell(
+            "sleep 1000",
+        )))
+    });
     std::thread::sleep(Duration::from_millis(300));
     machine.kill();
     assert!(sleeper.join().unwrap().is_err());

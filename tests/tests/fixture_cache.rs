@@ -56,13 +56,13 @@ impl Project {
 /// Resumes the guest, marks it and saves it.
 fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
     let mut guest = resume(seed, ResumeOptions::default())?;
-    guest.client.write_file(b"/run/mark", None, &mut &b"marked"[..])?;
+    guest.client.push_file(b"/run/mark", None, &mut &b"marked"[..])?;
     let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
     save(&guest, &at, false, ResumeOptions::default())?;
     let vm = FixtureVm {
         name: "a".to_owned(),
         profile: "none".to_owned(),
-        options: serde_json::Value::Null,
+        options: provium_guest::BootOptions::default(),
         folder,
     };
     let meta = FixtureMeta {
@@ -74,7 +74,13 @@ fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
 /// The guest of the fixture is the one that was built.
 fn check(fixture: &Fixture) {
     let mut guest = resume(&fixture.vms[0].1, ResumeOptions::default()).unwrap();
-    assert_eq!(guest.client.read_file(b"/run/mark").unwrap(), b"marked");
+    assert_eq!(
+        guest
+            .client
+            .ask(provium_guest::ops::read_file(b"/run/mark"))
+            .unwrap(),
+        b"marked"
+    );
     assert_eq!(stdout(&mut guest, "sleep 0.01; echo well"), "well\n");
 }
 

@@ -35,13 +35,16 @@ fn start_work(guest: &mut Guest) {
 fn number(guest: &mut Guest, path: &str) -> u64 {
     let text = guest
         .client
-        .read_file(path.as_bytes())
+        .ask(provium_guest::ops::read_file(path.as_bytes()))
         .unwrap_or_else(|error| panic!("{path}: {error}"));
     String::from_utf8(text).unwrap().trim().parse().unwrap()
 }
 
 fn uptime(guest: &mut Guest) -> f64 {
-    let text = guest.client.read_file(b"/proc/uptime").unwrap();
+    let text = guest
+        .client
+        .ask(provium_guest::ops::read_file(b"/proc/uptime"))
+        .unwrap();
     String::from_utf8(text)
         .unwrap()
         .split(' ')
@@ -52,7 +55,7 @@ fn uptime(guest: &mut Guest) -> f64 {
 }
 
 fn exists(guest: &mut Guest, path: &str) -> bool {
-    match guest.client.stat(path.as_bytes(), false) {
+    match guest.client.ask(provium_guest::ops::stat(path.as_bytes(), false)) {
         Ok(_) => true,
         Err(GuestError::Op(error)) if error.errno == Some(2) => false,
         Err(error) => panic!("{path}: {error}"),
@@ -138,7 +141,7 @@ fn put_back_again_and_again(cpus: u8) {
         );
         guest
             .client
-            .write_file(b"/tmp/late", None, &mut &b"late"[..])
+            .push_file(b"/tmp/late", None, &mut &b"late"[..])
             .unwrap();
         assert!(exists(&mut guest, "/tmp/late"));
         let count = number(&mut guest, "/tmp/w/count");
@@ -201,10 +204,16 @@ fn resumed_again_and_again(cpus: u8) {
         watch.feed(format!("resume {round}"), &guest.machine);
         guest.client.ping().unwrap();
         spent += begin.elapsed();
-        assert_eq!(guest.client.read_file(b"/tmp/mark").unwrap(), b"kept\n");
+        assert_eq!(
+            guest
+                .client
+                .ask(provium_guest::ops::read_file(b"/tmp/mark"))
+                .unwrap(),
+            b"kept\n"
+        );
         guest
             .client
-            .write_file(b"/tmp/mark", None, &mut &b"changed"[..])
+            .push_file(b"/tmp/mark", None, &mut &b"changed"[..])
             .unwrap();
         if round % 20 == 19 {
             assert_eq!(stdout(&mut guest, "sleep 0.01; echo slept"), "slept\n");
@@ -249,11 +258,14 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
                 let data = vec![round as u8; 16 << 20];
                 guest
                     .client
-                    .write_file(b"/tmp/big", None, &mut &data[..])
+                    .push_file(b"/tmp/big", None, &mut &data[..])
                     .map(drop)
             } else {
                 let line = "head -c 30000000 /dev/zero";
-                guest.client.exec(&ExecSpec::shell(line)).map(drop)
+                guest
+                    .client
+                    .ask(provium_guest::ops::exec(ExecSpec::shell(line)))
+                    .map(drop)
             };
             (guest, result)
         });
@@ -268,9 +280,14 @@ fn a_guest_is_put_back_in_the_midst_of_what_the_host_sends_or_reads() {
         assert_eq!(stdout(&mut back, "ls /tmp; echo whole"), "whole\n");
         let data = vec![1u8; 500_000];
         back.client
-            .write_file(b"/tmp/after", None, &mut &data[..])
+            .push_file(b"/tmp/after", None, &mut &data[..])
             .unwrap();
-        assert!(back.client.read_file(b"/tmp/after").unwrap() == data);
+        assert!(
+            back.client
+                .ask(provium_guest::ops::read_file(b"/tmp/after"))
+                .unwrap()
+                == data
+        );
         guest = back;
     }
 }

@@ -349,7 +349,7 @@ fn getrandom(guest: &mut Guest) -> Vec<u8> {
         ptrs: vec![(0, 0)],
         nested: Vec::new(),
     };
-    let (ret, mut bufs) = guest.client.syscall(call).unwrap();
+    let (ret, mut bufs) = guest.client.ask(provium_guest::ops::syscall(call)).unwrap();
     assert_eq!(ret, 16);
     bufs.remove(0)
 }

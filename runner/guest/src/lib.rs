@@ -41,14 +41,13 @@ pub use client::follow::{FollowStream, StreamRead};
 pub use client::op::Op;
 pub use client::process::{EnvVar, ExecOutcome, ExecSpec, OutputChunk, Started, WaitOutcome};
 pub use client::session::GuestClient;
-pub use client::shorthand::{BatchAnswer, BatchOp};
 pub use client::syscall::SyscallResult;
-pub use client::worker::{ParkedSession, SpawnedWorker};
+pub use client::worker::{ParkedSession, WorkerAddress};
 pub use error::GuestError;
 pub use lab::barrier::{BarrierError, Barriers, Waiter};
 pub use lab::baseline::{Baseline, BaselineError};
-pub use lab::handle::{SaveMode, SetupError, VmHandle};
-pub use lab::members::{DeclareError, Lab, Member, MemberError, Part};
+pub use lab::handle::{SaveMode, SetupError, VmHandle, all_at_once};
+pub use lab::members::{DeclareError, Lab, Member, MemberError, Part, WeakLab};
 pub use lab::snapshot::{
     LabSnapshot, RestoreAllError, ResumeLabError, SaveAllError, SavedVm, restore_all, save_all,
 };

@@ -16,8 +16,9 @@ use provium_vmm::limits;
 
 pub use error::ConfigError;
 pub use load::Environment;
-pub use profile::{Build, Profile, WallClock};
+pub use profile::{Build, Profile};
 pub use provium_base::nearest::nearest;
+pub use provium_guest::WallClock;
 
 /// The name that is looked for, in the working directory and its parents.
 pub const FILE_NAME: &str = "provium.toml";

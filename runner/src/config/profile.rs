@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use provium_base::nearest::nearest;
+use provium_guest::{GuestSpec, WallClock};
 
 use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
@@ -54,16 +55,6 @@ pub struct Profile {
     pub(crate) lines: BTreeMap<&'static str, usize>,
 }
 
-/// What a guest's wall clock shows when it is resumed from a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WallClock {
-    /// The host's time.
-    #[default]
-    Corrected,
-    /// The time of the snapshot, going on from there.
-    Kept,
-}
-
 /// A command that makes what a profile boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
@@ -76,6 +67,20 @@ pub struct Build {
 }
 
 impl Profile {
+    /// What a VM of the profile boots where its options say nothing.
+    pub fn spec(&self) -> GuestSpec {
+        GuestSpec {
+            kernel: self.kernel.clone(),
+            initrd: self.initrd.clone(),
+            rootfs: self.rootfs.clone(),
+            cmdline: self.cmdline.clone(),
+            memory: self.memory,
+            cpus: self.cpus,
+            inject_agent: self.inject_agent,
+            wall_clock: self.wall_clock,
+        }
+    }
+
     /// Checks that what it boots is there.
     pub(super) fn check_files(&self, shown: &str) -> Result<(), ConfigError> {
         let files = [

@@ -12,7 +12,6 @@ use mlua::Lua;
 use super::api::binding::Kind;
 use super::api::interrupt;
 use super::objects::fixture_entry::store;
-use super::objects::lab::baseline::Baseline;
 use super::objects::lab::claim;
 use super::objects::lab::handle::Lab;
 use super::test::chunk::run_source;
@@ -23,7 +22,7 @@ use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::discover::shown;
 use crate::fixture::{Building, FixtureSource};
-use crate::guest::Fixtures;
+use crate::guest::{Baseline, Fixtures};
 use crate::session::job::FileJob;
 use crate::session::pool::{Amount, Pool};
 use crate::session::select::NameFilter;
@@ -128,8 +127,13 @@ fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
             opened.what, opened.site
         ));
     }
-    let baseline = Baseline::take(lab.all_vms())?;
-    Ok(Box::new(move || baseline.put_back()))
+    let fixtures = Arc::clone(&file.job().fixtures);
+    let taken = Baseline::take(lab.inner().all_vms(), &*fixtures);
+    let baseline = taken.map_err(|error| error.to_string())?;
+    Ok(Box::new(move || {
+        let back = baseline.put_back(&*fixtures);
+        back.map_err(|error| format!("provium.reset_between_tests: {error}"))
+    }))
 }
 
 /// Gives back what the file has reserved, and lets go of the Lua values in its labs, before its Lua state

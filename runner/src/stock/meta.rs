@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use provium_cache::Entry;
+use provium_guest::BootOptions;
 use provium_vmm::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +33,8 @@ pub struct FixtureVm {
     pub name: String,
     /// Its profile.
     pub profile: String,
-    /// What it was booted with, as whoever built the fixture wrote it down.
-    pub options: serde_json::Value,
+    /// What it was booted with.
+    pub options: BootOptions,
     /// Its folder below the entry's.
     pub folder: String,
 }

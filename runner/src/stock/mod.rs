@@ -8,16 +8,18 @@
 //! ```text
 //! mod     Fixtures: one store, one world, one way to build
 //! world   what the inputs of fixtures are, for the cache
+//! host    what VMs use of all this
 //! meta    what is in a fixture's folder
 //! ```
 
+mod host;
 mod meta;
 #[cfg(test)]
 pub(crate) mod tests;
 mod world;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -26,8 +28,6 @@ use provium_base::cancel::Cancel;
 use provium_base::events::{FixtureEvent, Sink};
 use provium_cache::{Building, Chain, FixtureSource, ObtainError, ProjectWorld, Request, Store, World};
 use provium_guest::WarmPool;
-use provium_vmm::disk::ImageDigest;
-use provium_vmm::snapshot::Snapshot;
 
 use crate::config::Config;
 
@@ -59,7 +59,7 @@ pub enum ObtainFailure {
 /// The fixtures of a project.
 pub struct Fixtures {
     config: Arc<Config>,
-    ready: WarmPool,
+    pool: WarmPool,
     sink: Arc<dyn Sink>,
     build: Box<BuildFixture>,
     store: OnceLock<Store>,
@@ -99,23 +99,23 @@ impl<T: Clone> PerRun<T> {
 impl std::fmt::Debug for Fixtures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fixtures")
-            .field("ready", &self.ready)
+            .field("pool", &self.pool)
             .finish_non_exhaustive()
     }
 }
 
 impl Fixtures {
-    /// The fixtures of a project; nothing is opened yet. `ready` is where machines are kept for them, `sink`
-    /// hears what happens in the cache, `build` builds what is not in it.
+    /// The fixtures of a project; nothing is opened yet. `pool` is where machines are made ahead for them,
+    /// `sink` hears what happens in the cache, `build` builds what is not in it.
     pub fn new(
         config: Arc<Config>,
-        ready: WarmPool,
+        pool: WarmPool,
         sink: Arc<dyn Sink>,
         build: Box<BuildFixture>,
     ) -> Arc<Fixtures> {
         Arc::new(Fixtures {
             config,
-            ready,
+            pool,
             sink,
             build,
             store: OnceLock::new(),
@@ -124,11 +124,6 @@ impl Fixtures {
             run: AtomicU64::new(0),
             open: Mutex::default(),
         })
-    }
-
-    /// The machines that are kept ready.
-    pub fn ready(&self) -> &WarmPool {
-        &self.ready
     }
 
     /// The cache as it is; asking for it makes and removes nothing.
@@ -252,33 +247,8 @@ impl Fixtures {
         found.map(|open| Arc::clone(&open.fixture))
     }
 
-    /// The disk image that a profile's `rootfs` stands for.
-    ///
-    /// # Errors
-    /// When there is none and none can be made.
-    pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
-        self.prepare()?;
-        self.world()?.rootfs_image(path)
-    }
-
-    /// The digest of an image's content.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn image_digest(&self, path: &Path) -> std::io::Result<ImageDigest> {
-        self.prepare().map_err(std::io::Error::other)?;
-        Ok(*self.store().digests().digest(path)?.as_bytes())
-    }
-
-    /// Whether a snapshot is in the cache, where it stays for as long as this run.
-    pub fn holds(&self, snapshot: &Snapshot) -> bool {
-        let open = self.open.lock();
-        let mut all = open.values().flat_map(|open| &open.fixture.vms);
-        all.any(|(_, held)| held.id() == snapshot.id())
-    }
-
-    /// Ends what is kept ready.
+    /// Ends the machines that were made ahead.
     pub fn close(&self) {
-        self.ready.close();
+        self.pool.close();
     }
 }

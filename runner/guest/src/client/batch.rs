@@ -17,14 +17,13 @@ impl GuestClient {
     /// Only what ends the session; what one operation failed with is its own answer.
     pub fn batch<T>(
         &mut self,
-        ops: impl IntoIterator<Item: Into<Op<T>>>,
+        ops: impl IntoIterator<Item = Op<T>>,
     ) -> Result<Vec<Result<T, GuestError>>, GuestError> {
         let mut pipeline = Pipeline::default();
         let mut data = Vec::new();
         // How each that was sent is decoded, or why it was not.
         let mut queued = Vec::new();
         for op in ops {
-            let op: Op<T> = op.into();
             let pushed = op
                 .request
                 .and_then(|request| pipeline.push(request, op.body.as_deref()));

@@ -35,7 +35,7 @@ pub enum StreamRead {
     /// The next bytes.
     Bytes(Vec<u8>),
     /// Nothing in the time there was.
-    Nothing,
+    TimedOut,
     /// There can be no more.
     End,
 }
@@ -104,12 +104,12 @@ impl FollowStream {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // What is there already is taken even where there is no time to wait.
             if looked && left.is_some_and(|left| left.is_zero()) {
-                return Ok(StreamRead::Nothing);
+                return Ok(StreamRead::TimedOut);
             }
             looked = true;
             match self.fill(left.map(|left| left.max(Duration::from_micros(1))))? {
                 true => {}
-                false => return Ok(StreamRead::Nothing),
+                false => return Ok(StreamRead::TimedOut),
             }
         }
     }

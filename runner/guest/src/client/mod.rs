@@ -20,6 +20,5 @@ pub(crate) mod follow;
 pub(crate) mod op;
 pub(crate) mod process;
 pub(crate) mod session;
-pub(crate) mod shorthand;
 pub(crate) mod syscall;
 pub(crate) mod worker;

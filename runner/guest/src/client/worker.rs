@@ -25,7 +25,7 @@ pub struct ParkedSession {
 
 /// Where a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpawnedWorker {
+pub struct WorkerAddress {
     /// Process id in the guest.
     pub pid: u32,
     /// Thread id in the guest.
@@ -50,11 +50,11 @@ impl GuestClient {
         &mut self,
         parked: ParkedSession,
         thread: bool,
-    ) -> Result<(GuestClient, SpawnedWorker), GuestError> {
+    ) -> Result<(GuestClient, WorkerAddress), GuestError> {
         let ticket = parked.ticket;
         let op = Op::new(Request::SpawnWorker { ticket, thread }, |answer| {
             match answer.response {
-                Response::Worker { pid, tid, port } => Ok(SpawnedWorker { pid, tid, port }),
+                Response::Worker { pid, tid, port } => Ok(WorkerAddress { pid, tid, port }),
                 other => Err(mismatch("a worker", &other)),
             }
         });

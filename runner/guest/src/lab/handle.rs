@@ -117,7 +117,7 @@ impl VmHandle {
     pub fn close(&self, store: &dyn HostStore) -> bool {
         let first = !self.0.closed.swap(true, Ordering::Relaxed);
         if first {
-            self.lock().give_up(store.pool());
+            self.lock().release(store.pool());
         }
         first
     }
@@ -239,7 +239,7 @@ pub(super) fn lock_all(vms: &[VmHandle]) -> Vec<MutexGuard<'_, Vm>> {
 
 /// Does `action` to several VMs at once, each on a thread of its own; returns when all are done. The first
 /// failure, in the order given, is returned.
-pub(super) fn all_at_once(
+pub fn all_at_once(
     vms: &[VmHandle],
     action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
 ) -> Result<(), VmError> {

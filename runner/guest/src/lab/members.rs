@@ -4,8 +4,8 @@
 //! closed is none any more. Not here: the life of a member; taking it out of a lab only takes its name out of
 //! there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
@@ -29,6 +29,10 @@ struct SharedLab<T> {
     barriers: Barriers,
     closed: AtomicBool,
 }
+
+/// A lab that may be gone, for whoever must not keep it.
+#[derive(Debug)]
+pub struct WeakLab<T = ()>(Weak<SharedLab<T>>);
 
 /// A member of a lab.
 #[derive(Debug, Clone)]
@@ -68,6 +72,13 @@ pub enum MemberError {
 impl<T> Clone for Lab<T> {
     fn clone(&self) -> Lab<T> {
         Lab(Arc::clone(&self.0))
+    }
+}
+
+impl<T> WeakLab<T> {
+    /// The lab, if it is still there.
+    pub fn upgrade(&self) -> Option<Lab<T>> {
+        self.0.upgrade().map(Lab)
     }
 }
 
@@ -121,6 +132,11 @@ impl<T> Lab<T> {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The lab for whoever must not keep it.
+    pub fn downgrade(&self) -> WeakLab<T> {
+        WeakLab(Arc::downgrade(&self.0))
     }
 
     /// Its barriers.

@@ -3,7 +3,7 @@
 //! Input: scripts of requests and answers. Output: what the client makes of the answers. Not here: guests.
 
 use super::*;
-use crate::{OutputChunk, SpawnedWorker, Started, StreamRead, ops};
+use crate::{OutputChunk, Started, StreamRead, WorkerAddress, ops};
 
 #[test]
 fn waiting_for_a_program_says_where_its_output_belongs() {
@@ -186,10 +186,10 @@ fn a_stream_brings_what_comes_and_goes_on_within_a_frame() {
     );
     assert_eq!(
         stream.read(Some(Duration::ZERO)).expect("nothing"),
-        StreamRead::Nothing
+        StreamRead::TimedOut
     );
     go.send(()).expect("a peer");
-    assert_eq!(stream.read(moment).expect("half a frame"), StreamRead::Nothing);
+    assert_eq!(stream.read(moment).expect("half a frame"), StreamRead::TimedOut);
     go.send(()).expect("a peer");
     assert_eq!(
         stream.read(None).expect("bytes"),
@@ -246,7 +246,7 @@ fn a_worker_answers_on_the_parked_connection() {
     let (mut worker, spawned) = client.spawn_worker(parked, true).expect("a worker");
     assert_eq!(
         spawned,
-        SpawnedWorker {
+        WorkerAddress {
             pid: 1,
             tid: 2,
             port: 3

@@ -138,7 +138,7 @@ fn a_timeout_ends_the_program_and_keeps_its_output() {
         timeout: Some(Duration::from_millis(200)),
         ..shell("echo before; sleep 100")
     };
-    let outcome = agent().exec(&spec).expect("an outcome");
+    let outcome = agent().ask(ops::exec(spec)).expect("an outcome");
     assert_eq!(
         (outcome.status, outcome.stdout),
         (ExitStatus::TimedOut, b"before\n".to_vec())

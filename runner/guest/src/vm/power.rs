@@ -1,4 +1,4 @@
-//! A VM's power: boot, pause, shutdown and the ways to end it, alone or with others.
+//! A VM's power: boot, pause, shutdown and the ways to end it.
 //!
 //! Input: a call in a state that it fits. Output: the next state. Not here: snapshots; the order in which
 //! several VMs should boot.
@@ -25,38 +25,6 @@ impl Vm {
             VmState::Created | VmState::Shutdown => self.boot_now(cancel),
             _ => Err(self.wrong_state("created or shutdown")),
         }
-    }
-
-    /// Boots several at once; returns when all have answered or failed. The first failure, in the order
-    /// given, is returned; the others stay booted.
-    pub fn boot_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        Vm::all(vms, |vm| vm.boot(cancel))
-    }
-
-    /// Shuts several down at once; returns when all have ended. The first failure, in the order given, is
-    /// returned.
-    pub fn shutdown_all(vms: &mut [&mut Vm], cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        Vm::all(vms, |vm| vm.shutdown(cancel))
-    }
-
-    /// Does `action` to several at once, each on a thread of its own.
-    fn all(
-        vms: &mut [&mut Vm],
-        action: impl Fn(&mut Vm) -> Result<(), VmError> + Sync,
-    ) -> Result<(), VmError> {
-        let action = &action;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = vms.iter_mut().map(|vm| scope.spawn(move || action(vm))).collect();
-            let results: Vec<_> = threads
-                .into_iter()
-                .map(|thread| {
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect();
-            results.into_iter().collect()
-        })
     }
 
     /// Stops the vCPUs. Works in `booted`.

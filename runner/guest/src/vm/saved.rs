@@ -86,7 +86,7 @@ impl Vm {
     }
 
     fn restore_now(&mut self, snapshot: &Arc<Snapshot>, pool: &WarmPool) -> Result<(), VmError> {
-        self.give_up(pool);
+        self.release(pool);
         let guest = pool
             .resume(snapshot, resume_options_of(snapshot))
             .map_err(|error| self.resume_error(error))?;
@@ -99,7 +99,7 @@ impl Vm {
 
     /// Ends it without waiting for what it holds to be given back; one that came from a snapshot may serve
     /// again.
-    pub fn give_up(&mut self, pool: &WarmPool) {
+    pub fn release(&mut self, pool: &WarmPool) {
         self.disks.clear();
         self.notice_end();
         let Life::Running { guest, .. } = &self.life else {

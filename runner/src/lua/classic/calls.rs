@@ -8,7 +8,7 @@
 
 use mlua::{LuaString, MultiValue, Table, Value};
 
-use crate::guest::{Nested, Syscall};
+use crate::guest::{Nested, Syscall, ops};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
@@ -314,7 +314,7 @@ fn pointed_at(
 
 /// Makes the call; returns its value, then the buffers that are outputs.
 fn make<T: Remote>(call: &Call<'_>, this: &T, syscall: Syscall, outputs: &[usize]) -> Answer {
-    let (ret, bufs) = this.ask(call, |client| client.syscall(syscall))?;
+    let (ret, bufs) = this.ask(call, |client| client.ask(ops::syscall(syscall)))?;
     let mut values = MultiValue::new();
     values.push_back(Value::Integer(ret));
     for at in outputs {

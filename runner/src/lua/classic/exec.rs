@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall};
+use crate::guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
@@ -73,7 +73,7 @@ pub(super) fn line(call: &Call<'_>) -> Result<(ExecSpec, String), Raise> {
 
 fn run<T: Remote>(call: &Call<'_>, this: &T) -> Result<(String, ExecOutcome), Raise> {
     let (spec, shown) = line(call)?;
-    let outcome = this.ask(call, |client| client.exec(&spec))?;
+    let outcome = this.ask(call, |client| client.ask(ops::exec(spec.clone())))?;
     Ok((shown, outcome))
 }
 
@@ -123,7 +123,7 @@ fn exec_json<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
 /// Whether a file system of this type is mounted there. The kernel by itself would mount another proc over
 /// the first.
 fn is_mounted<T: Remote>(call: &Call<'_>, this: &T, kind: &str, folder: &str) -> Result<bool, Raise> {
-    let mounts = this.ask(call, |client| match client.read_file(b"/proc/mounts") {
+    let mounts = this.ask(call, |client| match client.ask(ops::read_file(b"/proc/mounts")) {
         // Without proc nobody can tell, and little can be mounted.
         Err(GuestError::Op(_)) => Ok(Vec::new()),
         read => read,
@@ -161,9 +161,9 @@ fn mount_vfs<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
         };
         if !optional {
             // It is there, or mounting says what is wrong.
-            this.ask(call, |client| client.syscall(make))?;
+            this.ask(call, |client| client.ask(ops::syscall(make)))?;
         }
-        let (ret, _) = this.ask(call, |client| client.syscall(mount))?;
+        let (ret, _) = this.ask(call, |client| client.ask(ops::syscall(mount)))?;
         let errno = i32::try_from(-ret).unwrap_or(i32::MAX);
         match errno {
             // It is mounted, and /proc is not there to say so.

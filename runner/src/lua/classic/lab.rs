@@ -8,11 +8,11 @@ use std::sync::Arc;
 use mlua::{Function, Lua, Value};
 
 use super::pack;
-use crate::guest::{self, VmState};
+use crate::guest::BootOptions;
+use crate::guest::{VmHandle, VmState, all_at_once};
 use crate::lua::api::binding::{Field, function, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none, one};
-use crate::lua::objects::boot::options::BootOptions;
 use crate::lua::objects::fixture::one_vm;
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
@@ -113,12 +113,8 @@ fn shutdown_all(call: &mut Call<'_>, _: &Lab) -> Answer {
     let file = call.file();
     let (depth, cancel) = (file.scopes.depth(), file.cancel());
     let vms = Lab::root_of(call.lua()).vms_below(depth);
-    let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
-    let mut running: Vec<&mut guest::Vm> = cores
-        .iter_mut()
-        .map(|core| &mut **core)
-        .filter_map(|core| matches!(core.state(), VmState::Booted | VmState::Paused).then_some(core))
-        .collect();
-    guest::Vm::shutdown_all(&mut running, &cancel).map_err(|error| call.fail(error))?;
+    let runs = |vm: &VmHandle| matches!(vm.state(), VmState::Booted | VmState::Paused);
+    let running: Vec<VmHandle> = vms.into_iter().filter(runs).collect();
+    all_at_once(&running, |vm| vm.shutdown(&cancel)).map_err(|error| call.fail(error))?;
     none()
 }

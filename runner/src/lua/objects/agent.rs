@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
-use crate::guest::{GuestClient, GuestError, Moment};
+use crate::guest::{Epoch, GuestClient, GuestError};
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::Deadline;
 use crate::lua::api::raise::Raise;
@@ -33,10 +33,10 @@ pub(crate) trait Agent {
     fn session(&self, call: &Call<'_>) -> Result<GuestClient, Raise>;
 
     /// This moment of the guest's life.
-    fn now(&self) -> Moment;
+    fn now(&self) -> Epoch;
 
     /// Whether what was made at that moment is there now.
-    fn holds(&self, moment: Moment) -> bool;
+    fn holds(&self, moment: Epoch) -> bool;
 
     /// Name of the VM.
     fn vm(&self) -> String;
@@ -78,7 +78,7 @@ pub(crate) fn settle(agent: &dyn Agent, cancel: &Arc<Cancel>, question: Question
 /// The agent through which a thing was made, and the moment of the guest's life in which it was.
 pub(crate) struct Made {
     agent: Rc<dyn Agent>,
-    moment: Moment,
+    moment: Epoch,
     cancel: Arc<Cancel>,
 }
 

@@ -2,137 +2,39 @@
 //!
 //! Input: a function that asks its argument for things. Output: an answer for each, once the function has
 //! returned. Nothing goes out before that, and what one request comes to can be no argument of another. Not
-//! here: calls whose answer is a thing that lives on, such as an open file.
+//! here: which operations a batch has; `tables` lists them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{IntoLua, Lua, MultiValue, Value};
+use mlua::{MultiValue, Value};
 
-use crate::guest::{BatchAnswer, BatchOp};
-use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::pcall;
 use crate::lua::api::raise::{Answer, Raise, none, one};
-use crate::lua::objects::files;
-use crate::lua::objects::process::command::command;
-use crate::lua::objects::process::run_result::RunResult;
+use crate::lua::objects::operation::{LuaOp, ReadOp};
 use crate::lua::objects::remote::Remote;
-use crate::lua::objects::syscall::arguments;
 
 /// The argument of a batch's function, which records what is asked of it. `None` once the batch was sent.
 #[derive(Clone)]
-pub(crate) struct Batch(Rc<RefCell<Option<Vec<Asked>>>>);
-
-/// A request of a batch.
-struct Asked {
-    op: BatchOp,
-    /// The command of a `run`.
-    command: String,
-}
+pub(crate) struct Batch(Rc<RefCell<Option<Vec<LuaOp>>>>);
 
 impl Batch {
-    fn record(&self, call: &Call<'_>, op: BatchOp, command: String) -> Answer {
-        match &mut *self.0.borrow_mut() {
-            Some(asked) => asked.push(Asked { op, command }),
-            None => return Err(call.fail("this batch has been sent; `b` is of use inside its function only")),
-        }
-        none()
-    }
-}
-
-/// Records what `read` makes of the arguments.
-fn op(call: &Call<'_>, batch: &Batch, read: fn(&Call<'_>) -> Result<BatchOp, Raise>) -> Answer {
-    let op = read(call)?;
-    batch.record(call, op, String::new())
-}
-
-impl Kind for Batch {
-    const NAME: &'static str = "Batch";
-    const PREFIX: &'static str = "b";
-
-    fn methods() -> Vec<Method<Batch>> {
-        vec![
-            Method {
-                name: "run",
-                signature: "(cmd: string|string[], opts?: table)",
-                doc: "Records a `run`.",
-                run: |call, batch| {
-                    let command = command(call)?;
-                    batch.record(call, BatchOp::Run(command.spec), command.shown)
-                },
-            },
-            Method {
-                name: "read_file",
-                signature: "(path: string)",
-                doc: "Records a `read_file`.",
-                run: |call, batch| op(call, batch, files::read_op),
-            },
-            Method {
-                name: "write_file",
-                signature: "(path: string, data: string)",
-                doc: "Records a `write_file`.",
-                run: |call, batch| op(call, batch, files::write_op),
-            },
-            Method {
-                name: "stat",
-                signature: "(path: string, opts?: {follow: boolean})",
-                doc: "Records a `stat`.",
-                run: |call, batch| op(call, batch, files::stat_op),
-            },
-            Method {
-                name: "listdir",
-                signature: "(path: string)",
-                doc: "Records a `listdir`.",
-                run: |call, batch| op(call, batch, files::listdir_op),
-            },
-            Method {
-                name: "mkdir",
-                signature: "(path: string, opts?: {parents: boolean, perm: integer})",
-                doc: "Records a `mkdir`.",
-                run: |call, batch| op(call, batch, files::mkdir_op),
-            },
-            Method {
-                name: "unlink",
-                signature: "(path: string)",
-                doc: "Records an `unlink`.",
-                run: |call, batch| op(call, batch, files::unlink_op),
-            },
-            Method {
-                name: "rename",
-                signature: "(from: string, to: string)",
-                doc: "Records a `rename`.",
-                run: |call, batch| op(call, batch, files::rename_op),
-            },
-            Method {
-                name: "syscall",
-                signature: "(nr: integer, ...: integer|table)",
-                doc: "Records a `syscall`.",
-                run: |call, batch| {
-                    op(call, batch, |call| {
-                        arguments::arguments(call).map(BatchOp::Syscall)
-                    })
-                },
-            },
-        ]
-    }
-
-    fn missing(call: &mut Call<'_>, _batch: &Batch, key: &str) -> Answer {
-        let names: Vec<_> = Batch::methods().iter().map(|method| method.name).collect();
-        Err(Raise::text(format!(
-            "{} has no `{key}`; what can be done in a batch is {}",
-            call.what(),
-            names.join(", ")
-        )))
-    }
-
-    fn describe(&self) -> String {
-        "Batch".to_owned()
-    }
-
-    fn same(&self, other: &Batch) -> bool {
+    /// Whether both are the same batch.
+    pub(crate) fn is(&self, other: &Batch) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// Records the operation that `read` makes of the arguments.
+pub(crate) fn record(call: &Call<'_>, batch: &Batch, read: ReadOp) -> Answer {
+    let op = read(call)?;
+    match &mut *batch.0.borrow_mut() {
+        Some(asked) => asked.push(op),
+        None => return Err(call.fail("this batch has been sent; `b` is of use inside its function only")),
+    }
+    none()
 }
 
 /// `batch(fn)`.
@@ -147,32 +49,16 @@ pub(crate) fn batch<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
         Some(Value::Boolean(true)) => {}
         _ => return Err(Raise::Value(result.pop_front().unwrap_or(Value::Nil))),
     }
-    let (ops, commands): (Vec<_>, Vec<_>) = asked.into_iter().map(|asked| (asked.op, asked.command)).unzip();
-    let answers = remote.ask(call, |client| client.batch(&ops))?;
+    let answers = remote.ask(call, |client| client.batch(asked))?;
     let lua = call.lua();
     let list = lua.create_table_with_capacity(answers.len(), 0)?;
-    for (answer, command) in answers.into_iter().zip(commands) {
+    for answer in answers {
         let entry = lua.create_table()?;
         match answer {
-            Ok(answer) => entry.raw_set("ok", value(lua, answer, command)?)?,
+            Ok(outcome) => entry.raw_set("ok", outcome.in_batch(lua)?)?,
             Err(error) => entry.raw_set("err", error.to_string())?,
         }
         list.raw_push(entry)?;
     }
     one(lua, list)
-}
-
-/// The result that the call by itself would have; true where it has none.
-fn value(lua: &Lua, answer: BatchAnswer, command: String) -> mlua::Result<Value> {
-    match answer {
-        BatchAnswer::Ran(outcome) => RunResult::new(lua, command, &outcome)?
-            .into_userdata(lua)?
-            .into_lua(lua),
-        BatchAnswer::Content(content) => lua.create_string(content)?.into_lua(lua),
-        BatchAnswer::Written(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX).into_lua(lua),
-        BatchAnswer::Stat(stat) => files::stat_table(lua, &stat)?.into_lua(lua),
-        BatchAnswer::Entries(entries) => files::entries(lua, &entries)?.into_lua(lua),
-        BatchAnswer::Done => Ok(Value::Boolean(true)),
-        BatchAnswer::Syscall(ret, bufs) => arguments::table(lua, ret, &bufs)?.into_lua(lua),
-    }
 }

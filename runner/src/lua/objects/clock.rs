@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mlua::Value;
 
-use crate::guest::{Syscall, wall_clock};
+use crate::guest::{Syscall, ops, wall_clock};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
@@ -175,7 +175,7 @@ fn sleep(call: &mut Call<'_>, clock: &Clock) -> Answer {
         ptrs: vec![(2, 0)],
         nested: Vec::new(),
     };
-    let (ret, _) = clock.0.ask(call, |client| client.syscall(sleep))?;
+    let (ret, _) = clock.0.ask(call, |client| client.ask(ops::syscall(sleep)))?;
     match ret {
         0 => none(),
         ret => {

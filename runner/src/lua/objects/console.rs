@@ -99,7 +99,7 @@ impl Kind for Console {
                 run: |call: &mut Call<'_>, console| {
                     call.at_most(0)?;
                     console.live(call)?;
-                    let log = console.0.core().borrow().console_log();
+                    let log = console.0.core().console_log();
                     one(call.lua(), call.lua().create_string(log)?)
                 },
             },
@@ -146,14 +146,14 @@ fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
         value => duration(value).map_err(|message| call.fail(format_args!("timeout: {message}")))?,
     };
     let find: Function = call.lua().globals().get::<Table>("string")?.get("find")?;
-    if vm.core().borrow_mut().state() == VmState::Created {
+    if vm.core().state() == VmState::Created {
         return Err(call.fail(format_args!("VM `{}` is created; boot it first", vm.name())));
     }
     let (started, token, mut seen) = (Instant::now(), call.file().cancel(), None);
     loop {
-        let machine = vm.core().borrow().machine();
+        let machine = vm.core().machine();
         let over = machine.as_ref().is_none_or(|machine| machine.ended().is_some());
-        let mark = vm.console_mark().get();
+        let mark = vm.core().console_mark();
         let (text, end) = printed(&vm, mark);
         if seen != Some(end) {
             seen = Some(end);
@@ -198,7 +198,7 @@ fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
 
 /// The bytes printed from `mark` on, and the position behind them.
 fn printed(vm: &Vm, mark: u64) -> (Vec<u8>, u64) {
-    let core = vm.core().borrow();
+    let core = vm.core();
     match core.machine() {
         Some(machine) => machine.console_since(mark, Duration::ZERO),
         None => {
@@ -220,7 +220,7 @@ fn matched(
 ) -> Answer {
     let first = usize::try_from(place.0 - 1).unwrap_or(0).min(text.len());
     let last = usize::try_from(place.1).unwrap_or(0).clamp(first, text.len());
-    vm.console_mark().set(end - (text.len() - last) as u64);
+    vm.core().set_console_mark(end - (text.len() - last) as u64);
     let mut values = captures;
     values.push_front(Value::String(call.lua().create_string(&text[first..last])?));
     Ok(values)
@@ -233,8 +233,8 @@ fn write(call: &mut Call<'_>, console: &Console) -> Answer {
     let options = call.options(1)?;
     let limit = options.duration("timeout")?.unwrap_or(WRITE_TIMEOUT);
     options.finish()?;
-    let state = vm.core().borrow_mut().state();
-    let machine = vm.core().borrow().machine().filter(|_| state == VmState::Booted);
+    let state = vm.core().state();
+    let machine = vm.core().machine().filter(|_| state == VmState::Booted);
     let Some(machine) = machine else {
         return Err(call.fail(format_args!("VM `{}` is {state}; it has to be booted", vm.name())));
     };
@@ -275,19 +275,19 @@ impl ConsoleSource {
     fn new(vm: &Vm) -> ConsoleSource {
         ConsoleSource {
             vm: vm.clone(),
-            at: Cell::new(vm.console_mark().get()),
+            at: Cell::new(vm.core().console_mark()),
         }
     }
 }
 
 impl ByteSource for ConsoleSource {
     fn more(&self, limit: Duration) -> Result<Vec<u8>, String> {
-        let machine = self.vm.core().borrow().machine();
+        let machine = self.vm.core().machine();
         let (bytes, at) = match machine {
             Some(machine) => machine.console_since(self.at.get(), limit),
             // What is left of a machine that has ended.
             None => {
-                let log = self.vm.core().borrow().console_log();
+                let log = self.vm.core().console_log();
                 let from = usize::try_from(self.at.get())
                     .unwrap_or(usize::MAX)
                     .min(log.len());
@@ -299,7 +299,7 @@ impl ByteSource for ConsoleSource {
     }
 
     fn is_over(&self) -> bool {
-        let machine = self.vm.core().borrow().machine();
+        let machine = self.vm.core().machine();
         machine.is_none_or(|machine| machine.ended().is_some())
     }
 

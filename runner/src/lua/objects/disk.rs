@@ -14,7 +14,7 @@ use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::api::value::integer;
-use crate::lua::objects::boot::read;
+use crate::lua::objects::boot_options as read;
 use crate::lua::objects::vm::handle::Vm;
 
 /// A disk as Lua has it.
@@ -50,7 +50,6 @@ fn find(call: &mut Call<'_>, vm: &Vm) -> Answer {
     vm.prepare_declared(call)?;
     let known: Vec<String> = vm
         .core()
-        .borrow()
         .disks()
         .iter()
         .map(|disk| disk.id().to_owned())
@@ -72,7 +71,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
     call.at_most(1)?;
     vm.open(call)?;
     vm.prepare_declared(call)?;
-    let taken = |id: &str| vm.core().borrow().disk(id).is_some();
+    let taken = |id: &str| vm.core().disk(id).is_some();
     let free = (0..)
         .map(|number| format!("disk{number}"))
         .find(|id| !taken(id))
@@ -92,7 +91,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
         call.takes_in_file(image)?;
     }
     let cancel = call.file().cancel();
-    let attached = vm.core().borrow_mut().attach_disk(spec, &cancel);
+    let attached = vm.core().attach_disk(spec, &cancel);
     attached.map_err(|error| vm.failed(call, error))?;
     let disk = Disk {
         vm: vm.clone(),
@@ -103,7 +102,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
 
 impl Disk {
     fn there(&self) -> Option<Arc<disk::Disk>> {
-        self.vm.core().borrow().disk(&self.id)
+        self.vm.core().disk(&self.id)
     }
 
     /// The disk itself.
@@ -189,7 +188,7 @@ impl Kind for Disk {
                 run: |call, disk| {
                     call.at_most(0)?;
                     let cancel = call.file().cancel();
-                    let detached = disk.vm.core().borrow_mut().detach_disk(&disk.id, &cancel);
+                    let detached = disk.vm.core().detach_disk(&disk.id, &cancel);
                     detached.map_err(|error| disk.vm.failed(call, error))?;
                     none()
                 },

@@ -6,7 +6,7 @@
 
 use mlua::{Function, LuaString, Table, Value};
 
-use crate::guest::Syscall;
+use crate::guest::{Syscall, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::protected;
 use crate::lua::api::raise::{Answer, Raise, one};
@@ -90,7 +90,7 @@ pub(crate) fn read<T: Remote>(call: &Call<'_>, this: &T) -> Result<Vec<u8>, Rais
             ptrs: buf.map(|_| (1, 0)).into_iter().collect(),
             nested: Vec::new(),
         };
-        let (ret, bufs) = this.ask(call, |client| client.syscall(syscall))?;
+        let (ret, bufs) = this.ask(call, |client| client.ask(ops::syscall(syscall)))?;
         if ret < 0 {
             let error = std::io::Error::from_raw_os_error(i32::try_from(-ret).unwrap_or(i32::MAX));
             return Err(call.fail(format_args!("reading the kernel log: {error}")));

@@ -1,77 +1,82 @@
 //! Files and folders of the guest, by path.
 //!
 //! Input: paths and content. Output: content, metadata, entries as tables. What is read here from a call's
-//! arguments a batch reads as well. Not here: open files; `open_file` has those.
+//! arguments is asked alone or in a batch. Not here: open files; `open_file` has those.
 
 use std::os::unix::fs::PermissionsExt;
 
 use mlua::{Lua, Table};
 
-use crate::guest::{BatchOp, DirEntry, EntryType, Stat};
+use crate::guest::{DirEntry, EntryType, Stat, ops};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::options::Options;
-use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::raise::{Answer, Raise, none};
+use crate::lua::objects::operation::{LuaOp, Outcome};
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::vm::handle::Vm;
 
 /// `(path)`.
-pub(crate) fn read_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn read(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(1)?;
-    Ok(BatchOp::ReadFile(call.path(0)?))
+    let op = ops::read_file(&call.path(0)?);
+    Ok(op.map(|content| Outcome::of(move |lua| lua.create_string(content))))
 }
 
 /// `(path, data)`.
-pub(crate) fn write_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn write(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(2)?;
     let path = call.path(0)?;
     let content = call.string(1, "a string as content")?;
     // The copy can go to another thread while this one reads the answer; Lua's memory cannot.
     let content = content.as_bytes().to_vec();
-    Ok(BatchOp::WriteFile(path, content))
+    let op = ops::write_file(&path, None, content);
+    Ok(op.map(|written| Outcome::of(move |_| Ok(i64::try_from(written).unwrap_or(i64::MAX)))))
 }
 
 /// `(path, {follow=})`.
-pub(crate) fn stat_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn stat(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(2)?;
     let path = call.path(0)?;
     let options = call.options(1)?;
     let follow = options.boolean("follow")?.unwrap_or(true);
     options.finish()?;
-    Ok(BatchOp::Stat(path, follow))
+    let op = ops::stat(&path, follow);
+    Ok(op.map(|stat| Outcome::of(move |lua| stat_table(lua, &stat))))
 }
 
 /// `(path)`.
-pub(crate) fn listdir_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn listdir(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(1)?;
-    Ok(BatchOp::ListDir(call.path(0)?))
+    let op = ops::list_dir(&call.path(0)?);
+    Ok(op.map(|listed| Outcome::of(move |lua| entries(lua, &listed))))
 }
 
 /// `(path, {parents=, perm=})`.
-pub(crate) fn mkdir_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn mkdir(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(2)?;
     let path = call.path(0)?;
     let options = call.options(1)?;
     let parents = options.boolean("parents")?.unwrap_or(false);
     let perm = perm(&options)?;
     options.finish()?;
-    Ok(BatchOp::MakeDir(path, parents, perm))
+    Ok(ops::make_dir(&path, parents, perm).map(Outcome::done))
 }
 
 /// `(path)`.
-pub(crate) fn unlink_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn unlink(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(1)?;
-    Ok(BatchOp::Unlink(call.path(0)?))
+    Ok(ops::unlink(&call.path(0)?).map(Outcome::done))
 }
 
 /// `(from, to)`.
-pub(crate) fn rename_op(call: &Call<'_>) -> Result<BatchOp, Raise> {
+pub(crate) fn rename(call: &Call<'_>) -> Result<LuaOp, Raise> {
     call.at_most(2)?;
-    Ok(BatchOp::Rename(call.path(0)?, call.path(1)?))
+    Ok(ops::rename(&call.path(0)?, &call.path(1)?).map(Outcome::done))
 }
 
 /// A file's metadata as Lua sees it.
-pub(crate) fn stat_table(lua: &Lua, stat: &Stat) -> mlua::Result<Table> {
+fn stat_table(lua: &Lua, stat: &Stat) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("size", i64::try_from(stat.size).unwrap_or(i64::MAX))?;
     table.raw_set("mtime", stat.mtime)?;
@@ -82,7 +87,7 @@ pub(crate) fn stat_table(lua: &Lua, stat: &Stat) -> mlua::Result<Table> {
 }
 
 /// A folder's entries as Lua sees them.
-pub(crate) fn entries(lua: &Lua, entries: &[DirEntry]) -> mlua::Result<Table> {
+fn entries(lua: &Lua, entries: &[DirEntry]) -> mlua::Result<Table> {
     let list = lua.create_table_with_capacity(entries.len(), 0)?;
     for entry in entries {
         let table = lua.create_table()?;
@@ -130,7 +135,7 @@ fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
     let unreadable = |error| call.fail(format_args!("{}: {error}", host.display()));
     let mut file = std::fs::File::open(&host).map_err(unreadable)?;
     let perm = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-    vm.ask(call, |client| client.write_file(&guest, Some(perm), &mut file))?;
+    vm.ask(call, |client| client.push_file(&guest, Some(perm), &mut file))?;
     none()
 }
 
@@ -153,45 +158,6 @@ pub(crate) fn pull_file<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     remote.ask(call, |client| client.pull_file(&from, new.as_file_mut()))?;
     new.persist(&to).map_err(|error| failed(error.error))?;
     none()
-}
-
-/// `read_file(path)`, and the others that a batch can do as well.
-pub(crate) fn answer<T: Remote>(call: &mut Call<'_>, remote: &T, op: BatchOp) -> Answer {
-    let lua = call.lua();
-    match op {
-        BatchOp::ReadFile(path) => {
-            let content = remote.ask(call, |client| client.read_file(&path))?;
-            one(lua, lua.create_string(content)?)
-        }
-        BatchOp::WriteFile(path, content) => {
-            let written = remote.ask(call, |client| {
-                client.write_file(&path, None, &mut content.as_slice())
-            })?;
-            one(lua, i64::try_from(written).unwrap_or(i64::MAX))
-        }
-        BatchOp::Stat(path, follow) => {
-            let stat = remote.ask(call, |client| client.stat(&path, follow))?;
-            one(lua, stat_table(lua, &stat)?)
-        }
-        BatchOp::ListDir(path) => {
-            let listed = remote.ask(call, |client| client.list_dir(&path))?;
-            one(lua, entries(lua, &listed)?)
-        }
-        BatchOp::MakeDir(path, parents, perm) => {
-            remote.ask(call, |client| client.make_dir(&path, parents, perm))?;
-            none()
-        }
-        BatchOp::Unlink(path) => {
-            remote.ask(call, |client| client.unlink(&path))?;
-            none()
-        }
-        BatchOp::Rename(from, to) => {
-            remote.ask(call, |client| client.rename(&from, &to))?;
-            none()
-        }
-        // These two have callers of their own.
-        BatchOp::Run(_) | BatchOp::Syscall(_) => Err(call.fail("not about a file")),
-    }
 }
 
 /// An entry type as Lua sees it.

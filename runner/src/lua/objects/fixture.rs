@@ -14,7 +14,6 @@ use crate::guest::{Fixture, FixtureVm};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
-use crate::lua::objects::boot::options::BootOptions;
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
 
@@ -104,11 +103,8 @@ fn restored(
         .profile(&vm.profile)
         .map_err(|message| call.fail(message))?
         .clone();
-    let options: BootOptions = serde_json::from_value(vm.options.clone())
-        .map_err(|error| call.fail(format_args!("the fixture's options of VM `{}`: {error}", vm.name)))?;
-    let (made, value) = lab.add(call, lab.free_name(name), profile, options, for_file)?;
-    made.enter(snapshot, false)
-        .map_err(|error| made.failed(call, error))?;
+    let (made, value) = lab.add(call, lab.free_name(name), profile, vm.options.clone(), for_file)?;
+    made.restore(snapshot).map_err(|error| made.failed(call, error))?;
     Ok((made, value))
 }
 

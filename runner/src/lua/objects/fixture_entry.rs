@@ -8,7 +8,7 @@ use std::path::Path;
 use mlua::Value;
 
 use crate::fixture::{Building, FixtureSource};
-use crate::guest::{FixtureMeta, FixtureVm};
+use crate::guest::{FixtureMeta, FixtureVm, SaveMode};
 use crate::lua::api::binding::this;
 use crate::lua::api::value::type_name;
 use crate::lua::objects::snapshot::saved::{LabSnapshot, Snapshot, describe};
@@ -29,7 +29,11 @@ pub(crate) fn store(
         (true, snapshot.vms())
     } else if let Some(vm) = this::<Vm>(value) {
         let (name, folder) = FixtureMeta::vm_folder(building.dir(), file.next_snapshot())?;
-        vm.save(&folder, true, true).map_err(|error| error.to_string())?;
+        let mode = SaveMode {
+            on_parent: true,
+            lasting: true,
+        };
+        vm.save(&folder, mode).map_err(|error| error.to_string())?;
         (false, vec![describe(&vm, name)])
     } else {
         let got = type_name(value);

@@ -4,7 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod batch;
-pub(crate) mod boot;
+pub(crate) mod boot_options;
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod disk;
@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 pub(crate) mod fixture_entry;
 pub(crate) mod lab;
 pub(crate) mod open_file;
+pub(crate) mod operation;
 pub(crate) mod process;
 pub(crate) mod remote;
 pub(crate) mod snapshot;

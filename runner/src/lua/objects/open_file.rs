@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use mlua::Value;
 
-use crate::guest::{Follow, Moment, OpenFile, Whence};
+use crate::guest::{Epoch, Follow, OpenFile, Whence, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
@@ -32,7 +32,7 @@ struct GuestFile {
     path: String,
     site: Option<Place>,
     /// Moment in which it was closed: a guest that is reset to an earlier one has the file open again.
-    closed: Cell<Option<Moment>>,
+    closed: Cell<Option<Epoch>>,
 }
 
 impl GuestFile {
@@ -73,7 +73,7 @@ impl OpenedFile {
 impl Held for GuestFile {
     fn close(&self) {
         if !self.is_closed() {
-            self.made.settle(|client| client.close_fd(self.fd));
+            self.made.settle(|client| client.ask(ops::close_fd(self.fd)));
             self.note_closed();
         }
     }
@@ -113,7 +113,7 @@ pub(crate) fn open_file<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
         return Err(call.fail("the mode needs at least one of `read`, `write` and `append`"));
     }
     let agent = remote.agent();
-    let fd = ask(&*agent, call, |client| client.open_file(open))?;
+    let fd = ask(&*agent, call, |client| client.ask(ops::open_file(open)))?;
     let shared = Rc::new(GuestFile {
         made: Made::now(call, agent),
         fd,
@@ -144,7 +144,10 @@ impl Kind for OpenedFile {
                 run: |call, file| {
                     call.at_most(0)?;
                     let fd = file.open_fd(call)?;
-                    let content = file.0.made.ask(call, |client| client.read_fd(fd, None))?;
+                    let content = file
+                        .0
+                        .made
+                        .ask(call, |client| client.ask(ops::read_fd(fd, None)))?;
                     one(call.lua(), call.lua().create_string(content)?)
                 },
             },
@@ -197,7 +200,7 @@ impl Kind for OpenedFile {
                     if !file.0.is_closed() && file.0.made.is_there() {
                         let fd = file.0.fd;
                         file.0.note_closed();
-                        file.0.made.ask(call, |client| client.close_fd(fd))?;
+                        file.0.made.ask(call, |client| client.ask(ops::close_fd(fd)))?;
                     }
                     none()
                 },
@@ -222,7 +225,10 @@ fn read(call: &mut Call<'_>, file: &OpenedFile) -> Answer {
         integer(call.arg(0)).map_err(|message| call.fail(format_args!("how many bytes: {message}")))?;
     let max = u64::try_from(number).map_err(|_| call.fail(format_args!("{number} is no number of bytes")))?;
     let fd = file.open_fd(call)?;
-    let content = file.0.made.ask(call, |client| client.read_fd(fd, Some(max)))?;
+    let content = file
+        .0
+        .made
+        .ask(call, |client| client.ask(ops::read_fd(fd, Some(max))))?;
     one(call.lua(), call.lua().create_string(content)?)
 }
 
@@ -233,7 +239,7 @@ fn write(call: &mut Call<'_>, file: &OpenedFile) -> Answer {
     let written = file
         .0
         .made
-        .ask(call, |client| client.write_fd(fd, &mut data.as_slice()))?;
+        .ask(call, |client| client.ask(ops::write_fd(fd, data)))?;
     one(call.lua(), i64::try_from(written).unwrap_or(i64::MAX))
 }
 
@@ -263,6 +269,6 @@ fn move_to(call: &Call<'_>, file: &OpenedFile, offset: i64, whence: Whence) -> A
     let offset = file
         .0
         .made
-        .ask(call, |client| client.seek_fd(fd, offset, whence))?;
+        .ask(call, |client| client.ask(ops::seek_fd(fd, offset, whence)))?;
     one(call.lua(), i64::try_from(offset).unwrap_or(i64::MAX))
 }

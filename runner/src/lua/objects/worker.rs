@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mlua::Value;
 
 use crate::cancel::Cancel;
-use crate::guest::{GuestClient, GuestError, Moment, Spawned};
+use crate::guest::{Epoch, GuestClient, GuestError, WorkerAddress, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
@@ -30,10 +30,10 @@ pub(crate) struct Worker(Rc<SpawnedWorker>);
 /// A worker that was spawned, and the session with it.
 struct SpawnedWorker {
     vm: Vm,
-    spawned: Spawned,
+    spawned: WorkerAddress,
     /// The agent's number for it.
     ticket: u64,
-    moment: Moment,
+    moment: Epoch,
     site: Option<Place>,
     client: RefCell<Option<GuestClient>>,
     streams: RefCell<Vec<Weak<dyn Held>>>,
@@ -111,7 +111,7 @@ impl Agent for SpawnedWorker {
             )));
         }
         let cancel = call.file().cancel();
-        let answer = self.vm.core().borrow_mut().call_on(client, &cancel, question);
+        let answer = self.vm.core().call_on(client, &cancel, question);
         answer.map_err(|error| self.vm.failed(call, error))
     }
 
@@ -130,11 +130,11 @@ impl Agent for SpawnedWorker {
         self.vm.session_on(call, self.spawned.port)
     }
 
-    fn now(&self) -> Moment {
+    fn now(&self) -> Epoch {
         self.vm.now()
     }
 
-    fn holds(&self, moment: Moment) -> bool {
+    fn holds(&self, moment: Epoch) -> bool {
         self.vm.holds(moment)
     }
 
@@ -279,13 +279,13 @@ fn kill(call: &mut Call<'_>, worker: &Worker) -> Answer {
     }
     let signal = signal::read(call.arg(0)).map_err(|message| call.fail(message))?;
     let signal = signal.unwrap_or(signal::TERM);
-    let count = worker.ask(call, |client| client.signal_processes(signal))?;
+    let count = worker.ask(call, |client| client.ask(ops::signal_processes(signal)))?;
     one(call.lua(), i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn join(call: &mut Call<'_>, worker: &Worker) -> Answer {
     call.at_most(0)?;
-    let ended = worker.ask(call, GuestClient::join_processes)?;
+    let ended = worker.ask(call, |client| client.ask(ops::join_processes()))?;
     let list = call.lua().create_table_with_capacity(ended.len(), 0)?;
     for joined in ended {
         let entry = call.lua().create_table()?;

@@ -24,7 +24,7 @@ impl Kind for Vm {
     }
 
     fn describe(&self) -> String {
-        format!("VM `{}` ({})", self.name(), self.core().borrow_mut().state())
+        format!("VM `{}` ({})", self.name(), self.core().state())
     }
 
     fn same(&self, other: &Vm) -> bool {

@@ -3,8 +3,9 @@
 //! Input: failures and lines, as they come. Output: the same to `verdict`, there even when the body catches
 //! the error. Not here: deciding what the test came to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 
 use mlua::{Lua, Table, Value};
 
@@ -33,7 +34,8 @@ pub(crate) struct TestRun {
     pub(crate) failures: RefCell<Vec<Failure>>,
     /// The reason and the error raised, once it asked to be skipped.
     pub(crate) skip: RefCell<Option<(String, String)>>,
-    over: Rc<Cell<bool>>,
+    /// There until the run is over.
+    life: RefCell<Option<Arc<()>>>,
 }
 
 impl TestRun {
@@ -45,23 +47,27 @@ impl TestRun {
             log: RefCell::default(),
             failures: RefCell::default(),
             skip: RefCell::default(),
-            over: Rc::default(),
+            life: RefCell::new(Some(Arc::default())),
         })
     }
 
     /// Ends the run: its `t` can do nothing more.
     pub(crate) fn end(&self) {
-        self.over.set(true);
+        self.life.take();
     }
 
     /// Whether the run is over.
     pub(crate) fn has_ended(&self) -> bool {
-        self.over.get()
+        self.life.borrow().is_none()
     }
 
-    /// A flag that says whether the run is over, for those who outlive it.
-    pub(crate) fn over(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.over)
+    /// A token that is gone when the run is over, for those who outlive it.
+    pub(crate) fn life(&self) -> Weak<()> {
+        self.life
+            .borrow()
+            .as_ref()
+            .map(Arc::downgrade)
+            .unwrap_or_default()
     }
 
     /// The test's metadata, as the test wrote it.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::config::{Config, Environment};
-use crate::guest::{Fixtures, Ready};
+use crate::guest::{Fixtures, WarmPool};
 use crate::lua::run_file;
 use crate::session::job::FileJob;
 use crate::session::pool::{Amount, Pool};
@@ -35,7 +35,7 @@ fn silent() -> Arc<dyn Sink> {
 /// The project's fixtures, whose events nobody hears.
 fn fixtures(config: &Arc<Config>) -> Arc<Fixtures> {
     let build = Box::new(crate::lua::build_fixture);
-    Fixtures::new(Arc::clone(config), Ready::new(0), Arc::new(Discard), build)
+    Fixtures::new(Arc::clone(config), WarmPool::new(0), Arc::new(Discard), build)
 }
 
 /// A job for `source` as `a.test.lua` of a project in `dir`.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::guest::{GuestClient, Moment, Timeline, tests::LocalAgent};
+use crate::guest::{Epoch, GuestClient, Timeline, tests::LocalAgent};
 use crate::lua::api::binding::{Kind, Listed, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
@@ -49,11 +49,11 @@ impl agent::Agent for Agent {
         Ok(self.1.session())
     }
 
-    fn now(&self) -> Moment {
+    fn now(&self) -> Epoch {
         Timeline::default().now()
     }
 
-    fn holds(&self, _moment: Moment) -> bool {
+    fn holds(&self, _moment: Epoch) -> bool {
         true
     }
 

@@ -6,13 +6,12 @@
 //! and rounds that outlive the test that began them.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mlua::Value;
 
 use super::handle::Lab;
-use super::rounds::Round;
+use crate::guest::Waiter;
 use crate::lua::api::binding::{Method, function};
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;
@@ -43,40 +42,31 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
         Value::Nil => TIMEOUT,
         value => duration(value).map_err(|message| call.fail(format_args!("the timeout: {message}")))?,
     };
-    let round = lab
-        .barriers()
-        .round(&name, count, call.file().running().map(|run| run.over()));
-    if round.count != count {
-        let expected = round.count;
-        return Err(call.fail(format_args!(
-            "`{name}` waits for {expected} callers, and this one says {count}"
-        )));
-    }
-    round.arrived.set(round.arrived.get() + 1);
-    if round.arrived.get() == count {
-        round.open.set(true);
-        lab.barriers().forget(&name, &round);
+    let owner = call.file().running().map(|run| run.life());
+    let arrived = lab.inner().barriers().arrive(&name, count, owner);
+    let waiter = arrived.map_err(|error| call.fail(error))?;
+    if waiter.is_open() {
         return none();
     }
-    let (started, lab, left) = (Instant::now(), lab.clone(), Cell::new(false));
-    let leave = move |name: &str, round: &Rc<Round>| {
+    let (started, left) = (Instant::now(), Cell::new(false));
+    let leave = move |waiter: &Waiter| {
         // A coroutine that dies of an error does not say that it leaves; one that is closed says only that.
         if !left.replace(true) {
-            lab.barriers().leave(name, round);
+            waiter.leave();
         }
     };
     let look = function(call.lua(), call.what(), move |call| {
         let may_block = match call.arg(0) {
             Value::Boolean(may_block) => *may_block,
             _ => {
-                leave(&name, &round);
+                leave(&waiter);
                 return none();
             }
         };
-        if round.open.get() {
+        if waiter.is_open() {
             return one(call.lua(), true);
         }
-        if round.is_over() {
+        if waiter.is_over() {
             return Err(call.fail(format_args!("`{name}`: the test that waited here has ended")));
         }
         let left = limit.saturating_sub(started.elapsed());
@@ -86,7 +76,7 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
             false => token.is_cancelled().is_some(),
         };
         if ended {
-            leave(&name, &round);
+            leave(&waiter);
             return Err(call.fail(ending(call.lua(), call.what()).unwrap_or_default()));
         }
         if started.elapsed() < limit {
@@ -96,8 +86,8 @@ fn barrier(call: &mut Call<'_>, lab: &Lab) -> Answer {
             true => "; nothing else of a file runs while code outside of a coroutine waits",
             false => "",
         };
-        let (arrived, limit) = (round.arrived.get(), seconds(limit));
-        leave(&name, &round);
+        let (arrived, limit) = (waiter.arrived(), seconds(limit));
+        leave(&waiter);
         Err(call.fail(format_args!(
             "`{name}`: {arrived} of {count} callers arrived within {limit}s{hint}"
         )))

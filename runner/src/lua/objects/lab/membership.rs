@@ -7,10 +7,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Value};
+use mlua::Value;
 
-use super::handle::{Lab, Member, VmOrLab};
+use super::handle::{Lab, Member, MemberTag};
 use crate::config::nearest;
+use crate::guest::Part;
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::location;
@@ -20,21 +21,21 @@ use crate::lua::objects::vm::handle::Vm;
 use crate::lua::state::scope::Held;
 
 /// A member that `include` has added, to be taken out when the scope is left.
-struct Included(Lab, VmOrLab);
+struct Included(Lab, Part<MemberTag>);
 
 /// A member of the file that `remove` has taken out in a test, to be put back when that ends.
 struct Removed(Lab, RefCell<Option<(usize, Member)>>);
 
 impl Held for Included {
     fn close(&self) {
-        self.0.members().remove(|thing| thing.same(&self.1));
+        self.0.inner().remove(|part| part.same(&self.1));
     }
 }
 
 impl Held for Removed {
     fn close(&self) {
         if let Some((at, member)) = self.1.take() {
-            self.0.members().put_back(at, member);
+            self.0.inner().put_back(at, member);
         }
     }
 }
@@ -44,25 +45,28 @@ pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Rai
     if Lab::is_reserved(name) {
         return Err(call.fail(format_args!("`{name}` is a reserved name")));
     }
-    let taken = lab.members().find(name, Member::clone);
-    let Some(taken) = taken else {
+    let Some(taken) = lab.inner().find(name) else {
         return Ok(());
     };
-    let place = taken.place.map(|place| format!(" ({place})")).unwrap_or_default();
-    let (kind, call_of) = match taken.thing {
-        VmOrLab::Vm(_) => ("VM", "vm"),
-        VmOrLab::Lab(_) => ("lab", "lab"),
+    let place = taken
+        .tag
+        .place
+        .map(|place| format!(" ({place})"))
+        .unwrap_or_default();
+    let (kind, call_of) = match taken.part {
+        Part::Vm(_) => ("VM", "vm"),
+        Part::Lab(_) => ("lab", "lab"),
     };
-    Err(call.fail(if taken.depth < call.file().scopes.depth() {
+    Err(call.fail(if taken.tag.depth < call.file().scopes.depth() {
         format!(
             "the name `{name}` is taken: the file declared it at file scope{place}; use \
              provium:{call_of}(\"{name}\") for \
              that {kind}, or another name"
         )
     } else {
-        let hint = match taken.thing {
-            VmOrLab::Vm(_) => "; a VM that is closed gives its name back",
-            VmOrLab::Lab(_) => " by a lab",
+        let hint = match taken.part {
+            Part::Vm(_) => "; a VM that is closed gives its name back",
+            Part::Lab(_) => " by a lab",
         };
         format!("the name `{name}` is taken{place}{hint}")
     }))
@@ -95,20 +99,22 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             doc: "Its VMs and labs in the order in which they came.",
             run: |call, lab| {
                 call.at_most(0)?;
-                one(call.lua(), lab.members().map(|member| Some(member.value.clone())))
+                let members = lab.inner().members().into_iter();
+                let values: Vec<_> = members.map(|member| member.tag.value).collect();
+                one(call.lua(), values)
             },
         },
         Method {
             name: "vm_names",
             signature: "(): string[]",
             doc: "Names of its VMs in the order of their declaration.",
-            run: |call, lab| names(call, lab, |thing| matches!(thing, VmOrLab::Vm(_))),
+            run: |call, lab| names(call, lab, |part| matches!(part, Part::Vm(_))),
         },
         Method {
             name: "sub_lab_names",
             signature: "(): string[]",
             doc: "Names of the labs inside it.",
-            run: |call, lab| names(call, lab, |thing| matches!(thing, VmOrLab::Lab(_))),
+            run: |call, lab| names(call, lab, |part| matches!(part, Part::Lab(_))),
         },
         Method {
             name: "bridge_names",
@@ -120,11 +126,10 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
     ]
 }
 
-fn names(call: &Call<'_>, lab: &Lab, wanted: fn(&VmOrLab) -> bool) -> Answer {
+fn names(call: &Call<'_>, lab: &Lab, wanted: fn(&Part<MemberTag>) -> bool) -> Answer {
     call.at_most(0)?;
-    let names = lab
-        .members()
-        .map(|member| wanted(&member.thing).then(|| member.thing.name().to_owned()));
+    let parts = lab.inner().parts().into_iter().filter(wanted);
+    let names: Vec<String> = parts.map(|part| part.name().to_owned()).collect();
     one(call.lua(), names)
 }
 
@@ -137,26 +142,28 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
             .unwrap_or_default(),
         _ => call.name(0, "a string as name")?,
     };
-    let there = lab.members().find(&name, Member::clone);
     if let Some(Member {
-        thing: VmOrLab::Lab(_),
-        value,
-        ..
-    }) = there
+        part: Part::Lab(_),
+        tag,
+    }) = lab.inner().find(&name)
     {
-        return one(call.lua(), value);
+        return one(call.lua(), tag.value);
     }
     may_have(call, lab, &name)?;
     let made = Lab::named(&name);
     let value = made.clone().into_userdata(call.lua())?;
     let scopes = &call.file().scopes;
-    lab.members().push(Member {
-        thing: VmOrLab::Lab(made.clone()),
-        value: value.clone(),
-        depth: scopes.depth(),
-        declared: true,
-        place: location::caller(call.lua()),
-    });
+    let added = lab.inner().add(vec![Member {
+        part: Part::Lab(made.inner().clone()),
+        tag: MemberTag {
+            vm: None,
+            value: value.clone(),
+            depth: scopes.depth(),
+            declared: true,
+            place: location::caller(call.lua()),
+        },
+    }]);
+    added.map_err(|error| call.fail(error))?;
     scopes.own(Rc::new(made));
     one(call.lua(), value)
 }
@@ -168,36 +175,30 @@ fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
             .ok_or_else(|| call.fail("expected an array of VMs and labs without other keys or gaps"))?,
         value => vec![value.clone()],
     };
-    let mut things: Vec<(VmOrLab, AnyUserData)> = Vec::new();
+    let (file, place) = (call.file(), location::caller(call.lua()));
+    let mut members = Vec::new();
     for value in values {
-        let (Some(thing), Value::UserData(userdata)) = (vm_or_lab(&value), &value) else {
+        let (Some((part, vm)), Value::UserData(userdata)) = (vm_or_lab(&value), &value) else {
             return Err(call.wrong("a VM or a Lab, or an array of them", &value));
         };
-        let name = thing.name().to_owned();
-        if thing.is_closed() {
-            return Err(call.fail(format_args!("`{name}` is closed")));
+        if !part.is_closed() {
+            may_have(call, lab, part.name())?;
         }
-        may_have(call, lab, &name)?;
-        if things.iter().any(|(other, _)| other.name() == name) {
-            return Err(call.fail(format_args!("the name `{name}` is there twice")));
-        }
-        if let VmOrLab::Lab(inner) = &thing
-            && (inner.is(lab) || inner.has_inside(lab))
-        {
-            return Err(call.fail(format_args!("lab `{name}` has this lab inside it, or is it")));
-        }
-        things.push((thing, userdata.clone()));
-    }
-    let (file, place) = (call.file(), location::caller(call.lua()));
-    for (thing, value) in things {
-        lab.members().push(Member {
-            thing: thing.clone(),
-            value,
-            depth: file.scopes.depth(),
-            declared: false,
-            place: place.clone(),
+        members.push(Member {
+            part,
+            tag: MemberTag {
+                vm,
+                value: userdata.clone(),
+                depth: file.scopes.depth(),
+                declared: false,
+                place: place.clone(),
+            },
         });
-        file.scopes.own(Rc::new(Included(lab.clone(), thing)));
+    }
+    let parts: Vec<_> = members.iter().map(|member| member.part.clone()).collect();
+    lab.inner().add(members).map_err(|error| call.fail(error))?;
+    for part in parts {
+        file.scopes.own(Rc::new(Included(lab.clone(), part)));
     }
     call.this()
 }
@@ -207,35 +208,37 @@ fn remove(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let (shown, removed) = match call.arg(0) {
         Value::String(_) => {
             let name = call.name(0, "a member's name")?;
-            let removed = lab.members().remove(|thing| thing.name() == name);
+            let removed = lab.inner().remove(|part| part.name() == name);
             (name, removed)
         }
         value => match vm_or_lab(value) {
-            Some(thing) => {
-                let removed = lab.members().remove(|other| other.same(&thing));
-                (thing.name().to_owned(), removed)
+            Some((part, _)) => {
+                let removed = lab.inner().remove(|other| other.same(&part));
+                (part.name().to_owned(), removed)
             }
             None => return Err(call.wrong("a VM, a Lab or the name of one", value)),
         },
     };
     let Some((at, member)) = removed else {
-        let names = lab.members().map(|member| Some(member.thing.name().to_owned()));
-        let near = nearest(&shown, names.iter().map(String::as_str)).filter(|near| *near != shown);
+        let parts = lab.inner().parts();
+        let near = nearest(&shown, parts.iter().map(Part::name)).filter(|near| *near != shown);
         let hint = near
             .map(|near| format!("; did you mean `{near}`?"))
             .unwrap_or_default();
         return Err(call.fail(format_args!("`{shown}` is not a member of this lab{hint}")));
     };
     let scopes = &call.file().scopes;
-    if member.depth < scopes.depth() {
+    if member.tag.depth < scopes.depth() {
         scopes.own(Rc::new(Removed(lab.clone(), RefCell::new(Some((at, member))))));
     }
     call.this()
 }
 
-/// The VM or the lab that a Lua value is.
-fn vm_or_lab(value: &Value) -> Option<VmOrLab> {
-    this::<Vm>(value)
-        .map(VmOrLab::Vm)
-        .or_else(|| this::<Lab>(value).map(VmOrLab::Lab))
+/// The VM or the lab that a Lua value is; the VM also as Lua has it.
+fn vm_or_lab(value: &Value) -> Option<(Part<MemberTag>, Option<Vm>)> {
+    if let Some(vm) = this::<Vm>(value) {
+        return Some((Part::Vm(vm.handle().clone()), Some(vm)));
+    }
+    let lab = this::<Lab>(value)?;
+    Some((Part::Lab(lab.inner().clone()), None))
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::handle::Lab;
+use super::handle::{Lab, MemberTag};
 use super::membership::may_have;
 use crate::cancel::Cancel;
 use crate::config::nearest;
@@ -13,7 +13,7 @@ use crate::guest::{self, VmError};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, one};
-use crate::lua::objects::boot::read::boot_options;
+use crate::lua::objects::boot_options::boot_options;
 use crate::lua::objects::vm::handle::Vm;
 
 /// The methods that declare a VM or do something to all of them.
@@ -32,27 +32,26 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             run: |call, lab| {
                 let vms = lab.vms();
                 vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
-                vms.iter().for_each(|vm| vm.console_mark().set(0));
-                all_at_once(call, lab, guest::Vm::boot_all)
+                all(call, lab, |all, cancel| all.boot_all(cancel))
             },
         },
         Method {
             name: "shutdown",
             signature: "(): Lab",
             doc: "Shuts every VM of the lab down, all at once.",
-            run: |call, lab| all_at_once(call, lab, guest::Vm::shutdown_all),
+            run: |call, lab| all(call, lab, |all, cancel| all.shutdown_all(cancel)),
         },
         Method {
             name: "pause",
             signature: "(): Lab",
             doc: "Pauses every VM of the lab.",
-            run: |call, lab| lab.each(call, guest::Vm::pause),
+            run: |call, lab| all(call, lab, |all, _| all.pause_all()),
         },
         Method {
             name: "resume",
             signature: "(): Lab",
             doc: "Resumes every VM of the lab.",
-            run: |call, lab| lab.each(call, guest::Vm::resume),
+            run: |call, lab| all(call, lab, |all, _| all.resume_all()),
         },
         Method {
             name: "name",
@@ -96,16 +95,13 @@ fn lookup(call: &Call<'_>, lab: &Lab, name: &str) -> Answer {
     Err(call.fail(format_args!("there is no VM `{name}` in this lab; {hint}")))
 }
 
-/// Does to all its VMs what they do side by side; the call returns the lab.
-fn all_at_once(
+/// Does something to all its VMs; the call returns the lab.
+fn all(
     call: &Call<'_>,
     lab: &Lab,
-    action: fn(&mut [&mut guest::Vm], &Arc<Cancel>) -> Result<(), VmError>,
+    action: fn(&guest::Lab<MemberTag>, &Arc<Cancel>) -> Result<(), VmError>,
 ) -> Answer {
     call.at_most(0)?;
-    let (vms, cancel) = (lab.vms(), call.file().cancel());
-    let mut cores: Vec<_> = vms.iter().map(|vm| vm.core().borrow_mut()).collect();
-    let mut cores: Vec<&mut guest::Vm> = cores.iter_mut().map(|core| &mut **core).collect();
-    action(&mut cores, &cancel).map_err(|error| call.fail(error))?;
+    action(lab.inner(), &call.file().cancel()).map_err(|error| call.fail(error))?;
     call.this()
 }

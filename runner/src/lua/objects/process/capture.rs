@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::guest::{Came, Following, GuestError, Piece, Stream};
+use crate::guest::{Connection, FollowStream, GuestError, OutputChunk, StreamRead};
 
 /// Standard output, then standard error.
 pub(crate) const OUTPUTS: usize = 2;
@@ -99,7 +99,7 @@ impl Capture {
     }
 
     /// Takes in pieces of both outputs.
-    pub(crate) fn add(&self, pieces: &[Piece; OUTPUTS]) {
+    pub(crate) fn add(&self, pieces: &[OutputChunk; OUTPUTS]) {
         let mut outputs = self.outputs.lock();
         for (output, piece) in outputs.iter_mut().zip(pieces) {
             output.add(piece.from, &piece.bytes);
@@ -167,7 +167,7 @@ impl Capture {
 pub(crate) struct Feeder {
     capture: Arc<Capture>,
     which: usize,
-    connection: Box<dyn Stream>,
+    connection: Box<dyn Connection>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -176,7 +176,7 @@ impl Feeder {
     pub(crate) fn start(
         capture: &Arc<Capture>,
         which: usize,
-        mut stream: Following,
+        mut stream: FollowStream,
     ) -> Result<Rc<Feeder>, GuestError> {
         let connection = stream.handle()?;
         let into = Arc::clone(capture);
@@ -186,12 +186,12 @@ impl Feeder {
             let mut at = stream.offset();
             let end = loop {
                 match stream.read(None) {
-                    Ok(Came::Bytes(bytes)) => {
+                    Ok(StreamRead::Bytes(bytes)) => {
                         into.outputs.lock()[which].add(at, &bytes);
                         at += bytes.len() as u64;
                     }
-                    Ok(Came::Nothing) => {}
-                    Ok(Came::End) => break None,
+                    Ok(StreamRead::TimedOut) => {}
+                    Ok(StreamRead::End) => break None,
                     Err(error) => break Some(error.to_string()),
                 }
                 into.changed.notify_all();
@@ -245,8 +245,8 @@ impl Drop for Feeder {
 mod tests {
     use super::*;
 
-    fn piece(from: u64, bytes: &[u8]) -> Piece {
-        Piece {
+    fn piece(from: u64, bytes: &[u8]) -> OutputChunk {
+        OutputChunk {
             from,
             bytes: bytes.to_vec(),
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::capture::{Capture, Feeder, OUTPUTS};
 use super::run_result::RunResult;
-use crate::guest::{ExecOutcome, ExecSpec, ExitStatus, Moment, Started};
+use crate::guest::{Epoch, ExecOutcome, ExecSpec, ExitStatus, Started, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
@@ -38,9 +38,9 @@ pub(super) struct StartedProgram {
     pub(super) feeders: RefCell<[Weak<Feeder>; OUTPUTS]>,
     /// Number of bytes captured when something was last asked between two resets of the guest: where to go
     /// back to when the guest goes back.
-    marks: RefCell<Vec<(Moment, [u64; OUTPUTS])>>,
-    end: RefCell<Option<(Moment, ProcessEnd)>>,
-    pub(super) stdin_closed: Cell<Option<Moment>>,
+    marks: RefCell<Vec<(Epoch, [u64; OUTPUTS])>>,
+    end: RefCell<Option<(Epoch, ProcessEnd)>>,
+    pub(super) stdin_closed: Cell<Option<Epoch>>,
 }
 
 /// Reason for which nothing is asked of the agent any more.
@@ -54,7 +54,7 @@ pub(super) enum ProcessEnd {
 
 impl StartedProgram {
     /// Whether something that happened then holds, in a guest that may have been put back since.
-    pub(super) fn holds(&self, moment: Moment) -> bool {
+    pub(super) fn holds(&self, moment: Epoch) -> bool {
         let agent = self.made.agent();
         agent.holds(moment) || !self.made.is_there()
     }
@@ -106,7 +106,8 @@ impl Held for StartedProgram {
     fn begin_close(&self) {
         if !self.has_ended() {
             let handle = self.started.handle;
-            self.made.settle(|client| client.begin_end_process(handle));
+            self.made
+                .settle(|client| client.ask(ops::begin_end_process(handle)));
         }
     }
 
@@ -166,9 +167,9 @@ impl Process {
             return Ok(());
         }
         let handle = self.0.started.handle;
-        self.0
-            .made
-            .ask(call, |client| client.signal_process(handle, signal::KILL))
+        self.0.made.ask(call, |client| {
+            client.ask(ops::signal_process(handle, signal::KILL))
+        })
     }
 
     /// Waits for its end, at most for `limit`, and leaves it running: how it ended, if it did, and all it

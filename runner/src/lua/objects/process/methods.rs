@@ -13,7 +13,7 @@ use super::captured::of_output;
 use super::command;
 use super::handle::{Process, ProcessEnd, StartedProgram, ended};
 use super::run_result::set_status;
-use crate::guest::{Follow, GuestError};
+use crate::guest::{Follow, GuestError, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
@@ -164,7 +164,7 @@ fn send(call: &Call<'_>, process: &Process, default: i32) -> Answer {
     if !this.has_ended() {
         let (handle, signal) = (this.started.handle, signal.unwrap_or(default));
         this.made
-            .ask(call, |client| client.signal_process(handle, signal))?;
+            .ask(call, |client| client.ask(ops::signal_process(handle, signal)))?;
     }
     none()
 }
@@ -176,7 +176,9 @@ fn pid(call: &mut Call<'_>, process: &Process) -> Answer {
         true => this.started.pid,
         false => {
             let handle = this.started.handle;
-            this.made.ask(call, |client| client.process_state(handle))?.pid
+            this.made
+                .ask(call, |client| client.ask(ops::process_state(handle)))?
+                .pid
         }
     };
     one(call.lua(), pid)
@@ -191,7 +193,9 @@ fn status(call: &mut Call<'_>, process: &Process) -> Answer {
         Some(ProcessEnd::Closed) => (false, None),
         None => {
             let handle = this.started.handle;
-            let state = this.made.ask(call, |client| client.process_state(handle))?;
+            let state = this
+                .made
+                .ask(call, |client| client.ask(ops::process_state(handle)))?;
             (state.ended.is_none(), state.ended.map(|ended| ended.status))
         }
     };
@@ -215,7 +219,7 @@ fn stdin_write(call: &mut Call<'_>, process: &Process) -> Answer {
     let handle = this.started.handle;
     let written = this
         .made
-        .ask(call, |client| client.write_stdin(handle, &mut data.as_slice()))?;
+        .ask(call, |client| client.ask(ops::write_stdin(handle, data)))?;
     one(call.lua(), i64::try_from(written).unwrap_or(i64::MAX))
 }
 
@@ -226,7 +230,8 @@ fn close_stdin(call: &mut Call<'_>, process: &Process) -> Answer {
     if !closed {
         if !this.has_ended() {
             let handle = this.started.handle;
-            this.made.ask(call, |client| client.close_stdin(handle))?;
+            this.made
+                .ask(call, |client| client.ask(ops::close_stdin(handle)))?;
         }
         this.stdin_closed.set(Some(this.made.agent().now()));
     }

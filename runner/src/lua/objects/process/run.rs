@@ -4,15 +4,16 @@
 
 use super::command::command;
 use super::run_result::RunResult;
+use crate::guest::ops;
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
-use crate::lua::api::raise::{Answer, one};
-use crate::lua::objects::remote::Remote;
+use crate::lua::api::raise::Raise;
+use crate::lua::objects::operation::{LuaOp, Outcome};
 
-/// `run(cmd, opts?)`.
-pub(crate) fn run<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
+/// `(cmd, opts?)`.
+pub(crate) fn run(call: &Call<'_>) -> Result<LuaOp, Raise> {
     let command = command(call)?;
-    let outcome = this.ask(call, |client| client.exec(&command.spec))?;
-    let result = RunResult::new(call.lua(), command.shown, &outcome)?;
-    one(call.lua(), result.into_userdata(call.lua())?)
+    Ok(ops::exec(command.spec).map(|outcome| {
+        Outcome::of(move |lua| RunResult::new(lua, command.shown, &outcome)?.into_userdata(lua))
+    }))
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use mlua::Value;
 use provium_vmm::snapshot::Snapshot as Saved;
 
-use super::saved::{LabSnapshot, Snapshot};
-use crate::guest::read_meta;
+use super::saved::{LabSnapshot, Snapshot, failed};
+use crate::guest::{RestoreAllError, read_meta, restore_all};
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};
@@ -53,7 +53,7 @@ fn restore_vm(call: &mut Call<'_>, vm: &Vm) -> Answer {
             None => return Err(call.wrong("a Snapshot or the path of one", value)),
         },
     };
-    vm.enter(&saved, false).map_err(|error| vm.failed(call, error))?;
+    vm.restore(&saved).map_err(|error| vm.failed(call, error))?;
     call.this()
 }
 
@@ -105,20 +105,12 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         },
     };
     let vms = lab.vms();
-    for (name, _) in &saved {
-        if !vms.iter().any(|vm| vm.name() == name) {
-            return Err(call.fail(format_args!(
-                "the snapshot has a VM `{name}`, and the lab has none of that name"
-            )));
-        }
-    }
-    for vm in &vms {
-        match saved.iter().find(|(name, _)| name == vm.name()) {
-            Some((_, snapshot)) => vm.enter(snapshot, true).map_err(|error| vm.failed(call, error))?,
-            // It did not run when the snapshot was taken.
-            None => vm.core().borrow_mut().kill(),
-        }
-    }
+    let handles: Vec<_> = vms.iter().map(|vm| vm.handle().clone()).collect();
+    let restored = restore_all(&handles, &saved, &*call.file().job().fixtures);
+    restored.map_err(|error| match error {
+        RestoreAllError::NoVm(_) => call.fail(error),
+        RestoreAllError::Vm { name, error } => failed(call, &vms, &name, error),
+    })?;
     call.this()
 }
 

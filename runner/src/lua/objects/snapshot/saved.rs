@@ -13,7 +13,7 @@ use provium_vmm::snapshot::Snapshot as Saved;
 use tempfile::TempDir;
 
 use super::folder::{self, new_folder, remove, temporary};
-use crate::guest::{FixtureMeta, FixtureVm, VmError, VmState};
+use crate::guest::{FixtureMeta, FixtureVm, SaveAllError, SaveMode, VmError, VmHandle, VmState, save_all};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Raise, none, one};
@@ -69,7 +69,11 @@ impl Snapshot {
             }
         };
         // One that has a place of its own must not need another.
-        let saved = vm.save(&folder, path.is_none(), own.is_none()).map_err(|error| {
+        let mode = SaveMode {
+            on_parent: path.is_none(),
+            lasting: own.is_none(),
+        };
+        let saved = vm.save(&folder, mode).map_err(|error| {
             remove(&folder);
             vm.failed(call, error)
         })?;
@@ -112,7 +116,7 @@ impl LabSnapshot {
         let vms: Vec<Vm> = lab
             .vms()
             .into_iter()
-            .filter(|vm| matches!(vm.core().borrow_mut().state(), VmState::Booted | VmState::Paused))
+            .filter(|vm| matches!(vm.handle().state(), VmState::Booted | VmState::Paused))
             .collect();
         vms.iter().try_for_each(|vm| refuse_streams(call, vm))?;
         let own = match (path, file.building()) {
@@ -126,20 +130,31 @@ impl LabSnapshot {
         if let Some(path) = path {
             new_folder(path).map_err(|message| call.fail(message))?;
         }
-        let save = |vm: &Vm| {
-            let made = FixtureMeta::vm_folder(&folder, file.next_snapshot());
-            let (name, at) = made.map_err(|message| call.fail(message))?;
-            let saved = vm
-                .save(&at, path.is_none(), own.is_none())
-                .map_err(|error| vm.failed(call, error))?;
-            Ok(Snapshot(Rc::new(SavedVm {
-                vm: describe(vm, name),
-                folder: at,
-                saved: RefCell::new(Some(saved)),
-                _own: None,
-            })))
+        let handles: Vec<_> = vms.iter().map(|vm| vm.handle().clone()).collect();
+        let mode = SaveMode {
+            on_parent: path.is_none(),
+            lasting: own.is_none(),
         };
-        let taken = at_one_instant(&vms, save, |vm, error| vm.failed(call, error))?;
+        let mut names = Vec::new();
+        let mut folder_of = |_: &VmHandle| {
+            let (name, at) = FixtureMeta::vm_folder(&folder, file.next_snapshot())?;
+            names.push(name);
+            Ok(at)
+        };
+        let saved = save_all(&handles, mode, &*file.job().fixtures, &mut folder_of);
+        let saved = saved.map_err(|error| match error {
+            SaveAllError::Folder(message) => call.fail(message),
+            SaveAllError::Vm { name, error } => failed(call, &vms, &name, error),
+        })?;
+        let taken = vms.iter().zip(names).zip(saved).map(|((vm, name), saved)| {
+            Snapshot(Rc::new(SavedVm {
+                vm: describe(vm, name),
+                folder: saved.folder,
+                saved: RefCell::new(Some(saved.snapshot)),
+                _own: None,
+            }))
+        });
+        let taken = taken.collect();
         let snapshot = LabSnapshot(Rc::new(SavedLab {
             folder,
             vms: taken,
@@ -170,27 +185,12 @@ impl LabSnapshot {
     }
 }
 
-/// Saves each VM by `save` while all stand still: none is saved before the last is paused, and none goes on
-/// before the last is saved. `failed` makes an error of what keeps a VM from being paused or resumed.
-fn at_one_instant<T, E>(
-    vms: &[Vm],
-    save: impl FnMut(&Vm) -> Result<T, E>,
-    failed: impl Fn(&Vm, VmError) -> E,
-) -> Result<Vec<T>, E> {
-    let running: Vec<&Vm> = vms
-        .iter()
-        .filter(|vm| vm.core().borrow_mut().state() == VmState::Booted)
-        .collect();
-    for vm in &running {
-        let paused = vm.core().borrow_mut().pause();
-        paused.map_err(|error| failed(vm, error))?;
+/// A failure of the VM of this name, in the words of a call.
+pub(super) fn failed(call: &Call<'_>, vms: &[Vm], name: &str, error: VmError) -> Raise {
+    match vms.iter().find(|vm| vm.name() == name) {
+        Some(vm) => vm.failed(call, error),
+        None => call.fail(error),
     }
-    let saved: Result<Vec<T>, E> = vms.iter().map(save).collect();
-    for vm in running {
-        let resumed = vm.core().borrow_mut().resume();
-        resumed.map_err(|error| failed(vm, error))?;
-    }
-    saved
 }
 
 /// Refuses a VM in which a stream or a worker is open: nobody would hold its other end in a snapshot.
@@ -211,7 +211,7 @@ pub(crate) fn describe(vm: &Vm, folder: String) -> FixtureVm {
     FixtureVm {
         name: vm.name().to_owned(),
         profile: vm.profile().name.clone(),
-        options: serde_json::to_value(vm.options()).expect("plain data"),
+        options: vm.handle().options(),
         folder,
     }
 }

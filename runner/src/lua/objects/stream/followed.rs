@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::handle::{ByteSource, Tail};
-use crate::guest::{Came, Follow, Following};
+use crate::guest::{Follow, FollowStream, StreamRead};
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, one};
@@ -18,7 +18,7 @@ use crate::lua::objects::agent::Made;
 /// A stream that the agent brings.
 struct Followed {
     made: Made,
-    stream: RefCell<Option<Following>>,
+    stream: RefCell<Option<FollowStream>>,
     over: Cell<bool>,
     shown: String,
 }
@@ -30,9 +30,9 @@ impl ByteSource for Followed {
             return Ok(Vec::new());
         };
         match following.read(Some(limit)) {
-            Ok(Came::Bytes(bytes)) => Ok(bytes),
-            Ok(Came::Nothing) => Ok(Vec::new()),
-            Ok(Came::End) => {
+            Ok(StreamRead::Bytes(bytes)) => Ok(bytes),
+            Ok(StreamRead::TimedOut) => Ok(Vec::new()),
+            Ok(StreamRead::End) => {
                 self.over.set(true);
                 Ok(Vec::new())
             }

@@ -4,13 +4,13 @@
 //! arguments.
 
 use super::arguments;
+use crate::guest::ops;
 use crate::lua::api::call::Call;
-use crate::lua::api::raise::Answer;
-use crate::lua::objects::remote::Remote;
+use crate::lua::api::raise::Raise;
+use crate::lua::objects::operation::{LuaOp, Outcome};
 
-/// `syscall(nr, …)`.
-pub(crate) fn syscall<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
-    let request = arguments::arguments(call)?;
-    let (ret, bufs) = this.ask(call, |client| client.syscall(request))?;
-    arguments::result(call.lua(), ret, &bufs)
+/// `(nr, …)`.
+pub(crate) fn syscall(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    let op = ops::syscall(arguments::arguments(call)?);
+    Ok(op.map(|(ret, bufs)| Outcome::of(move |lua| arguments::table(lua, ret, &bufs))))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mlua::Value;
 
 use super::arguments;
-use crate::guest::{Moment, Started, SyscallResult};
+use crate::guest::{Epoch, Started, SyscallResult, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
@@ -31,7 +31,7 @@ struct StartedSyscall {
     /// Sizes of its buffers.
     sizes: Vec<usize>,
     site: Option<Place>,
-    result: RefCell<Option<(Moment, SyscallResult)>>,
+    result: RefCell<Option<(Epoch, SyscallResult)>>,
 }
 
 impl StartedSyscall {
@@ -45,9 +45,9 @@ impl StartedSyscall {
     fn wait(&self, call: &Call<'_>, limit: Option<Duration>) -> Result<bool, Raise> {
         if !self.is_back() {
             let handle = self.started.handle;
-            let answer = self
-                .made
-                .ask(call, |client| client.wait_syscall(handle, limit, &self.sizes))?;
+            let answer = self.made.ask(call, |client| {
+                client.ask(ops::wait_syscall(handle, limit, self.sizes.clone()))
+            })?;
             *self.result.borrow_mut() = answer.map(|result| (self.made.agent().now(), result));
         }
         Ok(self.is_back())
@@ -74,7 +74,7 @@ pub(crate) fn syscall_async<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answe
     let request = arguments::arguments(call)?;
     let sizes = request.bufs.iter().map(|buf| buf.len()).collect();
     let agent = remote.agent();
-    let started = ask(&*agent, call, |client| client.start_syscall(request))?;
+    let started = ask(&*agent, call, |client| client.ask(ops::start_syscall(request)))?;
     let shared = Rc::new(StartedSyscall {
         made: Made::now(call, agent),
         started,

@@ -6,7 +6,7 @@
 use mlua::{LuaString, MultiValue, Value};
 
 use super::arguments;
-use crate::guest::{Nested, Syscall};
+use crate::guest::{Nested, Syscall, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::array;
 use crate::lua::api::raise::{Answer, Raise, one};
@@ -56,7 +56,7 @@ pub(crate) fn ioctl<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
         request.ptrs.push((2, 0));
     }
     buffers(call, data.as_ref(), &mut request)?;
-    let (ret, bufs) = remote.ask(call, |client| client.syscall(request))?;
+    let (ret, bufs) = remote.ask(call, |client| client.ask(ops::syscall(request)))?;
     let (out_data, out_bufs) = bufs.split_at(usize::from(data.is_some()));
     let result = arguments::table(call.lua(), ret, out_bufs)?;
     if let Some(out_data) = out_data.first() {
@@ -120,7 +120,7 @@ pub(crate) fn read_mem<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     };
     let iovec = |base: u64| [base.to_ne_bytes(), (size as u64).to_ne_bytes()].concat();
     let (ret, bufs) = remote.ask(call, |client| {
-        client.syscall(Syscall {
+        client.ask(ops::syscall(Syscall {
             nr: SYS_PROCESS_VM_READV,
             args: [client.pid().into(), 0, 1, 0, 1, 0],
             bufs: vec![
@@ -134,7 +134,7 @@ pub(crate) fn read_mem<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
                 offset: 0,
                 child: 2,
             }],
-        })
+        }))
     })?;
     let errno = match ret {
         ret if ret < 0 => -ret,

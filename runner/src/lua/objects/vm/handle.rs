@@ -4,22 +4,24 @@
 //! of its agent. Not here: the life of a VM itself, which `guest::Vm` has without Lua; and the methods that
 //! Lua finds.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use provium_vmm::disk::DiskSpec;
+use parking_lot::MutexGuard;
 use provium_vmm::snapshot::Snapshot;
 
 use crate::cancel::Cancel;
 use crate::config::Profile;
 use crate::fixture::Input;
-use crate::guest::{self, AGENT_PORT, Fixtures, GuestClient, Moment, ROOTFS_DISK, VmError, VmState};
+use crate::guest::{
+    self, AGENT_PORT, BootOptions, Epoch, Fixtures, GuestClient, SaveMode, SetupError, VmError, VmHandle,
+    VmState,
+};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise};
 use crate::lua::objects::agent::{Agent, Question};
-use crate::lua::objects::boot::options::BootOptions;
 use crate::lua::objects::remote::Remote;
 use crate::lua::state::scope::Held;
 
@@ -29,16 +31,12 @@ pub(crate) struct Vm(Rc<DeclaredVm>);
 
 /// A VM that was declared, which its handles share.
 struct DeclaredVm {
-    name: String,
+    handle: VmHandle,
     profile: Profile,
-    options: RefCell<BootOptions>,
-    core: RefCell<guest::Vm>,
     fixtures: Arc<Fixtures>,
     /// Called once it is closed for good.
     on_close: Box<dyn Fn()>,
-    closed: Cell<bool>,
     classic: Cell<bool>,
-    console_mark: Cell<u64>,
     /// Whether it is about to be closed, so that what is in it need not be.
     ending: Cell<bool>,
 }
@@ -52,30 +50,25 @@ impl Vm {
         fixtures: Arc<Fixtures>,
         on_close: Box<dyn Fn()>,
     ) -> Result<Vm, String> {
-        let mut core = guest::Vm::new(name.clone(), options.machine(&profile)?, options.boot_timeout());
-        core.set_initial_time(options.initial_time());
+        let handle = VmHandle::declare(name, profile.spec(), options).map_err(|error| error.to_string())?;
         Ok(Vm(Rc::new(DeclaredVm {
-            name,
+            handle,
             profile,
-            options: RefCell::new(options),
-            core: RefCell::new(core),
             fixtures,
             on_close,
-            closed: Cell::default(),
             classic: Cell::default(),
-            console_mark: Cell::default(),
             ending: Cell::default(),
         })))
     }
 
-    /// Whether the VM was closed for good.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.closed.get()
+    /// The VM as the guest side has it, without Lua.
+    pub(crate) fn handle(&self) -> &VmHandle {
+        &self.0.handle
     }
 
-    /// The place in its console behind what was expected last.
-    pub(crate) fn console_mark(&self) -> &Cell<u64> {
-        &self.0.console_mark
+    /// Whether the VM was closed for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.handle.is_closed()
     }
 
     /// Makes it one of the classic dialect.
@@ -88,70 +81,43 @@ impl Vm {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Notes what it was booted with.
-    pub(super) fn set_options(&self, options: BootOptions) {
-        *self.0.options.borrow_mut() = options;
-    }
-
     /// Profile of the VM.
     pub(crate) fn profile(&self) -> &Profile {
         &self.0.profile
     }
 
-    /// Options of its declaration and of its last boot.
-    pub(crate) fn options(&self) -> BootOptions {
-        self.0.options.borrow().clone()
+    /// Saves it into `folder`.
+    pub(crate) fn save(&self, folder: &Path, mode: SaveMode) -> Result<Arc<Snapshot>, VmError> {
+        self.0.handle.save(folder, mode, &*self.0.fixtures)
     }
 
-    /// Saves it into `folder`; with `on_parent`, on top of the fixture it came from, if it did. A snapshot
-    /// that is `lasting` can be used when an image below a disk was copied or touched since.
-    pub(crate) fn save(
-        &self,
-        folder: &Path,
-        on_parent: bool,
-        lasting: bool,
-    ) -> Result<Arc<Snapshot>, VmError> {
-        let arrival = self.0.options.borrow().arrival(&self.0.profile);
-        let mut core = self.0.core.borrow_mut();
-        // Only what is in the cache is sure to stay.
-        let cached = core.origin().is_some_and(|origin| self.0.fixtures.holds(origin));
-        let images = core.disks().iter().filter_map(|disk| disk.spec().image.clone());
-        let digests = images.filter(|_| lasting).filter_map(|path| {
-            // Without a digest, it is good for as long as the image is not touched.
-            let digest = self.0.fixtures.image_digest(&path).ok()?;
-            Some((path, digest))
-        });
-        let digests = digests.collect();
-        core.snapshot(folder, on_parent && cached, arrival, digests)
-    }
-
-    /// Restores it from a snapshot into a machine of its own or, with `in_place`, resets the machine it has
-    /// to the snapshot.
-    pub(crate) fn enter(&self, snapshot: &Arc<Snapshot>, in_place: bool) -> Result<(), VmError> {
-        let ready = self.0.fixtures.ready();
-        let mut core = self.0.core.borrow_mut();
-        self.0.console_mark.set(0);
-        core.confirm_images(snapshot, &|path| self.0.fixtures.image_digest(path))?;
-        match in_place {
-            true => core.put_back(snapshot, ready),
-            false => core.restore(snapshot, ready),
-        }
+    /// Starts it from a snapshot.
+    pub(crate) fn restore(&self, snapshot: &Arc<Snapshot>) -> Result<(), VmError> {
+        self.0.handle.restore(snapshot, &*self.0.fixtures)
     }
 
     /// Name of the VM.
     pub(crate) fn name(&self) -> &str {
-        &self.0.name
+        self.0.handle.name()
     }
 
-    /// The VM as the guest side has it, without Lua.
-    pub(crate) fn core(&self) -> &RefCell<guest::Vm> {
-        &self.0.core
+    /// The VM itself, which nobody else uses meanwhile.
+    pub(crate) fn core(&self) -> MutexGuard<'_, guest::Vm> {
+        self.0.handle.lock()
+    }
+
+    /// A failure to prepare or boot it, in the words of a call.
+    fn not_set_up(&self, call: &Call<'_>, error: SetupError) -> Raise {
+        match error {
+            SetupError::Options(error) => call.fail(error),
+            SetupError::Vm(error) => self.failed(call, error),
+        }
     }
 
     /// An error in the words of a call.
     pub(crate) fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
         match error {
-            VmError::Guest(error) => call.fail(format_args!("VM `{}`: {error}", self.0.name)),
+            VmError::Guest(error) => call.fail(format_args!("VM `{}`: {error}", self.name())),
             error => call.fail(error),
         }
     }
@@ -164,7 +130,7 @@ impl Vm {
     ) -> Answer {
         call.at_most(0)?;
         self.open(call)?;
-        action(&mut self.0.core.borrow_mut()).map_err(|error| self.failed(call, error))?;
+        action(&mut self.core()).map_err(|error| self.failed(call, error))?;
         call.this()
     }
 
@@ -175,47 +141,37 @@ impl Vm {
         call.takes_in(Input::Profile {
             name: profile.name.clone(),
         })?;
-        let mut specs = Vec::new();
-        if let Some(path) = &profile.rootfs {
-            let image = self.0.fixtures.rootfs_image(path);
-            specs.push(DiskSpec {
-                id: ROOTFS_DISK.to_owned(),
-                image: Some(image.map_err(|message| call.fail(message))?),
-                size: None,
-                readonly: false,
-                writable: false,
-            });
+        let specs = self.0.handle.prepare(options, &*self.0.fixtures);
+        let specs = specs.map_err(|error| self.not_set_up(call, error))?;
+        // The image of the root is the profile's, which is an input as a whole.
+        let named = specs.iter().skip(usize::from(profile.rootfs.is_some()));
+        for image in named.filter_map(|spec| spec.image.as_deref()) {
+            call.takes_in_file(image)?;
         }
-        for disk in options.disks() {
-            let spec = disk
-                .spec(call.file().project())
-                .map_err(|message| call.fail(message))?;
-            if specs.iter().any(|other| other.id == spec.id) {
-                return Err(call.fail(format_args!("disk `{}` is the profile's `rootfs`", spec.id)));
-            }
-            if let Some(image) = &spec.image {
-                call.takes_in_file(image)?;
-            }
-            specs.push(spec);
-        }
-        let set = self.0.core.borrow_mut().set_disks(&specs);
-        set.map_err(|error| self.failed(call, error))
+        Ok(())
     }
 
     /// Gives a VM that was never booted the disks it was declared with.
     pub(crate) fn prepare_declared(&self, call: &Call<'_>) -> Result<(), Raise> {
-        match self.0.core.borrow_mut().state() {
-            VmState::Created => {}
-            _ => return Ok(()),
+        match self.0.handle.state() {
+            VmState::Created => self.prepare(call, &self.0.handle.options()),
+            _ => Ok(()),
         }
-        self.prepare(call, &self.options())
+    }
+
+    /// Boots it with these changes to what it was declared with; they stay if it boots.
+    pub(super) fn boot(&self, call: &Call<'_>, changes: BootOptions) -> Result<(), Raise> {
+        let options = changes.over(&self.0.handle.options());
+        self.prepare(call, &options)?;
+        let booted = self.0.handle.boot(options, &call.file().cancel());
+        booted.map_err(|error| self.not_set_up(call, error))
     }
 
     /// Refuses a VM that was closed for good.
     pub(crate) fn open(&self, call: &Call<'_>) -> Result<(), Raise> {
-        match self.0.closed.get() {
+        match self.is_closed() {
             false => Ok(()),
-            true => Err(call.fail(format_args!("VM `{}` is closed", self.0.name))),
+            true => Err(call.fail(format_args!("VM `{}` is closed", self.name()))),
         }
     }
 
@@ -223,14 +179,14 @@ impl Vm {
     pub(crate) fn session_on(&self, call: &Call<'_>, port: u32) -> Result<GuestClient, Raise> {
         self.open(call)?;
         let cancel = call.file().cancel();
-        let session = self.0.core.borrow_mut().session(port, &cancel);
+        let session = self.core().session(port, &cancel);
         session.map_err(|error| self.failed(call, error))
     }
 
     /// Does something in a guest at the end of a scope: not in one that has ended, and one that is paused
     /// runs meanwhile.
     pub(crate) fn at_rest(&self, action: impl FnOnce(&mut guest::Vm)) {
-        let mut core = self.0.core.borrow_mut();
+        let mut core = self.core();
         match core.state() {
             VmState::Booted => action(&mut core),
             VmState::Paused if core.resume().is_ok() => {
@@ -244,8 +200,7 @@ impl Vm {
 
     /// Ends the VM for good and frees its name.
     pub(super) fn close_for_good(&self) {
-        if !self.0.closed.replace(true) {
-            self.0.core.borrow_mut().give_up(self.0.fixtures.ready());
+        if self.0.handle.close(&*self.0.fixtures) {
             (self.0.on_close)();
         }
     }
@@ -261,13 +216,13 @@ impl Held for Vm {
     }
 
     fn console_tail(&self) -> Option<(String, String)> {
-        let mut core = self.0.core.borrow_mut();
+        let mut core = self.core();
         let shown = match core.state() {
-            VmState::Booted | VmState::Paused | VmState::Dead => !self.0.closed.get(),
+            VmState::Booted | VmState::Paused | VmState::Dead => !self.is_closed(),
             VmState::Created | VmState::Shutdown => false,
         };
         let tail = shown.then(|| core.console_tail())?;
-        (!tail.trim().is_empty()).then(|| (self.0.name.clone(), tail))
+        (!tail.trim().is_empty()).then(|| (self.name().to_owned(), tail))
     }
 }
 
@@ -275,7 +230,7 @@ impl Agent for Vm {
     fn question(&self, call: &Call<'_>, question: Question<'_>) -> Result<(), Raise> {
         self.open(call)?;
         let cancel = call.file().cancel();
-        let answer = self.0.core.borrow_mut().call(&cancel, question);
+        let answer = self.core().call(&cancel, question);
         answer.map_err(|error| self.failed(call, error))
     }
 
@@ -292,24 +247,24 @@ impl Agent for Vm {
         self.session_on(call, AGENT_PORT)
     }
 
-    fn now(&self) -> Moment {
-        self.0.core.borrow().timeline().now()
+    fn now(&self) -> Epoch {
+        self.core().timeline().now()
     }
 
-    fn holds(&self, moment: Moment) -> bool {
-        self.0.core.borrow().timeline().holds(moment)
+    fn holds(&self, epoch: Epoch) -> bool {
+        self.core().timeline().holds(epoch)
     }
 
     fn vm(&self) -> String {
-        self.0.name.clone()
+        self.name().to_owned()
     }
 
     fn shown(&self) -> String {
-        format!("VM `{}`", self.0.name)
+        format!("VM `{}`", self.name())
     }
 
     fn is_gone(&self) -> bool {
-        self.0.closed.get() || self.0.ending.get()
+        self.is_closed() || self.0.ending.get()
     }
 }
 

@@ -7,11 +7,11 @@ use mlua::Value;
 
 use super::handle::Vm;
 use crate::guest;
+use crate::guest::BootOptions;
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none, one};
-use crate::lua::objects::boot::options::BootOptions;
-use crate::lua::objects::boot::read::boot_options;
+use crate::lua::objects::boot_options::boot_options;
 use crate::lua::state::scope::OpenedSort;
 
 /// The methods about its life and its names.
@@ -50,7 +50,6 @@ pub(crate) fn life() -> Vec<Method<Vm>> {
             doc: "Ends it at once and boots it again, as the reset line of a board does.",
             run: |call, vm| {
                 let cancel = call.file().cancel();
-                vm.console_mark().set(0);
                 vm.act(call, |core| core.reset(&cancel))
             },
         },
@@ -96,13 +95,13 @@ pub(crate) fn life() -> Vec<Method<Vm>> {
             name: "state",
             signature: "(): \"created\"|\"booted\"|\"paused\"|\"shutdown\"|\"dead\"",
             doc: "Where it is in its life.",
-            run: |call, vm| one(call.lua(), vm.core().borrow_mut().state().to_string()),
+            run: |call, vm| one(call.lua(), vm.core().state().to_string()),
         },
         Method {
             name: "cid",
             signature: "(): integer?",
             doc: "Its vsock context id; nil while it does not run.",
-            run: |call, vm| one(call.lua(), vm.core().borrow().cid()),
+            run: |call, vm| one(call.lua(), vm.core().cid()),
         },
         Method {
             name: "uptime",
@@ -162,22 +161,11 @@ pub(crate) fn open_things() -> Vec<Method<Vm>> {
 fn boot(call: &mut Call<'_>, vm: &Vm) -> Answer {
     call.at_most(1)?;
     vm.open(call)?;
-    let asked = match call.arg(0) {
+    let changes = match call.arg(0) {
         Value::Nil => BootOptions::default(),
         _ => boot_options(call, call.options(0)?)?,
     };
-    let options = asked.over(&vm.options());
-    let cancel = call.file().cancel();
-    vm.prepare(call, &options)?;
-    let mut core = vm.core().borrow_mut();
-    let machine = options
-        .machine(vm.profile())
-        .map_err(|message| call.fail(message))?;
-    core.set_config(machine, options.boot_timeout());
-    core.set_initial_time(options.initial_time());
-    vm.console_mark().set(0);
-    core.boot(&cancel).map_err(|error| vm.failed(call, error))?;
-    vm.set_options(options);
+    vm.boot(call, changes)?;
     call.this()
 }
 
@@ -187,7 +175,6 @@ fn uptime(call: &mut Call<'_>, vm: &Vm) -> Answer {
     let cancel = call.file().cancel();
     let seconds = vm
         .core()
-        .borrow_mut()
         .uptime(&cancel)
         .map_err(|error| vm.failed(call, error))?;
     one(call.lua(), seconds)

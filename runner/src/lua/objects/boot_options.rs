@@ -7,11 +7,9 @@ use std::path::PathBuf;
 
 use mlua::{Table, Value};
 
-use super::disks::DiskOption;
-use super::files::{Content, InjectedFile};
-use super::options::BootOptions;
 use crate::config::{check_cpus, check_memory};
 use crate::fixture::Input;
+use crate::guest::{BootOptions, DiskOption, FileContent, InjectedFile};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
 use crate::lua::api::raise::Raise;
@@ -120,7 +118,7 @@ fn files(call: &Call<'_>, options: &Options<'_>) -> Result<Option<Vec<InjectedFi
     };
     for file in &files {
         file.check().map_err(|message| options.fail(KEY, message))?;
-        if let Content::Host(path) = &file.content {
+        if let FileContent::Host(path) = &file.content {
             let input = Input::HostFile { path: path.clone() };
             call.file()
                 .takes_in(input)
@@ -158,8 +156,8 @@ fn entry(call: &Call<'_>, at: usize, item: &Value) -> Result<InjectedFile, Raise
         ),
     };
     let content = match (entry.bytes("content")?, entry.text("host")?) {
-        (Some(bytes), None) => Content::Bytes(bytes.into()),
-        (None, Some(host)) => Content::Host(call.file().project().join(host)),
+        (Some(bytes), None) => FileContent::Bytes(bytes.into()),
+        (None, Some(host)) => FileContent::Host(call.file().project().join(host)),
         (Some(_), Some(_)) => return Err(entry.fail("content", "give `content` or `host`, not both")),
         (None, None) => return Err(entry.fail("content", "is missing; give `content` or `host`")),
     };
@@ -185,7 +183,7 @@ fn map(call: &Call<'_>, table: &Table) -> Result<Vec<InjectedFile>, String> {
         let path = text(&guest, "a key")?;
         let host = text(&host, &format!("the value of `{path}`"))?;
         files.push(InjectedFile {
-            content: Content::Host(call.file().project().join(host)),
+            content: FileContent::Host(call.file().project().join(host)),
             path,
             mode: None,
         });
