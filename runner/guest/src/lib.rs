@@ -26,15 +26,9 @@ mod wire;
 
 /// Operations of the agent, for [`GuestClient::ask`] and [`GuestClient::batch`].
 pub mod ops {
-    pub use crate::client::files::{
-        close_fd, list_dir, make_dir, open_file, read_fd, read_file, rename, seek_fd, stat, unlink, write_fd,
-        write_file,
-    };
-    pub use crate::client::process::{
-        begin_end_process, close_stdin, exec, join_processes, process_state, signal_process,
-        signal_processes, write_stdin,
-    };
-    pub use crate::client::syscall::{start_syscall, syscall, wait_syscall};
+    pub use crate::client::files::*;
+    pub use crate::client::process::*;
+    pub use crate::client::syscall::*;
 }
 
 pub use client::follow::{FollowStream, StreamRead};

@@ -1,7 +1,7 @@
 //! An operation of the agent as Lua asks for it: alone, or recorded in a batch.
 //!
-//! Input: a function that reads a call's arguments. Output: the guest's operation, and what it comes to as a Lua
-//! value. Not here: which operations there are; `tables` lists them.
+//! Input: a function that reads a call's arguments. Output: the guest's operation, and what it comes to as a
+//! Lua value. Not here: which operations there are; `tables` lists them.
 
 use mlua::{IntoLua, Lua, Value};
 

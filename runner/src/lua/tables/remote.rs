@@ -30,10 +30,10 @@ struct Row<T> {
     in_batch: Result<Method<Batch>, &'static str>,
 }
 
-/// A row that a batch can do as well: name with its article, parameters, result, description, and the function
-/// that reads an operation from the arguments.
+/// A row that a batch can do as well: name with its article, parameters, result, description, and the
+/// function that reads an operation from the arguments.
 macro_rules! operation {
-    ($article:literal $name:literal, $parameters:literal, $result:literal, $doc:literal, $read:path) => {
+    ($article:literal $name:literal, $parameters:literal, $result:literal, $doc:literal, $read:expr) => {
         Row {
             method: Method {
                 name: $name,
@@ -302,7 +302,8 @@ mod tests {
                 (Err(_), Some(_)) => panic!("{name} cannot be batched, and a batch has it"),
             }
         }
-        // What both have is in this table or of the other dialect, but for the ways in which each ends itself.
+        // What both have is in this table or of the other dialect, but for the ways in which each ends
+        // itself.
         let names = |methods: Vec<&'static str>| methods.into_iter().collect::<BTreeSet<_>>();
         let of_vm = names(Vm::methods().iter().map(|method| method.name).collect());
         let of_worker = names(Worker::methods().iter().map(|method| method.name).collect());
