@@ -14,22 +14,3 @@ pub mod report;
 mod samples;
 pub mod session;
 pub mod stock;
-
-pub use provium_base::{cancel, units};
-pub use provium_cache as fixture;
-
-/// Archives for a guest's initramfs, and the agent's own.
-pub mod agent_archive {
-    pub use provium_base::initramfs::*;
-    pub use provium_guest::{AGENT_PATH, agent_archive};
-}
-
-/// Guests, and the fixtures they come from.
-pub mod guest {
-    pub use crate::stock::*;
-    pub use provium_guest::*;
-    #[cfg(test)]
-    pub(crate) mod tests {
-        pub(crate) use provium_guest::local_agent::LocalAgent;
-    }
-}

@@ -12,12 +12,12 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use provium_base::nearest::nearest;
 use provium_vmm::limits;
 
 pub use error::ConfigError;
 pub use load::Environment;
 pub use profile::{Build, Profile};
-pub use provium_base::nearest::nearest;
 pub use provium_guest::WallClock;
 
 /// The name that is looked for, in the working directory and its parents.

@@ -8,6 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Lua;
+use provium_base::cancel::Cancel;
+use provium_base::events::Sink;
+use provium_base::outcome::{FileResult, Timeliness};
+use provium_cache::{Building, FixtureSource};
+use provium_guest::Baseline;
 
 use super::api::binding::Kind;
 use super::api::interrupt;
@@ -18,16 +23,12 @@ use super::test::chunk::run_source;
 use super::test::file::File;
 use super::test::runner::PutBack;
 use super::test::{globals, load, runner};
-use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::discover::shown;
-use crate::fixture::{Building, FixtureSource};
-use crate::guest::{Baseline, Fixtures};
 use crate::session::job::FileJob;
 use crate::session::pool::{Amount, Pool};
 use crate::session::select::NameFilter;
-use provium_base::events::Sink;
-use provium_base::outcome::{FileResult, Timeliness};
+use crate::stock::Fixtures;
 
 /// Runs one test file; `sink` hears of its tests.
 pub fn run_file(job: &FileJob, sink: &Arc<dyn Sink>) -> FileResult {

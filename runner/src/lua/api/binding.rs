@@ -7,13 +7,13 @@
 //! `err:find`.
 
 use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataFields, Value};
+use provium_base::nearest::nearest;
 
 use super::call::Call;
 use super::prelude::prelude;
 use super::raise::{Answer, Raise, none, one};
 use super::value::type_name;
 use super::{interrupt, location};
-use crate::config::nearest;
 
 /// A method of a kind.
 pub(crate) struct Method<T> {

@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mlua::{HookTriggers, Lua, VmState};
+use provium_base::cancel::{Cancel, CancelReason};
 
 use super::location;
 use super::script::Script;
 use super::value::seconds;
-use crate::cancel::{Cancel, CancelReason};
 
 /// Instructions between two looks at the token.
 const INTERVAL: u32 = 10_000;

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use mlua::{Lua, Table, Value};
+use provium_base::nearest::nearest;
 
-use crate::config::nearest;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::value::{duration, integer, size, text_of, type_name};
 

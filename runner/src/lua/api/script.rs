@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::Lua;
-
-use crate::cancel::Cancel;
+use provium_base::cancel::Cancel;
 
 /// Reason for which running code was ended from outside, noted when it noticed.
 #[derive(Debug, Clone)]

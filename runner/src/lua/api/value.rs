@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use mlua::Value;
-
-use crate::units;
+use provium_base::units;
 
 /// Nanoseconds of a second.
 const NANOS: f64 = 1e9;

@@ -7,8 +7,8 @@
 //! those.
 
 use mlua::{LuaString, MultiValue, Table, Value};
+use provium_guest::{Nested, Syscall, ops};
 
-use crate::guest::{Nested, Syscall, ops};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};

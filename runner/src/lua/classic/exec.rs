@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use crate::guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall, ops};
+use provium_guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall, ops};
+
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};

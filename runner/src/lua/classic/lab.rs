@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use mlua::{Function, Lua, Value};
+use provium_guest::BootOptions;
+use provium_guest::{VmHandle, VmState, all_at_once};
 
 use super::pack;
-use crate::guest::BootOptions;
-use crate::guest::{VmHandle, VmState, all_at_once};
 use crate::lua::api::binding::{Field, function, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none, one};

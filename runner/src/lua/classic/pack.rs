@@ -5,8 +5,8 @@
 //! `string.unpack`. Not here: strings, floats and alignment.
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
+use provium_base::nearest::nearest;
 
-use crate::config::nearest;
 use crate::lua::api::binding::{function, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::protected;

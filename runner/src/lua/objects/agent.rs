@@ -8,8 +8,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cancel::Cancel;
-use crate::guest::{Epoch, GuestClient, GuestError};
+use provium_base::cancel::Cancel;
+use provium_guest::{Epoch, GuestClient, GuestError};
+
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::Deadline;
 use crate::lua::api::raise::Raise;

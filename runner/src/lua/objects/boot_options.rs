@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 
 use mlua::{Table, Value};
+use provium_cache::Input;
+use provium_guest::{BootOptions, DiskOption, FileContent, InjectedFile};
 
 use crate::config::{check_cpus, check_memory};
-use crate::fixture::Input;
-use crate::guest::{BootOptions, DiskOption, FileContent, InjectedFile};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
 use crate::lua::api::raise::Raise;

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use mlua::Value;
+use provium_guest::{Syscall, ops, wall_clock};
 
-use crate::guest::{Syscall, ops, wall_clock};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
@@ -58,7 +58,7 @@ fn step_of(value: &Value) -> Result<i64, String> {
         Value::Number(seconds) if *seconds < 0.0 => (true, Value::Number(-seconds)),
         Value::String(text) => match text.to_string_lossy().trim().strip_prefix('-') {
             Some(rest) => {
-                let parsed = crate::units::parse_duration(rest)
+                let parsed = provium_base::units::parse_duration(rest)
                     .map_err(|_| format!("`{}` is not a duration", text.to_string_lossy()))?;
                 (true, Value::Number(parsed.as_secs_f64()))
             }

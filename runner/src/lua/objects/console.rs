@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mlua::{Function, MultiValue, Table, Value};
+use provium_guest::VmState;
 
-use crate::guest::VmState;
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;

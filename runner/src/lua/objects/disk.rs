@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use mlua::{Table, Value};
+use provium_base::nearest::nearest;
 use provium_vmm::disk::{self, Fault, FaultMode};
 
-use crate::config::nearest;
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};

@@ -5,8 +5,8 @@
 //! console does.
 
 use mlua::{Function, LuaString, Table, Value};
+use provium_guest::{Syscall, ops};
 
-use crate::guest::{Syscall, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::protected;
 use crate::lua::api::raise::{Answer, Raise, one};

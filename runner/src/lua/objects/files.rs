@@ -6,8 +6,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use mlua::{Lua, Table};
+use provium_guest::{DirEntry, EntryType, Stat, ops};
 
-use crate::guest::{DirEntry, EntryType, Stat, ops};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::options::Options;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use mlua::AnyUserData;
 use provium_vmm::snapshot::Snapshot;
 
-use crate::guest::{Fixture, FixtureVm};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
+use crate::stock::{Fixture, FixtureVm};
 
 /// `Lab:vm_fixture`, `Lab:lab_fixture`, `Lab:depends_on_file`.
 pub(crate) fn lab_methods() -> Vec<Method<Lab>> {

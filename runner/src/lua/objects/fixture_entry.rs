@@ -6,14 +6,15 @@
 use std::path::Path;
 
 use mlua::Value;
+use provium_cache::{Building, FixtureSource};
+use provium_guest::SaveMode;
 
-use crate::fixture::{Building, FixtureSource};
-use crate::guest::{FixtureMeta, FixtureVm, SaveMode};
 use crate::lua::api::binding::this;
 use crate::lua::api::value::type_name;
 use crate::lua::objects::snapshot::saved::{LabSnapshot, Snapshot, describe};
 use crate::lua::objects::vm::handle::Vm;
 use crate::lua::test::file::File;
+use crate::stock::{FixtureMeta, FixtureVm};
 
 /// Makes what the source returned the content of the entry.
 pub(crate) fn store(

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use mlua::Value;
+use provium_guest::{Epoch, Follow, OpenFile, Whence, ops};
 
-use crate::guest::{Epoch, Follow, OpenFile, Whence, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};

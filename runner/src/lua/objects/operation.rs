@@ -4,8 +4,8 @@
 //! Lua value. Not here: which operations there are; `tables` lists them.
 
 use mlua::{IntoLua, Lua, Value};
+use provium_guest::Op;
 
-use crate::guest::Op;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::objects::remote::Remote;

@@ -6,7 +6,8 @@
 
 use std::rc::Rc;
 
-use crate::guest::{GuestClient, GuestError};
+use provium_guest::{GuestClient, GuestError};
+
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;

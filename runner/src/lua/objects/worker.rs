@@ -9,9 +9,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use mlua::Value;
+use provium_base::cancel::Cancel;
+use provium_guest::{Epoch, GuestClient, GuestError, WorkerAddress, ops};
 
-use crate::cancel::Cancel;
-use crate::guest::{Epoch, GuestClient, GuestError, WorkerAddress, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
+use provium_base::cancel::Cancel;
 use provium_base::events::{Discard, Sink};
 use provium_base::outcome::TestResult;
+use provium_cache::{Building, Input};
 
 use super::run::TestRun;
-use crate::cancel::Cancel;
-use crate::fixture::{Building, Input};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::script::{Ending, Script};

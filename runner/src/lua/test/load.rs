@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use mlua::{Function, Lua, Table, Value};
+use provium_cache::Input;
 
-use crate::fixture::Input;
 use crate::lua::api::binding::function;
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::protected;

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::Lua;
+use provium_base::cancel::Cancel;
+use provium_base::events::Event;
+use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 use super::caught::{Caught, protect};
 use super::chunk::{ChunkFailure, consoles, run_chunk};
@@ -15,12 +18,9 @@ use super::file::{File, Registered};
 use super::run::TestRun;
 use super::t::T;
 use super::verdict::{own_line, verdict, with_source, without_place};
-use crate::cancel::Cancel;
 use crate::lua::api::binding::Kind;
 use crate::lua::api::interrupt::{self, Deadline};
 use crate::session::select::Labels;
-use provium_base::events::Event;
-use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 /// A function that resets the file's VMs to what they were when its own code had run; the error says why it
 /// cannot.

@@ -1,7 +1,8 @@
 //! Labs, barriers and claims, without a machine.
 
+use provium_base::cancel::CancelReason;
+
 use super::*;
-use crate::cancel::CancelReason;
 
 /// Runs a file of a project with the profile `min`; asserts that everything in it passes.
 #[track_caller]

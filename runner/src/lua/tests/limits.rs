@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use provium_base::cancel::CancelReason;
+
 use super::*;
-use crate::cancel::CancelReason;
 
 #[test]
 fn a_busy_loop_ends_at_its_limit_with_its_line() {

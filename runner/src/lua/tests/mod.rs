@@ -18,15 +18,17 @@ mod stubs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cancel::Cancel;
+use provium_base::cancel::Cancel;
+use provium_base::events::{Discard, Sink};
+use provium_base::outcome::{FileResult, TestResult, TestStatus};
+use provium_guest::WarmPool;
+
 use crate::config::{Config, Environment};
-use crate::guest::{Fixtures, WarmPool};
 use crate::lua::run_file;
 use crate::session::job::FileJob;
 use crate::session::pool::{Amount, Pool};
 use crate::session::select::NameFilter;
-use provium_base::events::{Discard, Sink};
-use provium_base::outcome::{FileResult, TestResult, TestStatus};
+use crate::stock::Fixtures;
 
 fn silent() -> Arc<dyn Sink> {
     Arc::new(Discard)

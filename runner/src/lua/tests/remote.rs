@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use provium_guest::{Epoch, GuestClient, Timeline, local_agent::LocalAgent};
+
 use super::*;
-use crate::guest::{Epoch, GuestClient, Timeline, tests::LocalAgent};
 use crate::lua::api::binding::{Kind, Listed, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;

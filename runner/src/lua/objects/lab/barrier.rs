@@ -9,9 +9,9 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use mlua::Value;
+use provium_guest::Waiter;
 
 use super::handle::Lab;
-use crate::guest::Waiter;
 use crate::lua::api::binding::{Method, function};
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{AnyUserData, Lua};
+use provium_guest::{BootOptions, Part, VmHandle};
 
 use crate::config::Profile;
-use crate::guest::{self, BootOptions, Part, VmHandle};
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
@@ -23,7 +23,7 @@ const RESERVED: [&str; 4] = ["pack", "unpack", "vm_fixture", "lab_fixture"];
 
 /// A lab as Lua has it. The handle is cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Lab(guest::Lab<MemberTag>);
+pub(crate) struct Lab(provium_guest::Lab<MemberTag>);
 
 /// What Lua keeps with a member of a lab.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(crate) struct MemberTag {
 }
 
 /// A member of a lab.
-pub(crate) type Member = guest::Member<MemberTag>;
+pub(crate) type Member = provium_guest::Member<MemberTag>;
 
 /// The root lab of a Lua state, as its app data.
 struct RootLab(Lab);
@@ -54,11 +54,11 @@ impl Lab {
 
     /// A lab of this name without members.
     pub(crate) fn named(name: &str) -> Lab {
-        Lab(guest::Lab::new(name))
+        Lab(provium_guest::Lab::new(name))
     }
 
     /// The lab without Lua.
-    pub(crate) fn inner(&self) -> &guest::Lab<MemberTag> {
+    pub(crate) fn inner(&self) -> &provium_guest::Lab<MemberTag> {
         &self.0
     }
 

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use mlua::Value;
+use provium_base::nearest::nearest;
+use provium_guest::Part;
 
 use super::handle::{Lab, Member, MemberTag};
-use crate::config::nearest;
-use crate::guest::Part;
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::location;

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use provium_base::cancel::Cancel;
+use provium_base::nearest::nearest;
+use provium_guest::VmError;
+
 use super::handle::{Lab, MemberTag};
 use super::membership::may_have;
-use crate::cancel::Cancel;
-use crate::config::nearest;
-use crate::guest::{self, VmError};
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, one};
@@ -99,7 +100,7 @@ fn lookup(call: &Call<'_>, lab: &Lab, name: &str) -> Answer {
 fn all(
     call: &Call<'_>,
     lab: &Lab,
-    action: fn(&guest::Lab<MemberTag>, &Arc<Cancel>) -> Result<(), VmError>,
+    action: fn(&provium_guest::Lab<MemberTag>, &Arc<Cancel>) -> Result<(), VmError>,
 ) -> Answer {
     call.at_most(0)?;
     action(lab.inner(), &call.file().cancel()).map_err(|error| call.fail(error))?;

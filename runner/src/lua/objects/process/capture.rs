@@ -11,8 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-
-use crate::guest::{Connection, FollowStream, GuestError, OutputChunk, StreamRead};
+use provium_guest::{Connection, FollowStream, GuestError, OutputChunk, StreamRead};
 
 /// Standard output, then standard error.
 pub(crate) const OUTPUTS: usize = 2;

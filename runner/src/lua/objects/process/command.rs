@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use mlua::{Table, Value};
+use provium_guest::{EnvVar, ExecSpec};
 
-use crate::guest::{EnvVar, ExecSpec};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
 use crate::lua::api::raise::Raise;

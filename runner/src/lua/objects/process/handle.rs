@@ -10,9 +10,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use provium_guest::{Epoch, ExecOutcome, ExecSpec, ExitStatus, Started, ops};
+
 use super::capture::{Capture, Feeder, OUTPUTS};
 use super::run_result::RunResult;
-use crate::guest::{Epoch, ExecOutcome, ExecSpec, ExitStatus, Started, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;

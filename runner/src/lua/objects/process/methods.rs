@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::Value;
+use provium_guest::{Follow, GuestError, ops};
 
 use super::capture::{Capture, Feeder};
 use super::captured::of_output;
 use super::command;
 use super::handle::{Process, ProcessEnd, StartedProgram, ended};
 use super::run_result::set_status;
-use crate::guest::{Follow, GuestError, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};

@@ -2,9 +2,10 @@
 //!
 //! Input: a command. Output: a [`RunResult`]. Not here: the shapes of a command; `command` reads those.
 
+use provium_guest::ops;
+
 use super::command::command;
 use super::run_result::RunResult;
-use crate::guest::ops;
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;

@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use mlua::{Lua, LuaString, Table, Value};
+use provium_guest::{ExecOutcome, ExitStatus};
 
-use crate::guest::{ExecOutcome, ExitStatus};
 use crate::lua::api::binding::{Field, Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlua::Value;
+use provium_guest::{RestoreAllError, restore_all};
 use provium_vmm::snapshot::Snapshot as Saved;
 
 use super::saved::{LabSnapshot, Snapshot, failed};
-use crate::guest::{RestoreAllError, read_meta, restore_all};
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::value::type_name;
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
+use crate::stock::read_meta;
 
 /// `VM:snapshot` and `VM:restore`.
 pub(crate) fn vm_methods() -> Vec<Method<Vm>> {

@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use provium_guest::{SaveAllError, SaveMode, VmError, VmHandle, VmState, save_all};
 use provium_vmm::snapshot::Snapshot as Saved;
 use tempfile::TempDir;
 
 use super::folder::{self, new_folder, remove, temporary};
-use crate::guest::{FixtureMeta, FixtureVm, SaveAllError, SaveMode, VmError, VmHandle, VmState, save_all};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Raise, none, one};
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
 use crate::lua::state::scope::Opened;
+use crate::stock::{FixtureMeta, FixtureVm};
 
 /// A saved VM as Lua has it.
 #[derive(Clone)]

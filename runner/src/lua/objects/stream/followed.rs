@@ -8,8 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use provium_guest::{Follow, FollowStream, StreamRead};
+
 use super::handle::{ByteSource, Tail};
-use crate::guest::{Follow, FollowStream, StreamRead};
 use crate::lua::api::binding::Kind;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, one};

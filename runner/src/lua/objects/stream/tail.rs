@@ -4,9 +4,9 @@
 //! bytes come.
 
 use mlua::Value;
+use provium_guest::{Follow, FollowStart};
 
 use super::followed::follow;
-use crate::guest::{Follow, FollowStart};
 use crate::lua::api::binding::this;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise};

@@ -5,8 +5,8 @@
 //! argument is the test's own business and the kernel answers EFAULT.
 
 use mlua::{Lua, MultiValue, Table, Value};
+use provium_guest::{Nested, Syscall};
 
-use crate::guest::{Nested, Syscall};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
 use crate::lua::api::raise::{Answer, Raise};

@@ -3,8 +3,9 @@
 //! Input: a number and arguments. Output: what the kernel answers, as a table. Not here: the shapes of the
 //! arguments.
 
+use provium_guest::ops;
+
 use super::arguments;
-use crate::guest::ops;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
 use crate::lua::objects::operation::{LuaOp, Outcome};

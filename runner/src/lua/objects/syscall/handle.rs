@@ -8,9 +8,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use mlua::Value;
+use provium_guest::{Epoch, Started, SyscallResult, ops};
 
 use super::arguments;
-use crate::guest::{Epoch, Started, SyscallResult, ops};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};

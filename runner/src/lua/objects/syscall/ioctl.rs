@@ -4,9 +4,9 @@
 //! the kernel's answer and the memory afterwards. Not here: what the requests of a driver mean.
 
 use mlua::{LuaString, MultiValue, Value};
+use provium_guest::{Nested, Syscall, ops};
 
 use super::arguments;
-use crate::guest::{Nested, Syscall, ops};
 use crate::lua::api::call::Call;
 use crate::lua::api::options::array;
 use crate::lua::api::raise::{Answer, Raise, one};

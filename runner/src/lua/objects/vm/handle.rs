@@ -1,8 +1,8 @@
 //! The VM behind a test's handle: its declaration, its machine, what it can be asked.
 //!
 //! Input: a profile and boot options. Output: a machine that is booted, saved, restored and closed; answers
-//! of its agent. Not here: the life of a VM itself, which `guest::Vm` has without Lua; and the methods that
-//! Lua finds.
+//! of its agent. Not here: the life of a VM itself, which `provium_guest::Vm` has without Lua; and the
+//! methods that Lua finds.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -10,20 +10,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
+use provium_base::cancel::Cancel;
+use provium_cache::Input;
+use provium_guest::{
+    AGENT_PORT, BootOptions, Epoch, GuestClient, SaveMode, SetupError, VmError, VmHandle, VmState,
+};
 use provium_vmm::snapshot::Snapshot;
 
-use crate::cancel::Cancel;
 use crate::config::Profile;
-use crate::fixture::Input;
-use crate::guest::{
-    self, AGENT_PORT, BootOptions, Epoch, Fixtures, GuestClient, SaveMode, SetupError, VmError, VmHandle,
-    VmState,
-};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise};
 use crate::lua::objects::agent::{Agent, Question};
 use crate::lua::objects::remote::Remote;
 use crate::lua::state::scope::Held;
+use crate::stock::Fixtures;
 
 /// A VM of a test. The handle is cheap to clone; the VM behind it is shared.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ impl Vm {
     }
 
     /// The VM itself, which nobody else uses meanwhile.
-    pub(crate) fn core(&self) -> MutexGuard<'_, guest::Vm> {
+    pub(crate) fn core(&self) -> MutexGuard<'_, provium_guest::Vm> {
         self.0.handle.lock()
     }
 
@@ -126,7 +126,7 @@ impl Vm {
     pub(super) fn act(
         &self,
         call: &Call<'_>,
-        action: impl FnOnce(&mut guest::Vm) -> Result<(), VmError>,
+        action: impl FnOnce(&mut provium_guest::Vm) -> Result<(), VmError>,
     ) -> Answer {
         call.at_most(0)?;
         self.open(call)?;
@@ -185,7 +185,7 @@ impl Vm {
 
     /// Does something in a guest at the end of a scope: not in one that has ended, and one that is paused
     /// runs meanwhile.
-    pub(crate) fn at_rest(&self, action: impl FnOnce(&mut guest::Vm)) {
+    pub(crate) fn at_rest(&self, action: impl FnOnce(&mut provium_guest::Vm)) {
         let mut core = self.core();
         match core.state() {
             VmState::Booted => action(&mut core),

@@ -4,10 +4,9 @@
 //! its siblings have that.
 
 use mlua::Value;
+use provium_guest::BootOptions;
 
 use super::handle::Vm;
-use crate::guest;
-use crate::guest::BootOptions;
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none, one};
@@ -27,13 +26,13 @@ pub(crate) fn life() -> Vec<Method<Vm>> {
             name: "pause",
             signature: "(): VM",
             doc: "Stops its vCPUs.",
-            run: |call, vm| vm.act(call, guest::Vm::pause),
+            run: |call, vm| vm.act(call, provium_guest::Vm::pause),
         },
         Method {
             name: "resume",
             signature: "(): VM",
             doc: "Lets its vCPUs go on.",
-            run: |call, vm| vm.act(call, guest::Vm::resume),
+            run: |call, vm| vm.act(call, provium_guest::Vm::resume),
         },
         Method {
             name: "shutdown",
@@ -57,7 +56,7 @@ pub(crate) fn life() -> Vec<Method<Vm>> {
             name: "power_button",
             signature: "(): VM",
             doc: "Presses its power button; the guest may shut down.",
-            run: |call, vm| vm.act(call, guest::Vm::power_button),
+            run: |call, vm| vm.act(call, provium_guest::Vm::power_button),
         },
         Method {
             name: "kill",
