@@ -2,7 +2,10 @@
 //!
 //! Input: a number, or what a test says for one. Output: its name, or its number. Not here: sending any.
 
+use std::str::FromStr;
+
 use mlua::Value;
+use nix::sys::signal::Signal;
 
 use crate::lua::api::value::{integer, type_name};
 
@@ -13,19 +16,9 @@ pub(crate) const TERM: i32 = 15;
 /// The greatest number.
 const MAX: i64 = 64;
 
-/// Names of the signals from 1 on.
-const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
-
 /// `SIGTERM` for 15; `signal 40` for what has no name.
 pub(crate) fn name(number: i32) -> String {
-    let known = usize::try_from(number)
-        .ok()
-        .and_then(|number| NAMES.get(number.checked_sub(1)?));
-    known.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
 
 /// The signal a test means: a number, or a name in any case, with or without `sig`; nothing for nil.
@@ -56,14 +49,14 @@ pub(crate) fn read(value: &Value) -> Result<Option<i32>, String> {
 fn number(text: &str) -> Option<i32> {
     let upper = text.trim().to_ascii_uppercase();
     let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = NAMES.iter().position(|name| *name == short);
+    let named = Signal::from_str(&format!("SIG{short}"));
     let number = || {
         upper
             .parse()
             .ok()
             .filter(|number| (0..=MAX as i32).contains(number))
     };
-    named.map(|at| at as i32 + 1).or_else(number)
+    named.ok().map(|signal| signal as i32).or_else(number)
 }
 
 #[cfg(test)]
