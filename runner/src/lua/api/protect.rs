@@ -1,9 +1,9 @@
 //! Calling Lua functions as `pcall` does, from Rust.
 //!
-//! Input: a function. Output: true and its results, or false and the error as it was raised. Not here: what
-//! an error means.
+//! Input: a function and its arguments. Output: true and its results, or false and the error as it was
+//! raised. Not here: what an error means.
 
-use mlua::{Function, Lua, MultiValue};
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Value};
 
 /// Registry key of Lua's own `pcall`, whatever the test does with the global.
 const PCALL: &str = "provium.pcall";
@@ -18,9 +18,12 @@ pub(crate) fn save(lua: &Lua) -> mlua::Result<()> {
     lua.set_named_registry_value(PCALL, own.get::<Function>("pcall")?)
 }
 
-/// Lua's own `pcall`: true and the results, or false and the error as it was raised.
-pub(crate) fn protected(lua: &Lua, function: &Function) -> mlua::Result<MultiValue> {
-    pcall(lua)?.call(function)
+/// Lua's own `pcall`: true and the results, or false and the error as it was raised. The arguments go to the
+/// function itself: a closure that binds them would put its internal name before Lua's own messages.
+pub(crate) fn protected(lua: &Lua, function: &Function, args: impl IntoLuaMulti) -> mlua::Result<MultiValue> {
+    let mut all = args.into_lua_multi(lua)?;
+    all.push_front(Value::Function(function.clone()));
+    pcall(lua)?.call(all)
 }
 
 /// Lua's own `pcall`.

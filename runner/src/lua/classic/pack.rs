@@ -164,7 +164,7 @@ fn luas_own(call: &mut Call<'_>, name: &str) -> Answer {
     let strings: Table = call.lua().globals().get("string")?;
     let own: Function = strings.get(name)?;
     let args: MultiValue = (0..call.count()).map(|at| call.arg(at).clone()).collect();
-    let mut result = protected(call.lua(), &own.bind(args)?)?;
+    let mut result = protected(call.lua(), &own, args)?;
     match result.pop_front() {
         Some(Value::Boolean(true)) => Ok(result),
         _ => {

@@ -158,7 +158,7 @@ fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
         if seen != Some(end) {
             seen = Some(end);
             let text = call.lua().create_string(&text)?;
-            let mut result = protected(call.lua(), &find.bind((&text, &pattern))?)?;
+            let mut result = protected(call.lua(), &find, (&text, &pattern))?;
             match (result.pop_front(), result.pop_front()) {
                 (Some(Value::Boolean(true)), Some(Value::Integer(first))) => {
                     let last = result

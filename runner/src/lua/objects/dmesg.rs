@@ -66,8 +66,8 @@ fn matching<'a>(call: &Call<'_>, lines: Vec<&'a [u8]>, pattern: &LuaString) -> R
     let find: Function = call.lua().globals().get::<Table>("string")?.get("find")?;
     let mut found = Vec::new();
     for line in lines {
-        let bound = find.bind((call.lua().create_string(line)?, pattern))?;
-        let mut result = protected(call.lua(), &bound)?;
+        let line_of_lua = call.lua().create_string(line)?;
+        let mut result = protected(call.lua(), &find, (line_of_lua, pattern))?;
         match (result.pop_front(), result.pop_front()) {
             (Some(Value::Boolean(true)), Some(Value::Nil) | None) => {}
             (Some(Value::Boolean(true)), Some(_)) => found.push(line),

@@ -16,7 +16,7 @@ use crate::lua::api::raise::{Answer, Raise, none};
 /// `dofile(path)`: relative to the project's folder.
 pub(crate) fn dofile(call: &mut Call<'_>) -> Answer {
     let chunk = load(call)?;
-    let mut result = protected(call.lua(), &chunk)?;
+    let mut result = protected(call.lua(), &chunk, ())?;
     match result.pop_front() {
         Some(Value::Boolean(true)) => Ok(result),
         _ => Err(Raise::Value(result.pop_front().unwrap_or(Value::Nil))),
@@ -60,7 +60,7 @@ pub(crate) fn watch_require(lua: &Lua) -> mlua::Result<()> {
             let path: String = package.get("path")?;
             note_module(call, &name, &path)?;
         }
-        let mut result = protected(call.lua(), &original.bind(call.arg(0).clone())?)?;
+        let mut result = protected(call.lua(), &original, call.arg(0))?;
         match result.pop_front() {
             Some(Value::Boolean(true)) => Ok(result),
             _ => Err(Raise::Value(result.pop_front().unwrap_or(Value::Nil))),

@@ -181,7 +181,7 @@ fn assert_raises(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
     let function = call.function(0, "a function that should raise")?;
     let before = t.0.failures.borrow().len();
-    let mut result = protected(call.lua(), &function)?;
+    let mut result = protected(call.lua(), &function, ())?;
     let raised = !matches!(result.pop_front(), Some(Value::Boolean(true)));
     // What failed in there was meant to, or is told by this assertion.
     t.0.failures.borrow_mut().truncate(before);

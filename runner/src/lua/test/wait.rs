@@ -29,7 +29,7 @@ pub(crate) fn poll(call: &mut Call<'_>, interval: Duration) -> Answer {
 
     let (started, token) = (Instant::now(), call.file().cancel());
     loop {
-        let mut result = protected(call.lua(), &predicate)?;
+        let mut result = protected(call.lua(), &predicate, ())?;
         let returned = matches!(result.pop_front(), Some(Value::Boolean(true)));
         let value = result.pop_front().unwrap_or(Value::Nil);
         if !returned {
