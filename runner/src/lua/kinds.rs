@@ -7,7 +7,7 @@ use super::api::binding::{Kind, Listed};
 use super::api::text::Text;
 use super::objects::batch::Batch;
 use super::objects::clock::Clock;
-use super::objects::console::Console;
+use super::objects::console::handle::Console;
 use super::objects::disk::Disk;
 use super::objects::lab::handle::Lab;
 use super::objects::open_file::OpenedFile;

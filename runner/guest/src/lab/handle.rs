@@ -221,7 +221,7 @@ impl VmHandle {
     /// The VM, once the images below the snapshot's disks are known to be as they were.
     fn confirmed(&self, snapshot: &Snapshot, store: &dyn HostStore) -> Result<MutexGuard<'_, Vm>, VmError> {
         let mut vm = self.lock();
-        vm.set_console_mark(0);
+        vm.begin_log();
         vm.confirm_images(snapshot, &|path| store.image_digest(path))?;
         Ok(vm)
     }

@@ -38,8 +38,8 @@ pub struct Vm {
     /// Nanoseconds since 1970 that the clock is set to at each boot.
     pub(super) initial_time: Option<i64>,
     pub(super) timeline: Timeline,
-    /// Offset in the console's log behind what a reader has taken.
-    pub(super) console_mark: u64,
+    /// Number of the log that its console writes.
+    pub(super) log_number: u64,
 }
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Vm {
             disks: Vec::new(),
             origin: None,
             timeline: Timeline::default(),
-            console_mark: 0,
+            log_number: 0,
         }
     }
 
@@ -85,14 +85,15 @@ impl Vm {
         }
     }
 
-    /// Offset in the console's log up to which somebody has read; 0 after each boot, reset and restore.
-    pub fn console_mark(&self) -> u64 {
-        self.console_mark
+    /// Number of the log that its console writes: each boot, reset and restore begins another, and an offset in
+    /// one means nothing in the next.
+    pub fn log_number(&self) -> u64 {
+        self.log_number
     }
 
-    /// Says up to which offset in the console's log somebody has read.
-    pub fn set_console_mark(&mut self, offset: u64) {
-        self.console_mark = offset;
+    /// Begins another log.
+    pub(crate) fn begin_log(&mut self) {
+        self.log_number += 1;
     }
 
     /// Its name.

@@ -1,37 +1,30 @@
 //! `Console`: a VM's serial console.
 //!
-//! Input: calls of a test, patterns, bytes. Output: what the guest printed; what matched, and a mark behind
-//! it from which the next `expect` and new streams go on; bytes in the port's receive FIFO, as fast as the
-//! guest empties it. Not here: interpreting what is printed, bytes stay bytes; echo and line editing, which
-//! are the guest's.
+//! Input: calls of a test, bytes. Output: what the guest printed; bytes in the port's receive FIFO, as fast as
+//! the guest empties it. Not here: looking for a text, which `expect` does; interpreting what is printed,
+//! bytes stay bytes; echo and line editing, which are the guest's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::{Function, MultiValue, Table, Value};
 use provium_guest::VmState;
 
+use super::expect::{Marks, expect, printed};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;
-use crate::lua::api::protect::protected;
 use crate::lua::api::raise::{Answer, Raise, none, one};
-use crate::lua::api::render;
-use crate::lua::api::value::{duration, seconds, text_of};
+use crate::lua::api::value::seconds;
 use crate::lua::objects::stream::handle::{ByteSource, ConsoleStream};
 use crate::lua::objects::vm::handle::Vm;
 
-/// Time limit of `expect` where nothing else is said.
-const EXPECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit of `write` where nothing else is said.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two looks at whether the test is over.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Time that a full FIFO is left alone.
 const FULL: Duration = Duration::from_millis(1);
-/// Most bytes that a timeout's message shows.
-const SHOWN: usize = 200;
 
 /// The method `console` of a VM.
 pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
@@ -43,18 +36,30 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
     }]
 }
 
-/// The console of a VM.
+/// A handle of a VM's console.
 #[derive(Clone)]
-pub(crate) struct Console(Vm, Rc<Cell<bool>>);
+pub(crate) struct Console(Vm, Rc<ConsoleHandle>);
+
+/// What a handle has of its own.
+#[derive(Default)]
+struct ConsoleHandle {
+    closed: Cell<bool>,
+    marks: RefCell<Marks>,
+}
 
 impl Console {
-    /// The console of `vm`.
+    /// A handle of the console of `vm`.
     fn new(vm: Vm) -> Console {
         Console(vm, Rc::default())
     }
 
+    /// Positions behind what its `expect` has found.
+    pub(super) fn marks(&self) -> &RefCell<Marks> {
+        &self.1.marks
+    }
+
     /// The VM of the console, unless that or the handle was closed.
-    fn open(&self, call: &Call<'_>) -> Result<&Vm, Raise> {
+    pub(super) fn open(&self, call: &Call<'_>) -> Result<&Vm, Raise> {
         self.live(call)?;
         self.0.open(call)?;
         Ok(&self.0)
@@ -62,7 +67,7 @@ impl Console {
 
     /// Refuses a handle that was closed; what a VM has printed outlives the VM.
     fn live(&self, call: &Call<'_>) -> Result<(), Raise> {
-        match self.1.get() {
+        match self.1.closed.get() {
             false => Ok(()),
             true => Err(call.fail(format_args!("this console of VM `{}` is closed", self.0.name()))),
         }
@@ -70,7 +75,7 @@ impl Console {
 
     /// Closes this handle.
     fn close(&self) {
-        self.1.set(true);
+        self.1.closed.set(true);
     }
 }
 
@@ -83,11 +88,12 @@ impl Kind for Console {
             Method {
                 name: "read",
                 signature: "(): ConsoleStream",
-                doc: "A stream of what is printed, from the start or from what `expect` found last.",
+                doc: "A stream of what is printed, from the start or from what this handle's `expect` found last.",
                 run: |call, console| {
                     call.at_most(0)?;
                     console.open(call)?;
-                    let source = Box::new(ConsoleSource::new(&console.0));
+                    let at = console.marks().borrow_mut().last(console.0.core().log_number());
+                    let source = Box::new(ConsoleSource::new(&console.0, at));
                     let stream = ConsoleStream::open(call, source);
                     one(call.lua(), stream.into_userdata(call.lua())?)
                 },
@@ -105,8 +111,9 @@ impl Kind for Console {
             },
             Method {
                 name: "expect",
-                signature: "(pattern: string, timeout?: number|string): string, ...",
-                doc: "Waits 30 seconds at most for a Lua pattern; returns what matched, then its captures.",
+                signature: "(text: string, timeout?: number|string|table, opts?: {pattern: boolean}): string, ...",
+                doc: "Waits 30 seconds at most for a plain text in the whole log, or with `pattern` for a Lua \
+                      pattern; returns what was found, then the captures.",
                 run: expect,
             },
             Method {
@@ -135,95 +142,6 @@ impl Kind for Console {
     fn same(&self, other: &Console) -> bool {
         self.0.is(&other.0)
     }
-}
-
-fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
-    call.at_most(2)?;
-    let vm = console.open(call)?.clone();
-    let pattern = call.string(0, "a string as pattern")?;
-    let limit = match call.arg(1) {
-        Value::Nil => EXPECT_TIMEOUT,
-        value => duration(value).map_err(|message| call.fail(format_args!("timeout: {message}")))?,
-    };
-    let find: Function = call.lua().globals().get::<Table>("string")?.get("find")?;
-    if vm.core().state() == VmState::Created {
-        return Err(call.fail(format_args!("VM `{}` is created; boot it first", vm.name())));
-    }
-    let (started, token, mut seen) = (Instant::now(), call.file().cancel(), None);
-    loop {
-        let machine = vm.core().machine();
-        let over = machine.as_ref().is_none_or(|machine| machine.ended().is_some());
-        let mark = vm.core().console_mark();
-        let (text, end) = printed(&vm, mark);
-        if seen != Some(end) {
-            seen = Some(end);
-            let text = call.lua().create_string(&text)?;
-            let mut result = protected(call.lua(), &find, (&text, &pattern))?;
-            match (result.pop_front(), result.pop_front()) {
-                (Some(Value::Boolean(true)), Some(Value::Integer(first))) => {
-                    let last = result
-                        .pop_front()
-                        .and_then(|last| last.as_integer())
-                        .unwrap_or(first - 1);
-                    return matched(call, &vm, &text.as_bytes(), end, (first, last), result);
-                }
-                (Some(Value::Boolean(true)), _) => {}
-                (_, error) => {
-                    let error = text_of(&error.unwrap_or(Value::Nil));
-                    return Err(call.fail(format_args!("pattern `{}`: {error}", pattern.to_string_lossy())));
-                }
-            }
-        }
-        let left = limit.saturating_sub(started.elapsed());
-        if over || left.is_zero() {
-            let why = match over {
-                true => "the VM ended".to_owned(),
-                false => format!("timed out after {}s", seconds(limit)),
-            };
-            let last = &text[text.len().saturating_sub(SHOWN)..];
-            return Err(call.fail(format_args!(
-                "{why} waiting for `{}`; the last bytes were {}",
-                pattern.to_string_lossy(),
-                render::quoted(last)
-            )));
-        }
-        if token.is_cancelled().is_some() {
-            return Err(call.fail(ending(call.lua(), call.what()).unwrap_or_default()));
-        }
-        if let Some(machine) = machine {
-            machine.console_since(end, left.min(LOOK));
-        }
-    }
-}
-
-/// The bytes printed from `mark` on, and the position behind them.
-fn printed(vm: &Vm, mark: u64) -> (Vec<u8>, u64) {
-    let core = vm.core();
-    match core.machine() {
-        Some(machine) => machine.console_since(mark, Duration::ZERO),
-        None => {
-            let log = core.console_log();
-            let from = usize::try_from(mark).unwrap_or(usize::MAX).min(log.len());
-            (log[from..].to_vec(), log.len() as u64)
-        }
-    }
-}
-
-/// Moves the mark behind a match; returns the match and its captures. `place` is as `string.find` says it.
-fn matched(
-    call: &Call<'_>,
-    vm: &Vm,
-    text: &[u8],
-    end: u64,
-    place: (i64, i64),
-    captures: MultiValue,
-) -> Answer {
-    let first = usize::try_from(place.0 - 1).unwrap_or(0).min(text.len());
-    let last = usize::try_from(place.1).unwrap_or(0).clamp(first, text.len());
-    vm.core().set_console_mark(end - (text.len() - last) as u64);
-    let mut values = captures;
-    values.push_front(Value::String(call.lua().create_string(&text[first..last])?));
-    Ok(values)
 }
 
 fn write(call: &mut Call<'_>, console: &Console) -> Answer {
@@ -265,17 +183,17 @@ fn write(call: &mut Call<'_>, console: &Console) -> Answer {
     one(call.lua(), typed)
 }
 
-/// The console of a VM as a source of bytes, from the console's mark on.
+/// The console of a VM as a source of bytes, from a position of its log on.
 struct ConsoleSource {
     vm: Vm,
     at: Cell<u64>,
 }
 
 impl ConsoleSource {
-    fn new(vm: &Vm) -> ConsoleSource {
+    fn new(vm: &Vm, at: u64) -> ConsoleSource {
         ConsoleSource {
             vm: vm.clone(),
-            at: Cell::new(vm.core().console_mark()),
+            at: Cell::new(at),
         }
     }
 }
@@ -285,14 +203,7 @@ impl ByteSource for ConsoleSource {
         let machine = self.vm.core().machine();
         let (bytes, at) = match machine {
             Some(machine) => machine.console_since(self.at.get(), limit),
-            // What is left of a machine that has ended.
-            None => {
-                let log = self.vm.core().console_log();
-                let from = usize::try_from(self.at.get())
-                    .unwrap_or(usize::MAX)
-                    .min(log.len());
-                (log[from..].to_vec(), log.len() as u64)
-            }
+            None => printed(&self.vm, self.at.get()),
         };
         self.at.set(at);
         Ok(bytes)
