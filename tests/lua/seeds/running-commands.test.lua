@@ -40,7 +40,7 @@ test("any non-array key means opts; a pure array means arguments", function(t)
     t:assert_eq(vm:run("echo a | tr a b", {[key] = value}).stdout, "b\n", key)
   end
   t:assert_eq(vm:run("echo", {args = {}}).stdout, "\n")
-  t:assert_eq(vm:run("echo shell | cat", {}).stdout, "shell\n")
+  t:assert_eq(vm:run("echo", {}).stdout, "\n")
   local err = t:assert_raises(function() vm:run("echo", {"x", args = {"y"}}) end)
   t:assert_contains(err, "vm:run")
   t:assert_contains(err, "args")

@@ -5,7 +5,7 @@
 //! side waits for the other however much there is to say. Not here: requests whose answer the next one needs;
 //! time limits.
 
-use super::op::{Answer, AnswerData, Decode, Op};
+use super::op::{Answer, AnswerData, Decode, Explain, Op};
 use super::session::GuestClient;
 use crate::error::GuestError;
 use crate::wire::exchange::Pipeline;
@@ -29,16 +29,16 @@ impl GuestClient {
                 .and_then(|request| pipeline.push(request, op.body.as_deref()));
             queued.push(pushed.map(|()| {
                 data.push(AnswerData::new(op.data));
-                op.decode
+                (op.decode, op.explain)
             }));
         }
         let replies = self
             .exchange
             .pipeline(pipeline, &mut |at, channel, bytes| data[at].take(channel, bytes))?;
         let mut answered = replies.into_iter().zip(data);
-        let mut answer = |queued: Result<Decode<T>, GuestError>| {
-            let decode = match queued {
-                Ok(decode) => decode,
+        let mut answer = |queued: Result<(Decode<T>, Explain), GuestError>| {
+            let (decode, explain) = match queued {
+                Ok(queued) => queued,
                 Err(refused) => return Ok(Err(refused)),
             };
             match answered.next() {
@@ -46,7 +46,7 @@ impl GuestClient {
                     let decoded = decode(Answer { response, data });
                     decoded.map(Ok).map_err(|what| self.exchange.broken(what))
                 }
-                Some((Err(error), _)) => Ok(Err(GuestError::Op(error))),
+                Some((Err(error), _)) => Ok(Err(explain(GuestError::Op(error)))),
                 None => Err(GuestError::Protocol("an answer is missing".to_owned())),
             }
         };

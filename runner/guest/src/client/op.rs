@@ -9,6 +9,7 @@
 //! [`GuestClient::ask`]: super::session::GuestClient::ask
 //! [`GuestClient::batch`]: super::session::GuestClient::batch
 
+use std::convert::identity;
 use std::fmt;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::wire::answer::mismatch;
 
 /// Reads an answer; an error says what makes no sense about it.
 pub(crate) type Decode<T> = Box<dyn FnOnce(Answer) -> Result<T, String> + Send>;
+
+/// Adds to the agent's own error what only the caller knows.
+pub(crate) type Explain = fn(GuestError) -> GuestError;
 
 /// An operation that comes to a `T`.
 pub struct Op<T> {
@@ -32,6 +36,8 @@ pub struct Op<T> {
     pub(crate) limit: Option<Duration>,
     /// Reads the answer.
     pub(crate) decode: Decode<T>,
+    /// Explains a failure.
+    pub(crate) explain: Explain,
 }
 
 /// The channels on which data comes before a reply.
@@ -106,6 +112,7 @@ impl<T> Op<T> {
             data: DataKind::Nothing,
             limit: None,
             decode: Box::new(decode),
+            explain: identity,
         }
     }
 
@@ -122,6 +129,11 @@ impl<T> Op<T> {
     /// The same with a time limit of its own.
     pub(crate) fn limited(self, limit: Option<Duration>) -> Op<T> {
         Op { limit, ..self }
+    }
+
+    /// The same where the agent's error is passed on by `explain`.
+    pub fn explained(self, explain: fn(GuestError) -> GuestError) -> Op<T> {
+        Op { explain, ..self }
     }
 
     /// The operation with `then` applied to what it comes to, so that different ones fit one batch.
@@ -144,6 +156,7 @@ impl<T> Op<T> {
             data: self.data,
             limit: self.limit,
             decode: Box::new(move |answer| decode(answer).and_then(then)),
+            explain: self.explain,
         }
     }
 }

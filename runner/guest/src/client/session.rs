@@ -139,7 +139,8 @@ impl GuestClient {
             .exchange
             .request(op.request?, body, limit, &mut |channel, bytes| {
                 data.take(channel, bytes)
-            })?;
+            })
+            .map_err(op.explain)?;
         (op.decode)(Answer { response, data }).map_err(|what| self.exchange.broken(what))
     }
 

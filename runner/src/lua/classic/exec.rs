@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use provium_guest::{ExecOutcome, ExecSpec, ExitStatus, GuestError, Syscall, ops};
+use provium_guest::{ExecOutcome, ExitStatus, GuestError, Syscall, ops};
 
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::api::text::Text;
 use crate::lua::api::{json, render, signal};
+use crate::lua::objects::process::command::Command;
 use crate::lua::objects::remote::Remote;
 use crate::lua::test::wait;
 
@@ -56,7 +57,7 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
 }
 
 /// The line of the shell in the first argument, and how messages show it.
-pub(super) fn line(call: &Call<'_>) -> Result<(ExecSpec, String), Raise> {
+pub(super) fn line(call: &Call<'_>) -> Result<Command, Raise> {
     call.at_most(1)?;
     let line = call.string(0, "a string as command")?;
     let line = line.as_bytes();
@@ -66,16 +67,13 @@ pub(super) fn line(call: &Call<'_>) -> Result<(ExecSpec, String), Raise> {
     if line.contains(&0) {
         return Err(call.fail("the command contains a NUL byte"));
     }
-    Ok((
-        ExecSpec::shell(line.to_vec()),
-        String::from_utf8_lossy(&line).into_owned(),
-    ))
+    Ok(Command::shell(&line))
 }
 
 fn run<T: Remote>(call: &Call<'_>, this: &T) -> Result<(String, ExecOutcome), Raise> {
-    let (spec, shown) = line(call)?;
-    let outcome = this.ask(call, |client| client.ask(ops::exec(spec.clone())))?;
-    Ok((shown, outcome))
+    let command = line(call)?;
+    let outcome = this.ask(call, |client| client.ask(ops::exec(command.spec)))?;
+    Ok((command.shown, outcome))
 }
 
 /// The exit code, as a shell counts what a signal ended.

@@ -44,8 +44,7 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
 }
 
 fn background<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
-    let (spec, shown) = line(call)?;
-    let process = Process::start(call, remote, &spec, shown)?;
+    let process = Process::start(call, remote, line(call)?)?;
     let started = process.started();
     let job = call.lua().create_table()?;
     job.raw_set("id", started.handle.cast_signed())?;

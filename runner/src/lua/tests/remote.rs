@@ -123,8 +123,29 @@ fn commands_in_both_shapes() {
             t:assert_eq(vm:run({"echo", "x"}).stdout, "x\n")
             t:assert_eq(vm:run({"echo", "x"}, {}).stdout, "x\n")
             t:assert_eq(vm:run("printf", {args = {}}).exit_code ~= 0, true)
-            t:assert_eq(vm:run("echo a b", {}).stdout, "a b\n")
+            t:assert_eq(vm:run("echo", {}).stdout, "\n")
+            t:assert_eq(vm:run_async("echo", {}):wait(20).stdout, "\n")
+            t:assert_eq(vm:batch(function(b) b:run("echo", {}) end)[1].ok.stdout, "\n")
+            t:assert_eq(vm:run("echo a b", {cwd = "/"}).stdout, "a b\n")
             t:assert_eq(vm:run("cat", {args = {"-"}, stdin = "\0\255\n"}).stdout, "\0\255\n")
+        end)
+        test("a program that reads like a line", function(t)
+            local hint = "; with a table of arguments, `{}` too, it is a program's name and no line for the shell"
+            local function both(...)
+                local args = table.pack(...)
+                local err = t:assert_raises(function() vm:run(table.unpack(args)) end)
+                t:assert_contains(t:assert_raises(function() vm:run_async(table.unpack(args)) end), err:match("exec.*"))
+                t:assert_contains(err, vm:batch(function(b) b:run(table.unpack(args)) end)[1].err)
+                return err
+            end
+            t:assert_contains(both("echo a b", {}), "exec `echo a b`: No such file or directory")
+            t:assert_contains(both("echo a b", {}), hint)
+            t:assert_contains(both("no such", {"x"}), hint)
+            t:assert_contains(both("echo " .. ("x"):rep(300), {}), hint)
+            for _, other in ipairs({{"no-such", {}}, {{"no such"}}, {"no such", {args = {}}}, {"/etc /x", {args = {}}}}) do
+                local err = both(table.unpack(other))
+                t:assert(not err:find(hint, 1, true), err)
+            end
         end)
         test("surroundings", function(t)
             t:assert_eq(vm:run("echo $FOO$N", {env = {FOO = "bar", N = 1}}).stdout, "bar1\n")

@@ -1,12 +1,13 @@
 //! The two call shapes of `run`: a line for the shell, or a program with its arguments.
 //!
-//! Input: `(cmd, opts?)` as Lua passed them. Output: an [`ExecSpec`] and the command as a message shows it.
-//! Not here: running it; `run` and its sibling `run_async` read the same shapes here.
+//! Input: `(cmd, opts?)` as Lua passed them. Output: an [`ExecSpec`], the command as a message shows it, and a
+//! word where a program was asked for and a line for the shell was meant. Not here: running it; `run` and its sibling `run_async` read the same shapes here.
 
+use std::convert::identity;
 use std::time::Duration;
 
 use mlua::{Table, Value};
-use provium_guest::{EnvVar, ExecSpec};
+use provium_guest::{EnvVar, ExecSpec, GuestError};
 
 use crate::lua::api::call::Call;
 use crate::lua::api::options::{Options, array};
@@ -19,6 +20,40 @@ pub(crate) struct Command {
     pub(crate) spec: ExecSpec,
     /// The command as messages show it.
     pub(crate) shown: String,
+    /// Whether it is a program by a table of arguments, and its name reads like a line for the shell.
+    line_like: bool,
+}
+
+impl Command {
+    /// A line for the shell.
+    pub(crate) fn shell(line: &[u8]) -> Command {
+        Command {
+            shown: String::from_utf8_lossy(line).into_owned(),
+            spec: ExecSpec::shell(line),
+            line_like: false,
+        }
+    }
+
+    /// How the error of running it is passed on: a program that was not found and reads like a line for the
+    /// shell gets a word on what its table means.
+    pub(crate) fn explanation(&self) -> fn(GuestError) -> GuestError {
+        match self.line_like {
+            true => explain_table,
+            false => identity,
+        }
+    }
+}
+
+fn explain_table(error: GuestError) -> GuestError {
+    const NOT_FOUND: [i32; 3] = [libc::ENOENT, libc::ENOTDIR, libc::ENAMETOOLONG];
+    match error {
+        GuestError::Op(mut op) if op.errno.is_some_and(|number| NOT_FOUND.contains(&number)) => {
+            op.message += "; with a table of arguments, `{}` too, it is a program's name and no line for the shell: \
+                           leave the table away to have the shell read it";
+            GuestError::Op(op)
+        }
+        error => error,
+    }
 }
 
 /// Reads `(cmd, opts?)` from the first two arguments.
@@ -39,11 +74,21 @@ fn read(call: &Call<'_>, timeout: Timeout) -> Result<Command, Raise> {
         other => return Err(call.wrong("a string or an array as command", other)),
     };
     let mut spec = ExecSpec::default();
+    let mut bare = false;
     let args = match call.arg(1) {
         Value::Nil => None,
-        Value::Table(table) if is_array(table) => Some(words_of(call, "the arguments", table)?),
+        // Of a command that is an array already, it is no options.
+        Value::Table(table) if table.is_empty() && matches!(program, Program::Words(_)) => None,
+        Value::Table(table) if array(table).is_some() => {
+            bare = true;
+            Some(words_of(call, "the arguments", table)?)
+        }
         Value::Table(table) => options(call, table, &mut spec, timeout)?,
         other => return Err(call.wrong("a table of options or an array of arguments", other)),
+    };
+    let line_like = match &program {
+        Program::Line(line) => bare && line.iter().any(u8::is_ascii_whitespace),
+        Program::Words(_) => false,
     };
     let shown;
     (spec.argv, shown) = match (program, args) {
@@ -65,7 +110,11 @@ fn read(call: &Call<'_>, timeout: Timeout) -> Result<Command, Raise> {
     if spec.argv.first().is_none_or(|program| program.is_empty()) {
         return Err(call.fail("the command is empty"));
     }
-    Ok(Command { spec, shown })
+    Ok(Command {
+        spec,
+        shown,
+        line_like,
+    })
 }
 
 /// The first argument of `run`.
@@ -82,11 +131,6 @@ fn with_words(words: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, String) {
         .map(|word| String::from_utf8_lossy(word).into_owned())
         .collect();
     (words, shown.join(" "))
-}
-
-/// A table with items and no other keys.
-fn is_array(table: &Table) -> bool {
-    table.raw_len() > 0 && array(table).is_some()
 }
 
 /// Fills `spec` from the options and returns `args`, if given.

@@ -10,9 +10,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use provium_guest::{Epoch, ExecOutcome, ExecSpec, ExitStatus, Started, ops};
+use provium_guest::{Epoch, ExecOutcome, ExitStatus, Started, ops};
 
 use super::capture::{Capture, Feeder, OUTPUTS};
+use super::command::Command;
 use super::run_result::RunResult;
 use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
@@ -133,18 +134,15 @@ impl Held for StartedProgram {
 
 impl Process {
     /// Starts a program, which the current scope ends; `shown` is how messages show it.
-    pub(crate) fn start<T: Remote>(
-        call: &Call<'_>,
-        remote: &T,
-        spec: &ExecSpec,
-        shown: String,
-    ) -> Result<Process, Raise> {
+    pub(crate) fn start<T: Remote>(call: &Call<'_>, remote: &T, command: Command) -> Result<Process, Raise> {
         let agent = remote.agent();
-        let started = ask(&*agent, call, |client| client.start(spec))?;
+        let started = ask(&*agent, call, |client| {
+            client.start(&command.spec).map_err(command.explanation())
+        })?;
         let shared = Rc::new(StartedProgram {
             made: Made::now(call, agent),
             started,
-            command: shown,
+            command: command.shown,
             site: location::caller(call.lua()),
             capture: RefCell::default(),
             feeders: RefCell::default(),

@@ -25,7 +25,7 @@ use crate::lua::objects::remote::Remote;
 /// `run_async(cmd, opts?)`.
 pub(crate) fn run_async<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     let command = command::background(call)?;
-    let process = Process::start(call, remote, &command.spec, command.shown)?;
+    let process = Process::start(call, remote, command)?;
     one(call.lua(), process.into_userdata(call.lua())?)
 }
 

@@ -14,7 +14,8 @@ use crate::lua::objects::operation::{LuaOp, Outcome};
 /// `(cmd, opts?)`.
 pub(crate) fn run(call: &Call<'_>) -> Result<LuaOp, Raise> {
     let command = command(call)?;
-    Ok(ops::exec(command.spec).map(|outcome| {
+    let explanation = command.explanation();
+    Ok(ops::exec(command.spec).explained(explanation).map(|outcome| {
         Outcome::of(move |lua| RunResult::new(lua, command.shown, &outcome)?.into_userdata(lua))
     }))
 }
