@@ -176,6 +176,25 @@ pub(crate) fn function(
     prelude(lua)?.get::<Function>("wrap")?.call(raw)
 }
 
+/// `body` as a function that knows an object and is called with a dot, or with a colon on that object or
+/// another.
+pub(crate) fn bound<T: Kind>(
+    lua: &Lua,
+    what: &'static str,
+    object: &T,
+    body: fn(&mut Call<'_>, &T) -> Answer,
+) -> mlua::Result<Value> {
+    let object = object.clone();
+    let bound = function(lua, what, move |call| match this::<T>(call.arg(0)) {
+        Some(given) => {
+            call.take_self();
+            body(call, &given)
+        }
+        None => body(call, &object),
+    })?;
+    Ok(Value::Function(bound))
+}
+
 /// The Lua value that is raised. Once the test is being ended, every failed call says so and nothing else:
 /// what failed, failed because its machine was taken away.
 fn raised(lua: &Lua, what: &str, raise: Raise) -> mlua::Result<Value> {

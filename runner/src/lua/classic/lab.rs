@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use mlua::{Function, Lua, Value};
-use provium_guest::BootOptions;
-use provium_guest::{VmHandle, VmState, all_at_once};
+use mlua::Value;
+use provium_guest::{BootOptions, VmHandle, VmState, all_at_once};
 
 use super::pack;
-use crate::lua::api::binding::{Field, function, this};
+use crate::lua::api::binding::{Field, bound};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none, one};
 use crate::lua::objects::fixture::one_vm;
@@ -51,23 +50,6 @@ pub(crate) fn fields() -> Vec<Field<Lab>> {
             get: |lua, _| pack::unpack(lua).map(Value::Function),
         },
     ]
-}
-
-/// `body` as a function that knows its lab, called with a dot or a colon.
-fn bound(
-    lua: &Lua,
-    what: &'static str,
-    lab: &Lab,
-    body: fn(&mut Call<'_>, &Lab) -> Answer,
-) -> mlua::Result<Value> {
-    let lab = lab.clone();
-    let bound: Function = function(lua, what, move |call| {
-        if this::<Lab>(call.arg(0)).is_some() {
-            call.take_self();
-        }
-        body(call, &lab)
-    })?;
-    Ok(Value::Function(bound))
 }
 
 fn create(call: &mut Call<'_>, lab: &Lab) -> Answer {

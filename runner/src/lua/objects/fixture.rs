@@ -10,45 +10,44 @@ use std::sync::Arc;
 use mlua::AnyUserData;
 use provium_vmm::snapshot::Snapshot;
 
-use crate::lua::api::binding::{Kind, Method};
+use crate::lua::api::binding::{Field, Kind, Method, bound};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
 use crate::stock::{Fixture, FixtureVm};
 
-/// `Lab:vm_fixture`, `Lab:lab_fixture`, `Lab:depends_on_file`.
-pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
+/// `Lab.vm_fixture` and `Lab.lab_fixture`, which take a dot or a colon.
+pub(crate) fn lab_fields() -> Vec<Field<Lab>> {
     vec![
-        Method {
+        Field {
             name: "vm_fixture",
-            signature: "(name: string): VM",
+            ty: "(fun(name: string): VM)|(fun(self: Lab, name: string): VM)",
             doc: "A running VM out of a fixture, which is built if it is not cached; it lasts until the file ends.",
-            run: |call, lab| {
-                call.at_most(1)?;
-                let name = call.name(0, "a string as the fixture's name")?;
-                let (_, value) = one_vm(call, lab, &name, |vm| vm.name.clone(), true)?;
-                one(call.lua(), value)
-            },
+            get: |lua, lab| bound(lua, "provium:vm_fixture", lab, vm_fixture),
         },
-        Method {
+        Field {
             name: "lab_fixture",
-            signature: "(name: string): Lab",
+            ty: "(fun(name: string): Lab)|(fun(self: Lab, name: string): Lab)",
             doc: "A lab with the running VMs of a fixture; it lasts until the file ends.",
-            run: lab_fixture,
-        },
-        Method {
-            name: "depends_on_file",
-            signature: "(path: string)",
-            doc: "Makes a file of the host an input of the fixture that is being built.",
-            run: |call, _| {
-                call.at_most(1)?;
-                let path = call.host_path(0)?;
-                call.takes_in_file(&path)?;
-                none()
-            },
+            get: |lua, lab| bound(lua, "provium:lab_fixture", lab, lab_fixture),
         },
     ]
+}
+
+/// `Lab:depends_on_file`.
+pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
+    vec![Method {
+        name: "depends_on_file",
+        signature: "(path: string)",
+        doc: "Makes a file of the host an input of the fixture that is being built.",
+        run: |call, _| {
+            call.at_most(1)?;
+            let path = call.host_path(0)?;
+            call.takes_in_file(&path)?;
+            none()
+        },
+    }]
 }
 
 /// The VM of a fixture of one VM, running, under the name that `name_of` gives it; with `for_file` it lasts
@@ -71,6 +70,13 @@ pub(crate) fn one_vm(
         Some((vm, snapshot)) => restored(call, lab, &name_of(vm), vm, snapshot, for_file),
         None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
     }
+}
+
+fn vm_fixture(call: &mut Call<'_>, lab: &Lab) -> Answer {
+    call.at_most(1)?;
+    let name = call.name(0, "a string as the fixture's name")?;
+    let (_, value) = one_vm(call, lab, &name, |vm| vm.name.clone(), true)?;
+    one(call.lua(), value)
 }
 
 fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {

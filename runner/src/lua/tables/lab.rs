@@ -28,6 +28,7 @@ impl Kind for Lab {
 
     fn fields() -> Vec<Field<Lab>> {
         let mut all = settings::fields();
+        all.extend(fixture::lab_fields());
         all.extend(classic::lab::fields());
         all
     }
