@@ -163,8 +163,10 @@ fn streams_of_files_and_descriptors() {
             t:assert_contains(t:assert_raises(function() tail:next("x") end), "stream:next: timeout: `x` is not a duration")
             t:assert_contains(tostring(tail), "Tail of VM `a` (tail_file of " .. dir .. "/log)")
             tail:close()
-            for _, use in ipairs({"next", "drain"}) do
-                t:assert_contains(t:assert_raises(function() tail[use](tail) end), "the stream is closed")
+            t:assert_eq({tail:next(), tail:drain(), tail:eof()}, {nil, {}, true})
+            for _, use in ipairs({"read_until", "expect"}) do
+                local err = t:assert_raises(function() tail[use](tail, "last") end)
+                t:assert_contains(err, "stream:" .. use .. ": the stream is closed, so `last` cannot come")
             end
         end)
         test("starts", function(t)

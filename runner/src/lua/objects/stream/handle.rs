@@ -151,7 +151,7 @@ impl OpenStream {
     }
 
     /// Waits until `done` finds what it looks for in the unread bytes, and takes that many; `None` when time
-    /// is up or nothing more can come.
+    /// is up or nothing more can come, as of a stream that was closed.
     fn wait(
         &self,
         call: &Call<'_>,
@@ -159,7 +159,7 @@ impl OpenStream {
         mut done: impl FnMut(&[u8]) -> Option<usize>,
     ) -> Result<Option<Vec<u8>>, Raise> {
         if self.closed.get() {
-            return Err(call.fail("the stream is closed"));
+            return Ok(None);
         }
         let (started, token) = (Instant::now(), call.file().cancel());
         loop {
@@ -184,12 +184,13 @@ impl OpenStream {
         }
     }
 
-    /// Whether everything was handed out and no more can come.
+    /// Whether everything was handed out and no more can come; so it is of a stream that was closed.
     fn eof(&self, call: &Call<'_>) -> Result<bool, Raise> {
-        let over = self.source.is_over();
-        if !self.closed.get() {
-            while self.unread.borrow().rest().is_empty() && self.more(call, Duration::ZERO)? {}
+        if self.closed.get() {
+            return Ok(true);
         }
+        let over = self.source.is_over();
+        while self.unread.borrow().rest().is_empty() && self.more(call, Duration::ZERO)? {}
         let over = over || self.source.is_over();
         Ok(over && self.unread.borrow().rest().is_empty())
     }
@@ -234,7 +235,7 @@ where
             Method {
                 name: "next",
                 signature: "(timeout?: number|string): string?",
-                doc: "The next bytes; nil when none come within 10 seconds, or no more can come.",
+                doc: "The next bytes; nil when none come within 10 seconds, or no more can come, as once it is closed.",
                 run: next,
             },
             Method {
@@ -258,7 +259,7 @@ where
             Method {
                 name: "close",
                 signature: "()",
-                doc: "Ends the stream; calling it again does nothing.",
+                doc: "Ends the stream, which is at its end from then on; calling it again does nothing.",
                 run: |_, stream| {
                     stream.0.close();
                     none()
@@ -328,12 +329,15 @@ fn read_until<N: StreamName>(call: &mut Call<'_>, stream: &Stream<N>) -> Answer 
     if let Some(bytes) = stream.0.wait(call, limit, end)? {
         return one(call.lua(), call.lua().create_string(bytes)?);
     }
+    let name = call.what().rsplit(':').next().unwrap_or_default().to_owned();
+    let wanted = wanted.to_string_lossy();
+    if stream.0.closed.get() {
+        return Err(call.fail(format_args!("the stream is closed, so `{wanted}` cannot come")));
+    }
     let over = stream.0.source.is_over();
     let unread = stream.0.unread.borrow();
     let last = &unread.rest()[unread.rest().len().saturating_sub(SHOWN)..];
     let last = render::value(&Value::String(call.lua().create_string(last)?));
-    let name = call.what().rsplit(':').next().unwrap_or_default().to_owned();
-    let wanted = wanted.to_string_lossy();
     Err(call.fail(match over {
         true => {
             format!("the stream ended while {name} was waiting for `{wanted}`; the last bytes were {last}")
