@@ -7,6 +7,7 @@
 //! (`serve`).
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use provium_protocol::{BODY, Frame, FrameError, VERSION, read_frame};
@@ -39,6 +40,18 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Whether the host has hung up, with data under way perhaps: an end like any other, and no news.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        match self {
+            SessionError::Frame(FrameError::Closed) => true,
+            SessionError::Frame(FrameError::Io(error)) => matches!(
+                error.kind(),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected
+            ),
+            _ => false,
+        }
+    }
+
     /// The error for a frame out of turn.
     pub(crate) fn unexpected(got: &Frame, wanted: &'static str) -> SessionError {
         SessionError::Unexpected {
@@ -124,5 +137,50 @@ impl<'s> Body<'s> {
     pub(crate) fn drain(&mut self) -> Result<(), SessionError> {
         while self.next()?.is_some() {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use provium_protocol::{Follow, Request, Welcome, write_frame};
+
+    use super::*;
+    use crate::agent::Agent;
+    use crate::session::Session;
+
+    #[test]
+    fn a_host_that_closes_a_stream_with_data_under_way_has_hung_up() {
+        let (mut host, guest) = UnixStream::pair().expect("a pair of sockets");
+        let agent = Agent::new(None).expect("an agent");
+        let zeros = File::open("/dev/zero").expect("it opens");
+        let fd = zeros.as_raw_fd();
+        let session = thread::spawn(move || {
+            Session::open(guest.into(), &std::sync::Arc::new(agent)).and_then(Session::run)
+        });
+        assert!(matches!(read_frame(&mut host), Ok(Frame::Hello(_))));
+        write_frame(&mut host, &Frame::Welcome(Welcome { version: VERSION })).expect("a welcome");
+        write_frame(&mut host, &Frame::Request(Request::Follow(Follow::Fd { fd }))).expect("a request");
+        assert!(matches!(read_frame(&mut host), Ok(Frame::Reply(Ok(_)))));
+        assert!(matches!(read_frame(&mut host), Ok(Frame::Data { .. })));
+        drop(host);
+        // It may have seen the end between two writes, which is no error at all.
+        let ended = session.join().expect("no panic");
+        assert!(ended.map_or_else(|error| error.is_hang_up(), |()| true));
+    }
+
+    #[test]
+    fn an_end_within_a_frame_or_a_breach_of_the_protocol_is_news() {
+        let truncated = SessionError::from(FrameError::Truncated { got: 1, wanted: 4 });
+        assert!(!truncated.is_hang_up());
+        assert!(!SessionError::Version(7).is_hang_up());
+        let denied = std::io::Error::from(ErrorKind::PermissionDenied);
+        assert!(!SessionError::from(FrameError::Io(denied)).is_hang_up());
+        for kind in [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset] {
+            assert!(SessionError::from(FrameError::Io(kind.into())).is_hang_up());
+        }
     }
 }

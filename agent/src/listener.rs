@@ -63,7 +63,9 @@ impl Duties for GuestDuties {
         };
         let agent = self.agent.clone();
         let serve = move || {
-            if let Err(error) = Session::open(stream, &agent).and_then(Session::run) {
+            if let Err(error) = Session::open(stream, &agent).and_then(Session::run)
+                && !error.is_hang_up()
+            {
                 say!("a session ended: {error}");
             }
         };

@@ -65,7 +65,9 @@ fn spawn_thread(agent: &Arc<Agent>, connection: OwnedFd) -> Result<Response, OpE
 
 /// Answers on a connection until the host closes it.
 fn answer(connection: OwnedFd, agent: &Arc<Agent>) {
-    if let Err(error) = serve::serve(Session::greeted(connection, agent)) {
+    if let Err(error) = serve::serve(Session::greeted(connection, agent))
+        && !error.is_hang_up()
+    {
         say!("the session of a worker ended: {error}");
     }
 }
