@@ -5,6 +5,7 @@
 //! back. Not here: where the bytes are; what the guest does with a disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlua::{Table, Value};
 use provium_base::nearest::nearest;
@@ -246,6 +247,8 @@ fn write_sectors(call: &mut Call<'_>, disk: &Disk) -> Answer {
     none()
 }
 
+/// Time that `slow` adds to each request where nothing else is said.
+const SLOW: Duration = Duration::from_millis(50);
 /// Names of the modes of faults.
 const MODES: [&str; 3] = ["eio_read", "eio_write", "slow"];
 
@@ -271,9 +274,7 @@ fn fault_inject(call: &mut Call<'_>, disk: &Disk) -> Answer {
     let delay = options.duration("delay")?;
     let mode = match (name.as_str(), delay) {
         ("slow", Some(delay)) => FaultMode::Slow(delay),
-        ("slow", None) => {
-            return Err(options.fail("delay", "`slow` needs it: how much longer each request takes"));
-        }
+        ("slow", None) => FaultMode::Slow(SLOW),
         (_, Some(_)) => return Err(options.fail("delay", "it is for `slow`")),
         ("eio_read", None) => FaultMode::EioRead,
         _ => FaultMode::EioWrite,
