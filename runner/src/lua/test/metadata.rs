@@ -34,6 +34,12 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
             ("slow", got) => return Err(expected(&key, "true or false", got)),
             ("skip", Value::Boolean(false)) => {}
             ("skip", Value::Boolean(true)) => settings.skip = Some("skip".to_owned()),
+            ("skip", Value::String(reason)) if reason.as_bytes().is_empty() => {
+                return Err(bad(
+                    &key,
+                    "expected true or a reason, got an empty string".to_owned(),
+                ));
+            }
             ("skip", Value::String(reason)) => settings.skip = Some(reason.to_string_lossy()),
             ("skip", got) => return Err(expected(&key, "true or a reason", got)),
             ("timeout", value) => {

@@ -78,6 +78,10 @@ fn wrong_registrations_are_chunk_errors_at_their_line() {
             "a.test.lua:1: test: metadata `skip`: expected true or a reason, got number",
         ),
         (
+            "test('x', {skip = ''}, print)",
+            "a.test.lua:1: test: metadata `skip`: expected true or a reason, got an empty string",
+        ),
+        (
             "local x = nil\nx.y = 1",
             "a.test.lua:2: attempt to index a nil value (local 'x')",
         ),
