@@ -147,6 +147,21 @@ fn commands_in_both_shapes() {
                 t:assert(not err:find(hint, 1, true), err)
             end
         end)
+        test("output as text", function(t)
+            local function outcome(out)
+                local r = vm:run("cat", {stdin = out})
+                return r:out(), r:lines()
+            end
+            for out, expected in pairs({
+                [""] = {"", {}}, ["\n"] = {"", {""}}, ["a"] = {"a", {"a"}}, ["a\n"] = {"a", {"a"}},
+                ["a\n\n"] = {"a\n", {"a", ""}}, ["a\0\255\r\nb\n"] = {"a\0\255\r\nb", {"a\0\255\r", "b"}},
+            }) do
+                t:assert_eq({outcome(out)}, expected)
+            end
+            t:assert_eq(vm:batch(function(b) b:run("echo x") end)[1].ok:out(), "x")
+            t:assert_eq(vm:run_async("echo x; echo y"):wait(20):lines(), {"x", "y"})
+            t:assert_contains(t:assert_raises(function() vm:run("true"):out(1) end), "result:out: takes at most 0")
+        end)
         test("surroundings", function(t)
             t:assert_eq(vm:run("echo $FOO$N", {env = {FOO = "bar", N = 1}}).stdout, "bar1\n")
             t:assert_eq(vm:run("pwd", {cwd = "/etc"}).stdout, "/etc\n")

@@ -86,6 +86,34 @@ impl Kind for RunResult {
                 doc: "Raises unless the command exited with code 0; returns the result.",
                 run: assert_ok,
             },
+            Method {
+                name: "out",
+                signature: "(): string",
+                doc: "What it wrote to standard output, without the last newline.",
+                run: |call, this| {
+                    call.at_most(0)?;
+                    let bytes = this.0.stdout.as_bytes();
+                    let out = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                    one(call.lua(), call.lua().create_string(out)?)
+                },
+            },
+            Method {
+                name: "lines",
+                signature: "(): string[]",
+                doc: "The lines of what it wrote to standard output, without their newlines.",
+                run: |call, this| {
+                    call.at_most(0)?;
+                    let table = call.lua().create_table()?;
+                    let bytes = this.0.stdout.as_bytes();
+                    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+                    // What is behind the last line's end is none.
+                    lines.pop_if(|line| line.is_empty());
+                    for line in lines {
+                        table.raw_push(call.lua().create_string(line)?)?;
+                    }
+                    one(call.lua(), table)
+                },
+            },
         ]
     }
 
