@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use common::Host;
@@ -174,16 +174,35 @@ fn metadata_is_the_files_own() {
         Ok(Response::Stat(stat)) => stat,
         other => panic!("{other:?}"),
     };
+    let own = fs::metadata(&file).expect("metadata");
     let expected = Stat {
         size: 5,
-        mtime: 1_000_000_000,
-        mtime_ns: 123_456_789,
-        perm: 0o1751,
+        atime_ns: 1_000_000_000_123_456_789,
+        mtime_ns: 1_000_000_000_123_456_789,
+        ctime_ns: own.ctime() * 1_000_000_000 + own.ctime_nsec(),
+        mode: 0o101_751,
+        uid: own.uid(),
+        gid: own.gid(),
+        nlink: 1,
+        ino: own.ino(),
         entry_type: EntryType::File,
+        target: None,
     };
     assert_eq!(stat(&file, true), expected);
     assert_eq!(stat(&link, true), expected);
-    assert_eq!(stat(&link, false).entry_type, EntryType::Symlink);
+    let itself = stat(&link, false);
+    assert_eq!(itself.entry_type, EntryType::Symlink);
+    assert_eq!(itself.target, Some(bytes(&file)));
+    let early = rustix::fs::Timespec {
+        tv_sec: -2,
+        tv_nsec: 500_000_000,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: early,
+        last_modification: early,
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, &file, &times, flags).expect("a time");
+    assert_eq!(stat(&file, true).mtime_ns, -1_500_000_000);
     assert_eq!(stat(folder.path(), false).entry_type, EntryType::Directory);
     assert_eq!(
         stat(Path::new("/dev/null"), false).entry_type,

@@ -53,14 +53,26 @@ pub struct DirEntry {
 pub struct Stat {
     /// Size in bytes.
     pub size: u64,
-    /// Time of the last change, in seconds since 1970.
-    pub mtime: i64,
-    /// Nanoseconds within that second.
-    pub mtime_ns: u32,
-    /// Permission bits, `0o7777`.
-    pub perm: u32,
+    /// Time of the last access, in nanoseconds since 1970.
+    pub atime_ns: i64,
+    /// Time of the last change of the content, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Time of the last change of the metadata, in nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// Type and permission bits, `st_mode`.
+    pub mode: u32,
+    /// Id of the owner.
+    pub uid: u32,
+    /// Id of the group.
+    pub gid: u32,
+    /// Number of hard links.
+    pub nlink: u64,
+    /// Inode number.
+    pub ino: u64,
     /// Type of the file.
     pub entry_type: EntryType,
+    /// Target of a symbolic link; absent for anything else.
+    pub target: Option<ByteBuf>,
 }
 
 /// Type of a file.

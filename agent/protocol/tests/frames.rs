@@ -70,8 +70,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<i32>().prop_map(ExitStatus::Signalled),
         Just(ExitStatus::TimedOut)
     ];
+    let numbers = any::<(u64, [i64; 3], [u32; 3], [u64; 2], Option<Vec<u8>>)>();
     let stat =
-        (any::<(u64, i64, u32, u32)>(), 0..8usize).prop_map(|((size, mtime, mtime_ns, perm), kind)| {
+        (numbers, 0..8usize).prop_map(|((size, times, [mode, uid, gid], [nlink, ino], target), kind)| {
             let entry_type = [
                 EntryType::File,
                 EntryType::Directory,
@@ -84,10 +85,16 @@ fn reply() -> impl Strategy<Value = Reply> {
             ][kind];
             Response::Stat(Stat {
                 size,
-                mtime,
-                mtime_ns,
-                perm,
+                atime_ns: times[0],
+                mtime_ns: times[1],
+                ctime_ns: times[2],
+                mode,
+                uid,
+                gid,
+                nlink,
+                ino,
                 entry_type,
+                target: target.map(Into::into),
             })
         });
     let response = prop_oneof![

@@ -1,11 +1,11 @@
 //! Stat: a file's metadata.
 //!
 //! Input: a path, and whether a link is followed.
-//! Output: size, time, permission bits, type.
-//! Not here: owners and links; a test that wants those makes the system call.
+//! Output: size, times, mode, owners, links, type; the target of a link that is not followed.
+//! Not here: extended attributes and file systems; a test that wants those makes the system call.
 
 use provium_protocol::{OpError, Response, Stat};
-use rustix::fs::{AtFlags, CWD, FileType, statat};
+use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
 
 use super::folders::entry_type;
 use crate::failure::{failed, shown};
@@ -18,11 +18,29 @@ pub(crate) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
     };
     let stat =
         statat(CWD, path, flags).map_err(|errno| failed(format_args!("stat `{}`", shown(path)), errno))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let target = match kind {
+        // A link that was removed meanwhile has none to tell.
+        FileType::Symlink => readlinkat(CWD, path, Vec::new()).ok(),
+        _ => None,
+    };
     Ok(Response::Stat(Stat {
         size: stat.st_size.cast_unsigned(),
-        mtime: stat.st_mtime,
-        mtime_ns: stat.st_mtime_nsec as u32,
-        perm: stat.st_mode & 0o7777,
-        entry_type: entry_type(FileType::from_raw_mode(stat.st_mode)),
+        atime_ns: nanoseconds(stat.st_atime, stat.st_atime_nsec),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        nlink: stat.st_nlink,
+        ino: stat.st_ino,
+        entry_type: entry_type(kind),
+        target: target.map(|target| target.into_bytes().into()),
     }))
+}
+
+/// A time in nanoseconds since 1970; the nearest there is, for one some centuries off.
+fn nanoseconds(seconds: i64, rest: u64) -> i64 {
+    let rest = i64::try_from(rest).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }

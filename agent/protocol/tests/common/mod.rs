@@ -291,9 +291,15 @@ fn replies() -> Vec<Reply> {
     replies.extend(types.map(|entry_type| {
         Ok(Response::Stat(Stat {
             size: 5,
-            mtime: -1,
-            mtime_ns: 999_999_999,
-            perm: 0o4755,
+            atime_ns: 1_000_000_000_999_999_999,
+            mtime_ns: -1,
+            ctime_ns: 0,
+            mode: 0o104_755,
+            uid: 1000,
+            gid: 100,
+            nlink: 2,
+            ino: 1 << 40,
+            target: (entry_type == EntryType::Symlink).then(|| b"to\xff".to_vec().into()),
             entry_type,
         }))
     }));

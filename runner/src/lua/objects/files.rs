@@ -79,10 +79,26 @@ pub(crate) fn rename(call: &Call<'_>) -> Result<LuaOp, Raise> {
 fn stat_table(lua: &Lua, stat: &Stat) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("size", i64::try_from(stat.size).unwrap_or(i64::MAX))?;
-    table.raw_set("mtime", stat.mtime)?;
-    table.raw_set("mtime_ns", stat.mtime_ns)?;
-    table.raw_set("perm", stat.perm)?;
+    for (seconds, whole, time) in [
+        ("atime", "atime_ns", stat.atime_ns),
+        ("mtime", "mtime_ns", stat.mtime_ns),
+        ("ctime", "ctime_ns", stat.ctime_ns),
+    ] {
+        let (full, rest) = (time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000));
+        table.raw_set(seconds, full as f64 + rest as f64 / 1e9)?;
+        table.raw_set(whole, time)?;
+    }
+    table.raw_set("mode", stat.mode)?;
+    table.raw_set("perm", stat.mode & 0o7777)?;
+    table.raw_set("uid", stat.uid)?;
+    table.raw_set("gid", stat.gid)?;
+    table.raw_set("nlink", i64::try_from(stat.nlink).unwrap_or(i64::MAX))?;
+    // Lua's integers have 64 bits and a sign.
+    table.raw_set("ino", stat.ino.cast_signed())?;
     table.raw_set("entry_type", entry_type(stat.entry_type))?;
+    if let Some(target) = &stat.target {
+        table.raw_set("target", lua.create_string(target)?)?;
+    }
     Ok(table)
 }
 
