@@ -98,8 +98,8 @@ test("what cannot be a machine is refused in words", function(t)
   local function raises(text, options)
     t:assert_contains(t:assert_raises(function() provium:vm("v", "small", options) end), text)
   end
-  raises("memory must be 64M to 8G, got 1M", {memory = "1M"})
-  raises("cpus must be 1 to 8, got 0", {cpus = 0})
+  raises("memory must be 64M to 64G, got 1M", {memory = "1M"})
+  raises("cpus must be 1 to 32, got 0", {cpus = 0})
   raises("unknown option `memmory`; did you mean `memory`?", {memmory = "1G"})
 end)
 

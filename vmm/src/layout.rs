@@ -78,6 +78,7 @@ pub(crate) fn ram_ranges(memory: u64) -> Vec<(GuestAddress, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_MEMORY;
 
     #[test]
     fn memory_that_does_not_fit_below_the_hole_goes_on_at_four_gib() {
@@ -90,6 +91,25 @@ mod tests {
                 (GuestAddress(4 << 30), (5usize) << 30)
             ]
         );
+    }
+
+    #[test]
+    fn the_most_memory_is_all_there_and_leaves_the_hole_to_the_devices() {
+        let ranges = ram_ranges(MAX_MEMORY);
+        let bytes: u64 = ranges.iter().map(|(_, bytes)| *bytes as u64).sum();
+        assert_eq!(bytes, 64 << 30);
+        let devices = [
+            VIRTIO_MMIO,
+            u64::from(IOAPIC),
+            u64::from(LOCAL_APIC),
+            IDENTITY_MAP,
+            KVM_TSS as u64 + 0x3000 - 1,
+        ];
+        for (start, bytes) in ranges {
+            let ram = start.0..start.0 + bytes as u64;
+            assert!(ram.end <= HOLE_START || ram.start >= HOLE_END, "{ram:x?}");
+            assert!(devices.iter().all(|device| !ram.contains(device)), "{ram:x?}");
+        }
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::ops::RangeInclusive;
 /// Least memory of a machine that boots a kernel, in bytes.
 pub const MIN_MEMORY: u64 = 64 << 20;
 /// Most memory of a machine, in bytes.
-pub const MAX_MEMORY: u64 = 8 << 30;
+pub const MAX_MEMORY: u64 = 64 << 30;
 /// Least memory of a machine that only ever runs a snapshot, such as a payload of a few instructions, in
 /// bytes.
 pub const MIN_SNAPSHOT_MEMORY: u64 = 2 << 20;
 /// Memory is a multiple of this many bytes: a page.
 pub const MEMORY_GRANULARITY: u64 = 4096;
 /// Most vCPUs of a machine.
-pub const MAX_CPUS: u8 = 8;
+pub const MAX_CPUS: u8 = 32;
 /// Disks that a machine can have.
 pub const MAX_DISKS: u8 = 8;
 /// Network interfaces that the slot table has room for; no machine has one yet.
@@ -30,7 +30,7 @@ pub enum LimitError {
     Cpus(u8),
     /// The memory, in bytes, is out of range or not in whole pages.
     #[error(
-        "{0} bytes of memory: a machine has 64 MiB to 8 GiB, in whole pages of {MEMORY_GRANULARITY} bytes"
+        "{0} bytes of memory: a machine has 64 MiB to 64 GiB, in whole pages of {MEMORY_GRANULARITY} bytes"
     )]
     Memory(u64),
     /// There are too many disks.
@@ -89,16 +89,16 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_named() {
-        for cpus in [0, 9, 255] {
+        for cpus in [0, 33, 255] {
             let error = check_cpus(cpus).unwrap_err().to_string();
-            assert_eq!(error, format!("{cpus} vCPUs: a machine has 1 to 8"));
+            assert_eq!(error, format!("{cpus} vCPUs: a machine has 1 to 32"));
         }
         for memory in [0, MIN_MEMORY - 4096, MAX_MEMORY + 4096, MIN_MEMORY + 1] {
             let error = check_memory(memory).unwrap_err().to_string();
-            let expected = "a machine has 64 MiB to 8 GiB, in whole pages of 4096 bytes";
+            let expected = "a machine has 64 MiB to 64 GiB, in whole pages of 4096 bytes";
             assert_eq!(error, format!("{memory} bytes of memory: {expected}"));
         }
-        for (cpus, memory) in [(1, MIN_MEMORY), (8, MAX_MEMORY), (3, MIN_MEMORY + 4096)] {
+        for (cpus, memory) in [(1, MIN_MEMORY), (32, MAX_MEMORY), (3, MIN_MEMORY + 4096)] {
             check_cpus(cpus).unwrap();
             check_memory(memory).unwrap();
         }

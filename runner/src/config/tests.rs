@@ -269,19 +269,19 @@ fn mistakes_name_file_line_and_remedy() {
         ),
         (
             in_profile("cpus = 0"),
-            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 8, got 0",
+            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 32, got 0",
         ),
         (
-            in_profile("cpus = 9"),
-            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 8, got 9",
+            in_profile("cpus = 33"),
+            "provium.toml:4: `cpus` in [profiles.p]: cpus must be 1 to 32, got 33",
         ),
         (
             in_profile("memory = '32M'"),
-            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 8G, got 32M",
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 64G, got 32M",
         ),
         (
-            in_profile("memory = '9G'"),
-            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 8G, got 9G",
+            in_profile("memory = '65G'"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 64G, got 65G",
         ),
         (
             in_profile("memory = '65537K'"),
@@ -383,17 +383,17 @@ fn home_must_be_known_where_it_is_used() {
 #[test]
 fn limits_name_the_value() {
     assert_eq!(check_memory(64 << 20), Ok(64 << 20));
-    assert_eq!(check_memory(8 << 30), Ok(8 << 30));
+    assert_eq!(check_memory(64 << 30), Ok(64 << 30));
     assert_eq!(
         check_memory((64 << 20) - 1),
-        Err("memory must be 64M to 8G, got 67108863".into())
+        Err("memory must be 64M to 64G, got 67108863".into())
     );
     assert_eq!(check_memory((64 << 20) + 4096), Ok((64 << 20) + 4096));
     assert_eq!(
         check_memory((64 << 20) + 1024),
         Err("memory must be in whole pages of 4096 bytes, got 65537K".into())
     );
-    assert_eq!(check_cpus(8), Ok(8));
-    assert_eq!(check_cpus(-1), Err("cpus must be 1 to 8, got -1".into()));
-    assert_eq!(check_cpus(257), Err("cpus must be 1 to 8, got 257".into()));
+    assert_eq!(check_cpus(32), Ok(32));
+    assert_eq!(check_cpus(-1), Err("cpus must be 1 to 32, got -1".into()));
+    assert_eq!(check_cpus(257), Err("cpus must be 1 to 32, got 257".into()));
 }

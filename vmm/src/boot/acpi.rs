@@ -193,6 +193,7 @@ fn power_button(code: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_CPUS;
     use crate::slots::TABLE;
 
     /// Finds a table the way a kernel does: RSDP, XSDT, signature.
@@ -214,15 +215,21 @@ mod tests {
     #[test]
     fn every_table_is_reachable_and_sums_to_zero() {
         let ram = GuestRam::from_ranges(&layout::ram_ranges(64 << 20)).unwrap();
-        let rsdp = write(&ram, 8, &TABLE[..2]).unwrap();
+        let rsdp = write(&ram, MAX_CPUS, &TABLE[..2]).unwrap();
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         let fadt = table(&ram, rsdp, b"FACP");
         let madt = table(&ram, rsdp, b"APIC");
         assert_eq!((sum(&fadt), sum(&madt)), (0, 0));
+        let processors: Vec<u8> = (0..MAX_CPUS).flat_map(|id| [0, 8, id, id, 1, 0, 0, 0]).collect();
+        let (local, io) = madt[44..].split_at(processors.len());
         assert_eq!(
-            madt.len(),
-            44 + 8 * 8 + 12,
-            "eight processors and an I/O interrupt controller"
+            local, processors,
+            "every processor, enabled, with an id of its own"
+        );
+        assert_eq!(
+            (io[0], io.len()),
+            (1, 12),
+            "then the I/O interrupt controller alone"
         );
         let dsdt_at = u64::from_le_bytes(fadt[140..148].try_into().unwrap());
         let len: u32 = ram.read_obj(GuestAddress(dsdt_at + 4)).unwrap();

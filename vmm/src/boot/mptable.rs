@@ -99,12 +99,13 @@ fn checksum(bytes: &[u8]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_CPUS;
     use crate::slots::TABLE;
 
     #[test]
-    fn the_table_is_found_sums_to_zero_and_fits_with_eight_processors() {
+    fn the_table_is_found_sums_to_zero_and_fits_with_all_processors_and_devices() {
         let ram = GuestRam::from_ranges(&layout::ram_ranges(64 << 20)).unwrap();
-        write(&ram, 8, &TABLE[..1]).unwrap();
+        write(&ram, MAX_CPUS, &TABLE).unwrap();
         let mut area = vec![0; 0x400];
         ram.read_slice(&mut area, GuestAddress(layout::EBDA_START))
             .unwrap();
@@ -112,7 +113,22 @@ mod tests {
         assert_eq!((&area[..4], sum(&area[..16])), (&b"_MP_"[..], 0));
         let len = usize::from(u16::from_le_bytes([area[20], area[21]]));
         assert_eq!(sum(&area[16..16 + len]), 0);
-        let virtio = interrupt(3, INTERRUPT, LEVEL_HIGH, 5, 8, 5);
-        assert_eq!(area.windows(8).filter(|w| *w == virtio).count(), 1);
+        let (processors, rest) = area[16 + 44..16 + len].split_at(20 * usize::from(MAX_CPUS));
+        for (id, entry) in (0..).zip(processors.chunks(20)) {
+            let flags = if id == 0 {
+                CPU_ENABLED | CPU_BOOT
+            } else {
+                CPU_ENABLED
+            };
+            assert_eq!(entry[..4], [0, id, LOCAL_APIC_VERSION, flags]);
+        }
+        assert_eq!(rest[0], 1, "the bus follows the last processor");
+        assert_eq!(
+            rest[8..10],
+            [2, MAX_CPUS],
+            "the I/O interrupt controller's id is no processor's"
+        );
+        let virtio = interrupt(3, INTERRUPT, LEVEL_HIGH, 5, MAX_CPUS, 5);
+        assert_eq!(rest.windows(8).filter(|w| *w == virtio).count(), 1);
     }
 }

@@ -106,6 +106,7 @@ fn e820(ram: &GuestRam) -> Vec<boot_e820_entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_MEMORY;
 
     fn ram(memory: u64) -> GuestRam {
         GuestRam::from_ranges(&layout::ram_ranges(memory)).unwrap()
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_memory_map_covers_all_ram_but_the_tables() {
-        for memory in [64 << 20, 4u64 << 30, 8 << 30] {
+        for memory in [64 << 20, 4u64 << 30, MAX_MEMORY] {
             let map = e820(&ram(memory));
             let usable: u64 = map.iter().filter(|e| e.r#type == E820_RAM).map(|e| e.size).sum();
             assert_eq!(usable, memory - (0x10_0000 - layout::EBDA_START));

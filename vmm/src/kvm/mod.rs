@@ -6,6 +6,7 @@
 //! Order matters to speed: memory slots come before the interrupt chips, because a slot that changes
 //! afterwards waits for a grace period of the kernel's I/O bus.
 
+pub(crate) mod capacity;
 pub(crate) mod chips_state;
 pub(crate) mod cpuid;
 pub(crate) mod host;
@@ -25,6 +26,35 @@ pub enum KvmError {
     /// The kernel's KVM has not got something; the text names it.
     #[error("this kernel's KVM lacks {0}")]
     Lacks(&'static str),
+    /// The machine has more vCPUs than KVM gives one on this host.
+    #[error("{asked} vCPUs: this host's KVM gives a machine {most} at most; ask for fewer")]
+    TooManyCpus {
+        /// The machine's vCPUs.
+        asked: u8,
+        /// KVM_CAP_MAX_VCPUS.
+        most: usize,
+    },
+    /// The machine's memory takes more slots than KVM gives one on this host.
+    #[error(
+        "{asked} memory slots: this host's KVM gives a machine {most} at most; \
+         ask for 3 GiB of memory or less"
+    )]
+    TooManySlots {
+        /// The machine's ranges of memory.
+        asked: usize,
+        /// KVM_CAP_NR_MEMSLOTS.
+        most: usize,
+    },
+    /// The machine's memory goes beyond what the processor addresses.
+    #[error(
+        "memory up to address {last:#x}: this host's processor has addresses of {bits} bits; ask for less"
+    )]
+    TooHighMemory {
+        /// The last address with memory.
+        last: u64,
+        /// Bits of a guest's physical address.
+        bits: u8,
+    },
     /// An ioctl failed.
     #[error("{call} failed: {source}")]
     Call {

@@ -14,7 +14,8 @@ use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::ioctl_iowr_nr;
 
-use super::{KvmError, call};
+use super::capacity::Capacity;
+use super::{KvmError, call, host};
 use crate::layout;
 
 /// A virtual machine and the memory its slots point at.
@@ -41,15 +42,17 @@ pub(crate) const NEEDED: [(Cap, &str); 6] = [
 ];
 
 impl Vm {
-    /// Creates a machine with `ram` and the PC's interrupt chips (no PIT: guests here do not need one). With
-    /// `log_dirty`, KVM notes from the start which pages vCPUs write.
-    pub(crate) fn create(ram: &GuestRam, log_dirty: bool) -> Result<Self, KvmError> {
+    /// Creates a machine with `ram`, room for `cpus` vCPUs and the PC's interrupt chips (no PIT: guests here
+    /// do not need one). With `log_dirty`, KVM notes from the start which pages vCPUs write.
+    pub(crate) fn create(ram: &GuestRam, cpus: u8, log_dirty: bool) -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(KvmError::Open)?;
         for (cap, name) in NEEDED {
             if !kvm.check_extension(cap) {
                 return Err(KvmError::Lacks(name));
             }
         }
+        let (offer, _) = host::offer(&kvm)?;
+        Capacity::of(&kvm, offer).check(cpus, ram)?;
         let fd = create_vm(&kvm).map_err(call("KVM_CREATE_VM"))?;
         fd.set_identity_map_address(layout::IDENTITY_MAP)
             .map_err(call("KVM_SET_IDENTITY_MAP_ADDR"))?;

@@ -55,7 +55,7 @@ impl Hardware {
         rng_seed: Option<u64>,
         log_dirty: bool,
     ) -> Result<(Hardware, HostEnds), MachineError> {
-        let vm = Vm::create(&ram, log_dirty)?;
+        let vm = Vm::create(&ram, shape.cpus, log_dirty)?;
         let vsock = Vsock::new(GUEST_CID);
         let life = Arc::new(Lifecycle::new(vsock.clone())?);
         let console = Console::new({
