@@ -77,19 +77,40 @@ fn every_vcpu_comes_up() {
         (2, "console=ttyS0 quiet"),
         (8, "console=ttyS0 quiet"),
         (3, "console=ttyS0 quiet acpi=off"),
+        (32, "console=ttyS0 quiet acpi=off"),
     ] {
         let mut guest = boot_guest(MachineConfig {
             cpus,
             ..config_with(cmdline)
         });
-        assert_eq!(stdout(&mut guest, "nproc"), format!("{cpus}\n"), "{cmdline}");
+        // The kernel's NR_CPUS less one.
+        let last = stdout(&mut guest, "cat /sys/devices/system/cpu/kernel_max");
+        let expected = last.trim().parse::<u64>().unwrap().min(u64::from(cpus) - 1) + 1;
+        assert!(expected >= u64::from(cpus.min(8)), "{last}");
+        assert_eq!(stdout(&mut guest, "nproc"), format!("{expected}\n"), "{cmdline}");
         guest.machine.kill();
     }
 }
 
 #[test]
-fn memory_from_64_mib_to_8_gib_is_all_there() {
-    for mib in [64u64, 3072, 4096, 8192] {
+fn thirty_two_vcpus_are_cores_of_one_processor() {
+    let mut guest = boot_guest(MachineConfig {
+        kernel: artifact("debian-cloud/vmlinuz"),
+        initrd: Some(artifact("debian-cloud/initrd.cpio")),
+        memory: 512 << 20,
+        cpus: 32,
+        ..config()
+    });
+    assert_eq!(stdout(&mut guest, "nproc"), "32\n");
+    for (file, distinct) in [("physical_package_id", "1\n"), ("core_id", "32\n")] {
+        let line = format!("cat /sys/devices/system/cpu/cpu*/topology/{file} | sort -u | wc -l");
+        assert_eq!(stdout(&mut guest, &line), distinct, "{file}");
+    }
+}
+
+#[test]
+fn memory_from_64_mib_to_64_gib_is_all_there() {
+    for mib in [64u64, 3072, 4096, 8192, 65_536] {
         let mut guest = boot_guest(MachineConfig {
             memory: mib << 20,
             ..config()
@@ -202,7 +223,7 @@ fn what_cannot_boot_is_refused_before_anything_runs() {
     assert!(error.contains("is truncated: a segment ends at byte"), "{error}");
     assert_eq!(
         refused(MachineConfig { cpus: 0, ..config() }),
-        "0 vCPUs: a machine has 1 to 8"
+        "0 vCPUs: a machine has 1 to 32"
     );
     assert!(
         refused(MachineConfig {

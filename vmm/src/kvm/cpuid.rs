@@ -3,7 +3,7 @@
 //! Input: KVM_GET_SUPPORTED_CPUID, a vCPU's number. Output: that vCPU's leaves. Not here: whether two hosts
 //! offer the same (`host`).
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
+use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 use kvm_ioctls::Kvm;
 
 use super::{KvmError, call};
@@ -30,10 +30,34 @@ pub(crate) fn supported(kvm: &Kvm) -> Result<CpuId, KvmError> {
 /// The offer as vCPU `cpu` of `cpus` sees it: one package of single-threaded cores.
 pub(crate) fn for_vcpu(supported: &CpuId, cpu: u8, cpus: u8) -> CpuId {
     let mut cpuid = supported.clone();
+    if cpus > 1 {
+        add_level_of_cores(&mut cpuid);
+    }
     for entry in cpuid.as_mut_slice() {
         fit(entry, u32::from(cpu), u32::from(cpus));
     }
     cpuid
+}
+
+/// Adds the level of cores to the topology leaves that have the level of threads alone, as Linux offers them
+/// since 6.2. Without it each vCPU is a processor of its own to the guest. One vCPU needs no such level.
+fn add_level_of_cores(cpuid: &mut CpuId) {
+    for leaf in [0xb, 0x1f] {
+        let has = |index| {
+            let mut all = cpuid.as_slice().iter();
+            all.any(|entry| (entry.function, entry.index) == (leaf, index))
+        };
+        if has(0) && !has(1) {
+            let cores = kvm_cpuid_entry2 {
+                function: leaf,
+                index: 1,
+                flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+                ..Default::default()
+            };
+            // A list that is full already stays as it is, which guests can live with.
+            let _ = cpuid.push(cores);
+        }
+    }
 }
 
 fn fit(entry: &mut kvm_cpuid_entry2, cpu: u32, cpus: u32) {
@@ -124,6 +148,53 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(fitted(amd, 0, 6).ecx & 0xf0ff, 0x3005);
+    }
+
+    #[test]
+    fn a_topology_leaf_without_cores_is_given_them_and_one_vcpu_needs_none() {
+        let threads = kvm_cpuid_entry2 {
+            function: 0xb,
+            flags: KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+            ..Default::default()
+        };
+        let offer = CpuId::from_entries(&[threads]).unwrap();
+        assert_eq!(for_vcpu(&offer, 0, 1).as_slice().len(), 1);
+        let fitted = for_vcpu(&offer, 31, 32);
+        let levels: Vec<_> = fitted
+            .as_slice()
+            .iter()
+            .map(|entry| {
+                (
+                    entry.index,
+                    entry.flags,
+                    entry.eax,
+                    entry.ebx,
+                    entry.ecx,
+                    entry.edx,
+                )
+            })
+            .collect();
+        assert_eq!(levels, [(0, 1, 0, 1, 0x100, 31), (1, 1, 5, 32, 0x201, 31)]);
+        let again = for_vcpu(&fitted, 31, 32);
+        assert_eq!(again.as_slice().len(), 2, "one that has the level keeps it");
+    }
+
+    #[test]
+    fn the_older_leaves_count_thirty_two_cores_as_well() {
+        let leaf = |function, eax, ecx| {
+            let entry = kvm_cpuid_entry2 {
+                function,
+                eax,
+                ecx,
+                ..Default::default()
+            };
+            fitted(entry, 31, 32)
+        };
+        assert_eq!(leaf(1, 0, 0).ebx >> 16, 31 << 8 | 32);
+        // A unified cache of the third level: all 32 share it.
+        let cache = leaf(4, 3 << 5 | 3, 0).eax;
+        assert_eq!((cache >> 26, cache >> 14 & 0xfff), (31, 31));
+        assert_eq!(leaf(0x8000_0008, 0, 0).ecx, 5 << 12 | 31);
     }
 
     #[test]
