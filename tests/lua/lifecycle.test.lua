@@ -24,6 +24,30 @@ test("from created to shutdown", function(t)
   t:assert_contains(t:assert_raises(function() vm:run("true") end), "VM `v` is shutdown")
 end)
 
+test("VMs that boot have context ids of their own, and snapshots keep them", function(t)
+  -- IOCTL_VM_SOCKETS_GET_LOCAL_CID
+  local function seen_inside(vm)
+    local f = vm:open_file("/dev/vsock", {read = true})
+    local id = string.unpack("<I4", vm:ioctl(f, 0x7b9, "\0\0\0\0").out_data)
+    f:close()
+    return id
+  end
+  local a, b = provium:vm("a", "small"):boot(), provium:vm("b", "small"):boot()
+  t:assert(a:cid() ~= b:cid(), a:cid())
+  t:assert_eq(seen_inside(a), a:cid())
+  t:assert_eq(seen_inside(b), b:cid())
+
+  local saved = b:snapshot()
+  local c = provium:vm("c", "small")
+  c:restore(saved)
+  t:assert_eq(c:cid(), b:cid())
+  t:assert_eq(seen_inside(c), b:cid())
+  local before = b:cid()
+  b:reset()
+  t:assert(b:cid() ~= before, before)
+  t:assert_eq(seen_inside(b), b:cid())
+end)
+
 test("boot options change the guest", function(t)
   local vm = provium:vm("v", "small", {memory = "256M", kernel_cmdline_append = "one.word=1"})
   vm:boot({cpus = 2, kernel_cmdline_append = "another.word=2"})

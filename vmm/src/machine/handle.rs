@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use provium_devices::legacy::serial::SerialPort;
-use provium_devices::virtio::vsock::{VsockListener, VsockStream};
+use provium_devices::virtio::vsock::{GUEST_CIDS, VsockListener, VsockStream};
 
+use super::cid::CIDS;
 use super::config::MachineConfig;
 use super::console::ConsoleWriter;
 use super::end::EndReason;
 use super::error::MachineError;
-use super::hardware::{GUEST_CID, Hardware, HostEnds, map_ram};
+use super::hardware::{Hardware, HostEnds, map_ram};
 use super::lifecycle::VcpuThread;
 use super::supervisor;
 use super::vcpu_thread::{self, VcpuContext};
@@ -62,7 +63,7 @@ impl Machine {
             memory: config.memory,
             cpus: config.cpus,
         };
-        let (hardware, ends) = Hardware::create(ram.clone(), shape, config.rng_seed, false)?;
+        let (hardware, ends) = Hardware::create(ram.clone(), shape, CIDS.next(), config.rng_seed, false)?;
         let platform = &hardware.platform;
         for (slot, disk) in (0..).zip(&config.disks) {
             disk.power_on();
@@ -99,7 +100,9 @@ impl Machine {
         limits::check_cpus(cpus)?;
         limits::check_snapshot_memory(memory)?;
         let ram = map_ram(memory)?;
-        let (hardware, ends) = Hardware::create(ram, Shape { memory, cpus }, None, true)?;
+        // The snapshot brings the one that its guest knows.
+        let cid = *GUEST_CIDS.start();
+        let (hardware, ends) = Hardware::create(ram, Shape { memory, cpus }, cid, None, true)?;
         let machine = Self::of(hardware, ends);
         machine.ends.life.gate.pause();
         machine.start()?;
@@ -357,9 +360,10 @@ impl Machine {
         Ok(())
     }
 
-    /// The guest's vsock context id.
+    /// The guest's vsock context id: no other machine's that has booted in this process, or the one that the
+    /// guest had when it was saved.
     pub fn cid(&self) -> u32 {
-        GUEST_CID
+        self.ends.vsock.cid()
     }
 }
 

@@ -21,9 +21,6 @@ use crate::kvm::{KvmError, host};
 use crate::layout;
 use crate::snapshot::state::Shape;
 
-/// The guest's vsock context id. Every machine has a vsock of its own, so they can all have the same.
-pub(super) const GUEST_CID: u32 = 3;
-
 /// What a machine gives back when it ends.
 pub(super) struct Hardware {
     pub(super) vcpus: Vec<Arc<Mutex<Vcpu>>>,
@@ -47,16 +44,17 @@ pub(super) struct HostEnds {
 }
 
 impl Hardware {
-    /// Creates vCPUs and devices around `ram`, all at rest. With `log_dirty`, KVM notes from the start which
-    /// pages vCPUs write.
+    /// Creates vCPUs and devices around `ram`, all at rest, for a guest with context id `cid`. With
+    /// `log_dirty`, KVM notes from the start which pages vCPUs write.
     pub(super) fn create(
         ram: GuestRam,
         shape: Shape,
+        cid: u32,
         rng_seed: Option<u64>,
         log_dirty: bool,
     ) -> Result<(Hardware, HostEnds), MachineError> {
         let vm = Vm::create(&ram, shape.cpus, log_dirty)?;
-        let vsock = Vsock::new(GUEST_CID);
+        let vsock = Vsock::new(cid);
         let life = Arc::new(Lifecycle::new(vsock.clone())?);
         let console = Console::new({
             let life = Arc::clone(&life);

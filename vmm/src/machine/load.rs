@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::baseline::Baseline;
+use super::cid::CIDS;
 use super::end::EndReason;
 use super::error::MachineError;
 use super::handle::Machine;
@@ -71,6 +72,7 @@ impl Machine {
         let state = snapshot.state();
         hardware.platform.disks.replace(disks)?;
         hardware.platform.restore(&state.devices)?;
+        CIDS.note(self.cid());
         let host_tsc = tsc::host_tsc();
         for (vcpu, saved) in hardware.vcpus.iter().zip(&state.vcpus) {
             let vcpu = vcpu.lock();

@@ -20,6 +20,7 @@
 //! save load attach reaper   what the host does with a machine beyond driving it
 //! handle                    Machine: create, start, pause, resume, connect, kill
 //! hardware                  memory, vCPUs, devices, put together
+//! cid                       context ids of guests
 //! baseline                  the snapshot a machine was equal to, and what has changed since
 //! platform disks            the devices on their buses; disks in their slots
 //! vcpu_thread supervisor    the threads
@@ -29,6 +30,7 @@
 
 mod attach;
 mod baseline;
+mod cid;
 mod config;
 mod console;
 mod disks;

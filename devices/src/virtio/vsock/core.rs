@@ -51,7 +51,7 @@ pub(crate) enum SendOutcome {
 
 /// The device's state: its connections and listeners, and the queues while it has them.
 pub(crate) struct VsockCore {
-    pub(crate) guest_cid: u64,
+    pub(crate) guest_cid: u32,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(super) by_ports: HashMap<Ports, ConnectionId>,
     pub(crate) listeners: HashMap<u32, PortListener>,
@@ -65,7 +65,7 @@ pub(crate) struct VsockCore {
 }
 
 impl VsockCore {
-    pub(crate) fn new(guest_cid: u64) -> Self {
+    pub(crate) fn new(guest_cid: u32) -> Self {
         Self {
             guest_cid,
             connections: HashMap::new(),

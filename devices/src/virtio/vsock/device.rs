@@ -21,17 +21,20 @@ use crate::{QueueState, StateError};
 #[derive(Clone)]
 pub struct Vsock {
     core: Arc<Mutex<VsockCore>>,
-    cid: u64,
 }
 
 impl Vsock {
-    /// A device for a guest with context id `cid`, 3 or more.
+    /// A device for a guest with context id `cid`, one of [`GUEST_CIDS`](super::GUEST_CIDS).
     pub fn new(cid: u32) -> Self {
-        let cid = u64::from(cid);
         Self {
             core: Arc::new(Mutex::new(VsockCore::new(cid))),
-            cid,
         }
+    }
+
+    /// The guest's context id: the one it was made with, until a restored state brings along the one that its
+    /// guest knows.
+    pub fn cid(&self) -> u32 {
+        self.core.lock().guest_cid
     }
 
     /// Connects to a port of the guest.
@@ -151,7 +154,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        read_config_bytes(&self.cid.to_le_bytes(), offset, data);
+        read_config_bytes(&u64::from(self.cid()).to_le_bytes(), offset, data);
     }
 
     fn activate(&mut self, activation: Activation) {

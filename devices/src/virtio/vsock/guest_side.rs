@@ -48,7 +48,7 @@ impl VsockCore {
             return;
         }
         let header = Header::parse(&bytes);
-        if header.src_cid != self.guest_cid || header.dst_cid != HOST_CID {
+        if header.src_cid != u64::from(self.guest_cid) || header.dst_cid != HOST_CID {
             // Not the guest's own address, or not ours: there is nobody to answer.
             return;
         }

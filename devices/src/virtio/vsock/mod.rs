@@ -52,3 +52,7 @@ mod transmit;
 
 pub use device::Vsock;
 pub use stream::{VsockListener, VsockStream};
+
+/// The context ids that a guest can have: 0 to 2 are the hypervisor's, the guest's own and the host's, and
+/// the last stands for any (virtio 1.2 section 5.10.4).
+pub const GUEST_CIDS: std::ops::RangeInclusive<u32> = 3..=u32::MAX - 1;

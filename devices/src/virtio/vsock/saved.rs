@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use super::GUEST_CIDS;
 use super::connection::{Connection, HOST_BUFFER, Phase, Ports};
 use super::core::{ConnectionId, FIRST_EPHEMERAL, MAX_CONNECTIONS, MAX_CONTROL, VsockCore};
 use super::packet::{HEADER_SIZE, Header};
@@ -33,7 +34,7 @@ impl VsockCore {
             .iter()
             .map(|header| header.to_bytes().to_vec().into());
         VsockState {
-            guest_cid: self.guest_cid,
+            guest_cid: u64::from(self.guest_cid),
             next_port: self.next_port,
             control: control.collect(),
             connections,
@@ -46,7 +47,8 @@ impl VsockCore {
         state: &VsockState,
         activation: Option<Activation>,
     ) -> Result<(), StateError> {
-        let control = check(state, self.guest_cid)?;
+        let (guest_cid, control) = check(state)?;
+        self.guest_cid = guest_cid;
         self.active = None;
         self.control.clear();
         // Who has called and was not accepted has not called in what the guest now remembers.
@@ -153,15 +155,13 @@ fn restore_connection(connection: &mut Connection, saved: &ConnectionState) {
     connection.guest_taken = saved.guest_taken;
 }
 
-/// Refuses what this device cannot have saved; returns the control packets.
-fn check(state: &VsockState, guest_cid: u64) -> Result<Vec<Header>, StateError> {
+/// Refuses what this device cannot have saved; returns the guest's context id and the control packets.
+fn check(state: &VsockState) -> Result<(u32, Vec<Header>), StateError> {
     let refuse = |what: String| Err(StateError::new(WHO, what));
-    if state.guest_cid != guest_cid {
-        return refuse(format!(
-            "context id {}, and the guest's is {guest_cid}",
-            state.guest_cid
-        ));
-    }
+    let guest_cid = match u32::try_from(state.guest_cid) {
+        Ok(cid) if GUEST_CIDS.contains(&cid) => cid,
+        _ => return refuse(format!("context id {}, which is no guest's", state.guest_cid)),
+    };
     if state.connections.len() > MAX_CONNECTIONS {
         return refuse(format!(
             "{} connections, at most {MAX_CONNECTIONS}",
@@ -195,7 +195,7 @@ fn check(state: &VsockState, guest_cid: u64) -> Result<Vec<Header>, StateError> 
         bytes.map(Header::parse)
     });
     match headers.collect() {
-        Ok(headers) => Ok(headers),
+        Ok(headers) => Ok((guest_cid, headers)),
         Err(_) => refuse(format!("a packet header that has not {HEADER_SIZE} bytes")),
     }
 }

@@ -14,10 +14,10 @@ use crate::virtio::chain::Chain;
 use crate::virtio::device::Activation;
 
 /// The header of a packet without payload, its count of taken bytes still to be filled in.
-pub(super) fn control_header(guest_cid: u64, ports: Ports, op: u16, flags: u32) -> Header {
+pub(super) fn control_header(guest_cid: u32, ports: Ports, op: u16, flags: u32) -> Header {
     Header {
         src_cid: HOST_CID,
-        dst_cid: guest_cid,
+        dst_cid: u64::from(guest_cid),
         src_port: ports.host,
         dst_port: ports.guest,
         len: 0,

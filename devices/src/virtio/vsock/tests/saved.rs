@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::StateError;
+use crate::bus::BusDevice;
 use crate::virtio::mmio::TransportState;
 use crate::virtio::saved::{ConnectionState, DeviceState, OpenDirections, PhaseState, RngState, VsockState};
 
@@ -16,7 +17,12 @@ impl Guest {
 
     /// The same guest, its memory and its driver, before a device that knows of nothing yet.
     fn elsewhere(&self) -> (Vsock, Guest) {
-        let vsock = Vsock::new(CID);
+        self.before_device_of(CID)
+    }
+
+    /// The same guest before a device that was made for a guest with context id `cid`.
+    fn before_device_of(&self, cid: u32) -> (Vsock, Guest) {
+        let vsock = Vsock::new(cid);
         let line = Arc::new(FakeLine::default());
         let transport = MmioTransport::new(Box::new(vsock.clone()), ram(), line.clone());
         let guest = Guest {
@@ -110,6 +116,30 @@ fn a_connection_in_mid_flight_goes_on_elsewhere_and_no_byte_is_lost_or_doubled()
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"guest");
     assert!(guest.next().is_none());
+}
+
+#[test]
+fn a_restored_device_has_the_context_id_that_its_guest_knows() {
+    let (_vsock, guest, _stream, _listener) = accepted();
+    let state = guest.save();
+    let (vsock, mut guest) = guest.before_device_of(77);
+    assert_eq!(vsock.cid(), 77);
+    guest.restore(&state).unwrap();
+    assert_eq!(vsock.cid(), CID);
+    let mut config = [0; 8];
+    guest.driver.transport().read(reg::CONFIG, &mut config);
+    assert_eq!(u64::from_le_bytes(config), u64::from(CID));
+    let mut stream = vsock.adopt(PORTS).unwrap();
+    stream.write_all(b"host").unwrap();
+    let (header, payload) = guest.expect(op::RW);
+    assert_eq!(
+        (header.dst_cid, payload.as_slice()),
+        (u64::from(CID), &b"host"[..])
+    );
+    guest.send_bytes(b"guest", 4);
+    let mut reply = [0; 5];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"guest");
 }
 
 #[test]
@@ -293,8 +323,11 @@ fn states_this_device_cannot_have_saved_are_refused_and_change_nothing() {
     guest.send_bytes(b"kept", 0);
     let good = guest.save();
     type Spoil = fn(&mut VsockState);
-    let spoils: [(&str, Spoil); 7] = [
-        ("context id 4", |state| state.guest_cid = 4),
+    let spoils: [(&str, Spoil); 8] = [
+        ("context id 2", |state| state.guest_cid = 2),
+        ("context id 4294967295", |state| {
+            state.guest_cid = u64::from(u32::MAX)
+        }),
         ("next port 5", |state| state.next_port = 5),
         ("two connections", |state| {
             state.connections.push(state.connections[0].clone());
@@ -374,7 +407,7 @@ fn any_state() -> impl Strategy<Value = VsockState> {
     let control = prop::collection::vec(header.prop_map(Into::into), 0..6);
     let connections = prop::collection::vec(any_connection(), 0..5);
     (
-        prop_oneof![9 => Just(3u64), 1 => any::<u64>()],
+        prop_oneof![9 => Just(u64::from(CID)), 1 => 0..u64::from(CID), 1 => any::<u64>().prop_map(|id| id | 1 << 32)],
         any::<u32>(),
         control,
         connections,
