@@ -85,8 +85,8 @@ impl Vm {
         }
     }
 
-    /// Number of the log that its console writes: each boot, reset and restore begins another, and an offset in
-    /// one means nothing in the next.
+    /// Number of the log that its console writes: each boot, reset and restore begins another, and an offset
+    /// in one means nothing in the next.
     pub fn log_number(&self) -> u64 {
         self.log_number
     }

@@ -1,7 +1,7 @@
 //! `Console`: a VM's serial console.
 //!
-//! Input: calls of a test, bytes. Output: what the guest printed; bytes in the port's receive FIFO, as fast as
-//! the guest empties it. Not here: looking for a text, which `expect` does; interpreting what is printed,
+//! Input: calls of a test, bytes. Output: what the guest printed; bytes in the port's receive FIFO, as fast
+//! as the guest empties it. Not here: looking for a text, which `expect` does; interpreting what is printed,
 //! bytes stay bytes; echo and line editing, which are the guest's.
 
 use std::cell::{Cell, RefCell};

@@ -1,7 +1,8 @@
 //! The two call shapes of `run`: a line for the shell, or a program with its arguments.
 //!
-//! Input: `(cmd, opts?)` as Lua passed them. Output: an [`ExecSpec`], the command as a message shows it, and a
-//! word where a program was asked for and a line for the shell was meant. Not here: running it; `run` and its sibling `run_async` read the same shapes here.
+//! Input: `(cmd, opts?)` as Lua passed them. Output: an [`ExecSpec`], the command as a message shows it, and
+//! a word where a program was asked for and a line for the shell was meant. Not here: running it; `run` and
+//! its sibling `run_async` read the same shapes here.
 
 use std::convert::identity;
 use std::time::Duration;
