@@ -14,7 +14,7 @@ test("a VM goes back to its snapshot", function(t)
   t:assert(snapshot:size() > 0)
   t:assert_contains(tostring(snapshot), "Snapshot of VM `base`")
   vm:write_file("/run/here", "after")
-  t:assert_contains(t:assert_raises(function() vm:restore(snapshot) end), "needs it created or shutdown")
+  t:assert_contains(t:assert_raises(function() vm:restore(snapshot) end), "needs it created, shutdown or dead")
   vm:kill()
   t:assert(vm:restore(snapshot) == vm)
   t:assert_eq(vm:read_file("/run/here"), "before")
@@ -29,6 +29,22 @@ test("a VM goes back to its snapshot", function(t)
   t:assert_eq(vm:read_file("/run/here"), "before", "a VM that came from it goes on")
   vm:kill()
   t:assert_contains(t:assert_raises(function() vm:restore(snapshot) end), "was deleted")
+end)
+
+test("a VM that panicked is restored, or shut down and booted", function(t)
+  local vm = provium.fixture("base")
+  vm:write_file("/run/here", "before")
+  local snapshot = vm:snapshot()
+  for _, ended in ipairs({"dead", "shutdown", "killed"}) do
+    t:assert_raises(function() vm:run("echo c > /proc/sysrq-trigger") end)
+    t:assert_eq(vm:state(), "dead")
+    if ended == "shutdown" then t:assert(vm:shutdown():shutdown() == vm) end
+    if ended == "killed" then vm:kill() end
+    t:assert_eq(vm:state(), ended == "dead" and "dead" or "shutdown")
+    t:assert_contains(t:assert_raises(function() vm:run("true") end), "panicked")
+    vm:restore(snapshot)
+    t:assert_eq(vm:read_file("/run/here"), "before")
+  end
 end)
 
 test("a snapshot in a folder stands alone", function(t)

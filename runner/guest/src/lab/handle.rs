@@ -200,7 +200,7 @@ impl VmHandle {
         vm.snapshot(folder, mode.on_parent && stays, on_resume, digests)
     }
 
-    /// Starts it from a snapshot. Works in `created` and `shutdown`.
+    /// Starts it from a snapshot. Works in `created`, `shutdown` and `dead`.
     ///
     /// # Errors
     /// [`VmError`].

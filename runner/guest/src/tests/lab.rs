@@ -101,7 +101,7 @@ fn what_is_done_to_all_says_who_could_not() {
         lab.declare(name, spec.clone(), BootOptions::default())
             .expect("a VM")
     });
-    for result in [lab.pause_all(), lab.resume_all(), lab.shutdown_all(&cancel)] {
+    for result in [lab.pause_all(), lab.resume_all()] {
         let error = result.expect_err("VMs that never booted");
         assert!(error.to_string().starts_with("VM `a` is created"), "{error}");
     }
@@ -112,6 +112,28 @@ fn what_is_done_to_all_says_who_could_not() {
         "{error}"
     );
     assert_eq!((a.state(), b.state()), (VmState::Dead, VmState::Dead));
+}
+
+#[test]
+fn a_vm_that_ended_can_be_ended_again_and_says_why_it_did() {
+    let (lab, cancel) = (Lab::new("lab"), Cancel::new());
+    let spec = GuestSpec::new("/no/such/kernel");
+    let [a, b] = ["a", "b"].map(|name| {
+        lab.declare(name, spec.clone(), BootOptions::default())
+            .expect("a VM")
+    });
+    lab.shutdown_all(&cancel).expect("nothing runs");
+    a.lock().kill();
+    assert_eq!((a.state(), b.state()), (VmState::Created, VmState::Created));
+    lab.boot_all(&cancel).expect_err("no kernel");
+    a.lock().kill();
+    b.lock().shutdown(&cancel).expect("it has ended");
+    lab.shutdown_all(&cancel).expect("both have ended");
+    assert_eq!((a.state(), b.state()), (VmState::Shutdown, VmState::Shutdown));
+    for vm in [a, b] {
+        let error = vm.lock().pause().expect_err("it does not run").to_string();
+        assert!(error.contains("is shutdown (it did not boot: "), "{error}");
+    }
 }
 
 #[test]

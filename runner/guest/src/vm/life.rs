@@ -4,7 +4,8 @@
 //! created ──boot──► booted ◄──pause/resume──► paused
 //!                     │  └── panic, triple fault, agent lost ──► dead
 //!                     └── shutdown, kill, power off ──► shutdown ──boot──► booted
-//! created, shutdown ──restore──► booted;  whatever it is ──put_back──► booted
+//! dead ──shutdown, kill──► shutdown
+//! created, shutdown, dead ──restore──► booted;  whatever it is ──put_back──► booted
 //! ```
 //!
 //! Input: a configuration, then calls. Output: answers, or a [`VmError`] that names the VM and why. The
@@ -184,14 +185,14 @@ impl Vm {
     }
 
     pub(super) fn finish_by(&mut self, reason: &EndReason) {
-        let state = match reason {
-            EndReason::PowerOff | EndReason::Reboot | EndReason::Killed => VmState::Shutdown,
-            EndReason::Panic(_)
-            | EndReason::TripleFault(_)
-            | EndReason::InternalError(_)
-            | EndReason::Monitor(_) => VmState::Dead,
-        };
-        self.finish(state, reason.to_string());
+        self.finish(state_after(reason), reason.to_string());
+    }
+
+    /// Makes a VM that died one that is shut down; why it died is kept.
+    pub(super) fn settle_end(&mut self) {
+        if let Life::Over(end) = &mut self.life {
+            end.state = VmState::Shutdown;
+        }
     }
 
     /// Kills what still runs and keeps the reason and the console.
@@ -236,5 +237,16 @@ impl Vm {
             name: self.name.clone(),
             error: Box::new(error),
         }
+    }
+}
+
+/// The state of a VM whose machine ended for this reason.
+pub(super) fn state_after(reason: &EndReason) -> VmState {
+    match reason {
+        EndReason::PowerOff | EndReason::Reboot | EndReason::Killed => VmState::Shutdown,
+        EndReason::Panic(_)
+        | EndReason::TripleFault(_)
+        | EndReason::InternalError(_)
+        | EndReason::Monitor(_) => VmState::Dead,
     }
 }

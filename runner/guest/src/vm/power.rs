@@ -10,7 +10,7 @@ use provium_base::cancel::Cancel;
 use provium_vmm::MachineConfig;
 
 use super::error::{VmError, VmState};
-use super::life::{EndedMachine, Life, Vm};
+use super::life::{EndedMachine, Life, Vm, state_after};
 use crate::start::boot::{boot, kill_on_cancel};
 use crate::start::wall_clock;
 
@@ -43,25 +43,29 @@ impl Vm {
         done.map_err(|error| self.machine_error(error))
     }
 
-    /// Asks the guest to power off, waits ten seconds, then kills it. Works in `booted` and `paused`.
+    /// Asks the guest to power off, waits ten seconds, then kills it. Works in every state: one that has ended
+    /// is shut down with the reason it ended for, one that never ran stays `created`.
     pub fn shutdown(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
         if self.state() == VmState::Paused {
             self.resume()?;
         }
-        self.running_as(&[VmState::Booted], "booted or paused")?;
-        match self.call(cancel, |client| client.shutdown(false)) {
-            // A guest too far gone to answer is ended all the same, which is what was asked for.
-            Ok(()) | Err(VmError::Guest(_) | VmError::Ended { .. }) => {}
-            Err(error) => return Err(error),
+        if self.state() == VmState::Booted {
+            match self.call(cancel, |client| client.shutdown(false)) {
+                // A guest too far gone to answer is ended all the same, which is what was asked for.
+                Ok(()) | Err(VmError::Guest(_) | VmError::Ended { .. } | VmError::WrongState { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         if let Life::Running { guest, .. } = &self.life {
             let _end_on_cancel = kill_on_cancel(&guest.machine, cancel);
             let why = match guest.machine.wait_end(Some(SHUTDOWN_LIMIT)) {
-                Some(_) => "it was shut down",
-                None => "it was killed: it did not shut down within 10 s",
+                Some(reason) if state_after(&reason) == VmState::Dead => reason.to_string(),
+                Some(_) => "it was shut down".to_owned(),
+                None => "it was killed: it did not shut down within 10 s".to_owned(),
             };
-            self.finish(VmState::Shutdown, why.to_owned());
+            self.finish(VmState::Shutdown, why);
         }
+        self.settle_end();
         Ok(())
     }
 
@@ -74,12 +78,14 @@ impl Vm {
             .map_err(|error| self.machine_error(error))
     }
 
-    /// Ends it now, whatever its state; a VM that does not run stays what it is.
+    /// Ends it now, whatever its state: one that has ended is shut down with the reason it ended for, one that
+    /// never ran stays `created`.
     pub fn kill(&mut self) {
         self.notice_end();
         if matches!(self.life, Life::Running { .. }) {
             self.finish(VmState::Shutdown, "it was killed".to_owned());
         }
+        self.settle_end();
     }
 
     /// What the reset line of a board does: ends it now and boots it again. Works in every state but

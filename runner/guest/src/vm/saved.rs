@@ -54,11 +54,11 @@ impl Vm {
         confirmed.map_err(|error| self.resume_error(MachineError::from(error).into()))
     }
 
-    /// Starts it from a snapshot. Works in `created` and `shutdown`.
+    /// Starts it from a snapshot. Works in `created`, `shutdown` and `dead`.
     pub fn restore(&mut self, snapshot: &Arc<Snapshot>, pool: &WarmPool) -> Result<(), VmError> {
         match self.state() {
-            VmState::Created | VmState::Shutdown => self.restore_now(snapshot, pool),
-            _ => Err(self.wrong_state("created or shutdown")),
+            VmState::Created | VmState::Shutdown | VmState::Dead => self.restore_now(snapshot, pool),
+            VmState::Booted | VmState::Paused => Err(self.wrong_state("created, shutdown or dead")),
         }
     }
 
