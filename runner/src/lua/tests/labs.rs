@@ -116,16 +116,44 @@ test("first", function(t)
     lab:remove("a"):remove("c")
     lab:include(c)
     t:assert_eq(lab:vm_names(), {"b", "mine", "c"})
-    t:assert_eq(provium:sub_lab_names(), {"lab", "temporary"})
+    t:assert_eq(provium:sub_lab_names(), {"temporary"})
 end)
 test("second", function(t)
     t:assert_eq(lab:vm_names(), {"a", "b"})
     t:assert_eq(lab:sub_lab_names(), {})
-    t:assert_eq(provium:sub_lab_names(), {"lab"})
+    t:assert_eq(provium:sub_lab_names(), {})
     t:assert_eq(leaked:members(), {})
     t:assert_contains(t:assert_raises(function() lab:include(leaked) end), "`temporary` is closed")
     t:assert_eq(lab:vm("mine", "min"):name(), "mine")
     t:assert(provium:lab("lab") == lab, "the test finds the file's")
+end)
+"#,
+    );
+}
+
+#[test]
+fn in_a_test_calls_about_all_mean_the_tests_own() {
+    all_pass(
+        r#"
+local shared, lab = provium:vm("shared", "min"), provium:lab("lab")
+lab:vm("inner", "min")
+t_names, t_labs = provium:vm_names(), provium:sub_lab_names()
+test("own", function(t)
+    t:assert_eq({t_names, t_labs}, {{"shared"}, {"lab"}})
+    t:assert_eq({provium:members(), provium:vm_names(), provium:sub_lab_names()}, {{}, {}, {}})
+    -- Each of these fails for a VM that never booted.
+    t:assert(provium:boot() == provium and provium:pause() == provium and provium:resume() == provium)
+    t:assert_eq(shared:state(), "created")
+    local own = provium:vm("own", "min")
+    t:assert(#provium:members() == 1 and provium:members()[1] == own)
+    t:assert_contains(t:assert_raises(function() provium:boot() end), "VM `own` did not boot")
+    t:assert_eq({own:state(), shared:state()}, {"dead", "created"})
+    t:assert_eq(provium:shutdown().own:state(), "shutdown")
+    -- Look-ups walk up, and so does whoever names a lab of the file.
+    t:assert(provium.shared == shared and provium:vm("shared") == shared and provium:lab("lab") == lab)
+    t:assert_contains(t:assert_raises(function() provium:vm("shard") end), "did you mean `shared`?")
+    t:assert_eq(lab:vm_names(), {"inner"})
+    t:assert_contains(t:assert_raises(function() lab:pause() end), "VM `inner` is created")
 end)
 "#,
     );

@@ -158,6 +158,23 @@ impl Lab {
         members.filter_map(|member| member.tag.vm).collect()
     }
 
+    /// The members that a call about all of them means: for `provium` in a test those that came in that test, so
+    /// that it does nothing to what the file shares; else every one.
+    pub(crate) fn members_in_scope(&self, call: &Call<'_>) -> Vec<Member> {
+        let mut members = self.0.members();
+        if self.is(&Lab::root_of(call.lua())) {
+            let depth = call.file().scopes.depth();
+            members.retain(|member| member.tag.depth >= depth);
+        }
+        members
+    }
+
+    /// The VMs among [`members_in_scope`](Self::members_in_scope).
+    pub(crate) fn vms_in_scope(&self, call: &Call<'_>) -> Vec<Vm> {
+        let members = self.members_in_scope(call).into_iter();
+        members.filter_map(|member| member.tag.vm).collect()
+    }
+
     /// The VMs of the lab and of the labs inside it that were declared at this depth of scopes or further
     /// inside, each once.
     pub(crate) fn vms_below(&self, depth: usize) -> Vec<VmHandle> {

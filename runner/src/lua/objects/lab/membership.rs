@@ -1,7 +1,7 @@
 //! Who belongs to a lab, as Lua changes and asks it: `lab`, `include`, `remove`, the names.
 //!
-//! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends. Not
-//! here: the life of a member; the scope it was made in closes it, and removing it from a lab only takes its
+//! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends; what
+//! `provium` lists in a test is the test's own. Not here: the life of a member; the scope it was made in closes it, and removing it from a lab only takes its
 //! name out of there.
 
 use std::cell::RefCell;
@@ -99,7 +99,7 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             doc: "Its VMs and labs in the order in which they came.",
             run: |call, lab| {
                 call.at_most(0)?;
-                let members = lab.inner().members().into_iter();
+                let members = lab.members_in_scope(call).into_iter();
                 let values: Vec<_> = members.map(|member| member.tag.value).collect();
                 one(call.lua(), values)
             },
@@ -128,7 +128,8 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
 
 fn names(call: &Call<'_>, lab: &Lab, wanted: fn(&Part<MemberTag>) -> bool) -> Answer {
     call.at_most(0)?;
-    let parts = lab.inner().parts().into_iter().filter(wanted);
+    let members = lab.members_in_scope(call).into_iter();
+    let parts = members.map(|member| member.part).filter(wanted);
     let names: Vec<String> = parts.map(|part| part.name().to_owned()).collect();
     one(call.lua(), names)
 }

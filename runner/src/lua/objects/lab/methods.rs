@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
 use provium_base::nearest::nearest;
-use provium_guest::VmError;
+use provium_guest::{VmError, VmHandle, all_at_once};
 
-use super::handle::{Lab, MemberTag};
+use super::handle::Lab;
 use super::membership::may_have;
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
@@ -31,28 +31,40 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             signature: "(): Lab",
             doc: "Boots every VM of the lab, all at once.",
             run: |call, lab| {
-                let vms = lab.vms();
+                let vms = lab.vms_in_scope(call);
                 vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
-                all(call, lab, |all, cancel| all.boot_all(cancel))
+                all(call, lab, |vms, cancel| all_at_once(vms, |vm| vm.boot(cancel)))
             },
         },
         Method {
             name: "shutdown",
             signature: "(): Lab",
             doc: "Shuts every VM of the lab down, all at once.",
-            run: |call, lab| all(call, lab, |all, cancel| all.shutdown_all(cancel)),
+            run: |call, lab| {
+                all(call, lab, |vms, cancel| {
+                    all_at_once(vms, |vm| vm.shutdown(cancel))
+                })
+            },
         },
         Method {
             name: "pause",
             signature: "(): Lab",
             doc: "Pauses every VM of the lab.",
-            run: |call, lab| all(call, lab, |all, _| all.pause_all()),
+            run: |call, lab| {
+                all(call, lab, |vms, _| {
+                    vms.iter().try_for_each(|vm| vm.lock().pause())
+                })
+            },
         },
         Method {
             name: "resume",
             signature: "(): Lab",
             doc: "Resumes every VM of the lab.",
-            run: |call, lab| all(call, lab, |all, _| all.resume_all()),
+            run: |call, lab| {
+                all(call, lab, |vms, _| {
+                    vms.iter().try_for_each(|vm| vm.lock().resume())
+                })
+            },
         },
         Method {
             name: "name",
@@ -96,13 +108,11 @@ fn lookup(call: &Call<'_>, lab: &Lab, name: &str) -> Answer {
     Err(call.fail(format_args!("there is no VM `{name}` in this lab; {hint}")))
 }
 
-/// Does something to all its VMs; the call returns the lab.
-fn all(
-    call: &Call<'_>,
-    lab: &Lab,
-    action: fn(&provium_guest::Lab<MemberTag>, &Arc<Cancel>) -> Result<(), VmError>,
-) -> Answer {
+/// Does something to all its VMs, which for `provium` in a test are the test's own; the call returns the lab.
+fn all(call: &Call<'_>, lab: &Lab, action: fn(&[VmHandle], &Arc<Cancel>) -> Result<(), VmError>) -> Answer {
     call.at_most(0)?;
-    action(lab.inner(), &call.file().cancel()).map_err(|error| call.fail(error))?;
+    let vms = lab.vms_in_scope(call);
+    let vms: Vec<VmHandle> = vms.iter().map(|vm| vm.handle().clone()).collect();
+    action(&vms, &call.file().cancel()).map_err(|error| call.fail(error))?;
     call.this()
 }
