@@ -42,6 +42,7 @@ pub use lab::barrier::{BarrierError, Barriers, Waiter};
 pub use lab::baseline::{Baseline, BaselineError};
 pub use lab::handle::{SaveMode, SetupError, VmHandle, all_at_once};
 pub use lab::members::{DeclareError, Lab, Member, MemberError, Part, WeakLab};
+pub use lab::path::{PlacedVm, VmPath, placed_vms};
 pub use lab::snapshot::{
     LabSnapshot, RestoreAllError, ResumeLabError, SaveAllError, SavedVm, restore_all, save_all,
 };

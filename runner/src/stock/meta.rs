@@ -29,6 +29,9 @@ pub struct FixtureMeta {
 /// One VM of a fixture.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FixtureVm {
+    /// Names of the labs it is in inside the fixture's, from the outermost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labs: Vec<String>,
     /// Its name in the fixture.
     pub name: String,
     /// Its profile.

@@ -4,6 +4,7 @@
 //! store     what the host keeps for guests beyond one VM: a pool of machines, images, lasting snapshots
 //! handle    one VM that several hold: what it boots, its options, the VM behind a lock
 //! members   a lab: VMs and labs by name
+//! path      where a VM is in a lab and the labs inside it
 //! snapshot  every VM of a lab saved at one instant, put back, or resumed as another lab
 //! baseline  every VM put back to what it was
 //! barrier   a place that callers leave together
@@ -26,5 +27,6 @@ pub(crate) mod barrier;
 pub(crate) mod baseline;
 pub(crate) mod handle;
 pub(crate) mod members;
+pub(crate) mod path;
 pub(crate) mod snapshot;
 pub(crate) mod store;

@@ -1,8 +1,8 @@
 //! Several VMs saved at one instant, put back together, or resumed as another lab.
 //!
-//! Input: VMs and a folder for each. Output: snapshots. All VMs stand still before the first is saved, and
-//! none goes on before the last is. Not here: the files, which are the monitor's; a description of the lab on
-//! the disk.
+//! Input: VMs of a lab and of the labs inside it, and a folder for each. Output: snapshots. All VMs stand
+//! still before the first is saved, and none goes on before the last is. Not here: the files, which are the
+//! monitor's; a description of the lab on the disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use provium_vmm::snapshot::Snapshot;
 
 use super::handle::{SaveMode, VmHandle, lock_all};
-use super::members::{DeclareError, Lab};
+use super::members::{DeclareError, Lab, Member, Part};
+use super::path::{PlacedVm, VmPath, placed_vms};
 use super::store::HostStore;
 use crate::options::boot::BootOptions;
 use crate::options::spec::GuestSpec;
@@ -19,8 +20,8 @@ use crate::vm::error::{VmError, VmState};
 /// A VM of a saved lab.
 #[derive(Debug, Clone)]
 pub struct SavedVm {
-    /// Its name.
-    pub name: String,
+    /// Where it is in the lab.
+    pub path: VmPath,
     /// What it boots.
     pub spec: GuestSpec,
     /// With which changes.
@@ -41,14 +42,17 @@ pub struct LabSnapshot {
 /// Why several VMs were not saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveAllError {
+    /// None of them runs; the text says what they are instead.
+    #[error("there is nothing to save: {0}")]
+    Nothing(String),
     /// There is no folder for one.
     #[error("{0}")]
     Folder(String),
     /// One could not be saved.
     #[error("{error}")]
     Vm {
-        /// Its name.
-        name: String,
+        /// Where it is in the lab.
+        path: VmPath,
         /// Why.
         error: VmError,
     },
@@ -59,12 +63,12 @@ pub enum SaveAllError {
 pub enum RestoreAllError {
     /// There is a snapshot of a VM, and no such VM.
     #[error("the snapshot has a VM `{0}`, and the lab has none of that name")]
-    NoVm(String),
+    NoVm(VmPath),
     /// One could not be put back.
     #[error("{error}")]
     Vm {
-        /// Its name.
-        name: String,
+        /// Where it is in the lab.
+        path: VmPath,
         /// Why.
         error: VmError,
     },
@@ -86,14 +90,18 @@ pub enum ResumeLabError {
 ///
 /// # Errors
 /// [`SaveAllError`]; folders that were made before it are left.
-pub fn save_all(
-    vms: &[VmHandle],
+pub fn save_all<T>(
+    all: &[PlacedVm<T>],
     mode: SaveMode,
     store: &dyn HostStore,
     folder: &mut dyn FnMut(&VmHandle) -> Result<PathBuf, String>,
 ) -> Result<Vec<SavedVm>, SaveAllError> {
-    let runs = |vm: &&VmHandle| matches!(vm.state(), VmState::Booted | VmState::Paused);
-    let vms: Vec<VmHandle> = vms.iter().filter(runs).cloned().collect();
+    let runs = |placed: &&PlacedVm<T>| matches!(placed.vm.state(), VmState::Booted | VmState::Paused);
+    let running: Vec<&PlacedVm<T>> = all.iter().filter(runs).collect();
+    if running.is_empty() {
+        return Err(SaveAllError::Nothing(idle(all)));
+    }
+    let vms: Vec<VmHandle> = running.iter().map(|placed| placed.vm.clone()).collect();
     let folders: Vec<PathBuf> = vms
         .iter()
         .map(folder)
@@ -117,7 +125,7 @@ pub fn save_all(
         let saved = saved.map(|(at, ((vm, folder), locked))| {
             let snapshot = vm.save_locked(locked, folder, mode, store);
             Ok(SavedVm {
-                name: vm.name().to_owned(),
+                path: running[at].path.clone(),
                 spec: vm.spec().clone(),
                 options: vm.options(),
                 folder: folder.clone(),
@@ -132,44 +140,59 @@ pub fn save_all(
     }
     // A VM that does not go on is worse than one that was not saved.
     going_on.and(saved).map_err(|(at, error)| SaveAllError::Vm {
-        name: vms[at].name().to_owned(),
+        path: running[at].path.clone(),
         error,
     })
 }
 
-/// Puts the VMs back to snapshots, by name, whatever they are doing; one without a snapshot did not run when
-/// they were taken, and is ended.
+/// What VMs are of which none can be saved.
+fn idle<T>(all: &[PlacedVm<T>]) -> String {
+    let states = all.iter().map(|placed| {
+        let mut vm = placed.vm.lock();
+        let why = vm.why().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("VM `{}` is {}{why}", placed.path, vm.state())
+    });
+    match states.collect::<Vec<_>>() {
+        none if none.is_empty() => "the lab has no VM".to_owned(),
+        states => states.join(", "),
+    }
+}
+
+/// Puts VMs back to the snapshots of the same paths, whatever they are doing; one without a snapshot did not
+/// run when they were taken, and is ended if `ends` holds for it.
 ///
 /// # Errors
 /// [`RestoreAllError`]; without a VM for each snapshot nothing is done.
-pub fn restore_all(
-    vms: &[VmHandle],
-    saved: &[(String, Arc<Snapshot>)],
+pub fn restore_all<T>(
+    all: &[PlacedVm<T>],
+    saved: &[(VmPath, Arc<Snapshot>)],
+    ends: impl Fn(&PlacedVm<T>) -> bool,
     store: &dyn HostStore,
 ) -> Result<(), RestoreAllError> {
-    for (name, _) in saved {
-        if !vms.iter().any(|vm| vm.name() == name) {
-            return Err(RestoreAllError::NoVm(name.clone()));
+    for (path, _) in saved {
+        if !all.iter().any(|placed| placed.path == *path) {
+            return Err(RestoreAllError::NoVm(path.clone()));
         }
     }
-    for vm in vms {
-        match saved.iter().find(|(name, _)| name == vm.name()) {
-            Some((name, snapshot)) => {
-                vm.put_back(snapshot, store)
-                    .map_err(|error| RestoreAllError::Vm {
-                        name: name.clone(),
-                        error,
-                    })?;
+    for placed in all {
+        match saved.iter().find(|(path, _)| *path == placed.path) {
+            Some((path, snapshot)) => {
+                let put_back = placed.vm.put_back(snapshot, store);
+                put_back.map_err(|error| RestoreAllError::Vm {
+                    path: path.clone(),
+                    error,
+                })?;
             }
-            None => vm.lock().kill(),
+            None if ends(placed) => placed.vm.lock().kill(),
+            None => {}
         }
     }
     Ok(())
 }
 
-impl<T> Lab<T> {
-    /// Saves its VMs that run, at one instant, each into a folder of its own below `folder`; they go on as
-    /// they were.
+impl<T: Clone> Lab<T> {
+    /// Saves its VMs that run, and those of the labs inside it, at one instant, each into a folder of its own
+    /// below `folder`; they go on as they were.
     ///
     /// # Errors
     /// [`SaveAllError`].
@@ -181,33 +204,39 @@ impl<T> Lab<T> {
             std::fs::create_dir_all(&at).map_err(|error| format!("{}: {error}", at.display()))?;
             Ok(at)
         };
-        let vms = save_all(&self.vms(), SaveMode::default(), store, &mut below)?;
+        let vms = save_all(
+            &placed_vms(self.members()),
+            SaveMode::default(),
+            store,
+            &mut below,
+        )?;
         Ok(LabSnapshot { vms })
     }
 
-    /// Puts its VMs back to a snapshot of the lab, whatever they are doing.
+    /// Puts its VMs, and those of the labs inside it, back to a snapshot of the lab, whatever they are doing.
     ///
     /// # Errors
     /// [`RestoreAllError`].
     pub fn restore_all(&self, snapshot: &LabSnapshot, store: &dyn HostStore) -> Result<(), RestoreAllError> {
         let saved = snapshot.vms.iter();
         let saved: Vec<_> = saved
-            .map(|vm| (vm.name.clone(), Arc::clone(&vm.snapshot)))
+            .map(|vm| (vm.path.clone(), Arc::clone(&vm.snapshot)))
             .collect();
-        restore_all(&self.vms(), &saved, store)
+        restore_all(&placed_vms(self.members()), &saved, |_| true, store)
     }
 }
 
 impl LabSnapshot {
-    /// Another lab with the VMs of the saved one, running; it can be made as often as one likes, beside the
-    /// others.
+    /// Another lab with the VMs and labs of the saved one, running; it can be made as often as one likes,
+    /// beside the others.
     ///
     /// # Errors
     /// [`ResumeLabError`]; no VM is left.
     pub fn resume(&self, name: &str, store: &dyn HostStore) -> Result<Lab, ResumeLabError> {
         let lab = Lab::new(name);
         let resumed = self.vms.iter().try_for_each(|saved| {
-            let vm = lab.declare(&saved.name, saved.spec.clone(), saved.options.clone())?;
+            let inside = inner_lab(&lab, &saved.path.labs)?;
+            let vm = inside.declare(&saved.path.name, saved.spec.clone(), saved.options.clone())?;
             Ok(vm.restore(&saved.snapshot, store)?)
         });
         match resumed {
@@ -218,4 +247,24 @@ impl LabSnapshot {
             }
         }
     }
+}
+
+/// The lab that these names lead to inside `lab`; those that are not there are made.
+fn inner_lab(lab: &Lab, names: &[String]) -> Result<Lab, DeclareError> {
+    let Some((name, rest)) = names.split_first() else {
+        return Ok(lab.clone());
+    };
+    let inner = match lab.find(name) {
+        Some(Member {
+            part: Part::Lab(inner),
+            ..
+        }) => inner,
+        _ => {
+            let made = Lab::new(name.as_str());
+            let part = Part::Lab(made.clone());
+            lab.add(vec![Member { part, tag: () }])?;
+            made
+        }
+    };
+    inner_lab(&inner, rest)
 }

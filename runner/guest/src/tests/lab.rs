@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::LIMIT;
 use crate::{
     BarrierError, Barriers, Baseline, BootOptions, Cancel, CancelReason, DiskOption, GuestSpec, HostStore,
-    Lab, Member, MemberError, Part, SaveMode, VmError, VmHandle, VmState, WarmPool, restore_all, save_all,
+    Lab, Member, MemberError, Part, SaveMode, VmError, VmHandle, VmState, WarmPool, placed_vms, restore_all,
+    save_all,
 };
 
 fn declared(name: &str) -> VmHandle {
@@ -139,12 +140,25 @@ fn a_vm_that_ended_can_be_ended_again_and_says_why_it_did() {
 #[test]
 fn only_vms_that_run_are_saved() {
     let (pool, vm) = (WarmPool::new(0), declared("a"));
+    let (outer, inner): (Lab<u32>, Lab<u32>) = (Lab::new("outer"), Lab::new("inner"));
+    let part = Part::Lab(inner.clone());
+    outer
+        .add(vec![Member { part, tag: 0 }, member(&vm)])
+        .expect("members");
+    inner.add(vec![member(&declared("a"))]).expect("a member");
+    let placed = placed_vms(outer.members());
     let mut asked = |vm: &VmHandle| -> Result<_, String> { Err(format!("{} was asked for", vm.name())) };
-    let saved = save_all(std::slice::from_ref(&vm), SaveMode::default(), &pool, &mut asked);
-    assert!(saved.expect("nothing to save").is_empty());
+    let saved = save_all(&placed, SaveMode::default(), &pool, &mut asked);
+    assert_eq!(
+        saved.expect_err("nothing runs").to_string(),
+        "there is nothing to save: VM `inner/a` is created, VM `a` is created"
+    );
+    let saved = Lab::<u32>::new("none").snapshot(std::path::Path::new("/no/such/folder"), &pool);
+    let error = saved.expect_err("no VM").to_string();
+    assert_eq!(error, "there is nothing to save: the lab has no VM");
     let baseline = Baseline::take(vec![vm.clone()], &pool).expect("a baseline");
     baseline.put_back(&pool).expect("nothing to put back");
-    restore_all(std::slice::from_ref(&vm), &[], &pool).expect("nothing to restore");
+    restore_all(&placed, &[], |_| true, &pool).expect("nothing to restore");
     assert_eq!(vm.state(), VmState::Created);
 }
 

@@ -43,8 +43,8 @@ impl Vm {
         done.map_err(|error| self.machine_error(error))
     }
 
-    /// Asks the guest to power off, waits ten seconds, then kills it. Works in every state: one that has ended
-    /// is shut down with the reason it ended for, one that never ran stays `created`.
+    /// Asks the guest to power off, waits ten seconds, then kills it. Works in every state: one that has
+    /// ended is shut down with the reason it ended for, one that never ran stays `created`.
     pub fn shutdown(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
         if self.state() == VmState::Paused {
             self.resume()?;
@@ -78,8 +78,8 @@ impl Vm {
             .map_err(|error| self.machine_error(error))
     }
 
-    /// Ends it now, whatever its state: one that has ended is shut down with the reason it ended for, one that
-    /// never ran stays `created`.
+    /// Ends it now, whatever its state: one that has ended is shut down with the reason it ended for, one
+    /// that never ran stays `created`.
     pub fn kill(&mut self) {
         self.notice_end();
         if matches!(self.life, Life::Running { .. }) {

@@ -90,9 +90,22 @@ fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
     }
     let lab = Lab::named(&name);
     for (vm, snapshot) in &fixture.vms {
-        restored(call, &lab, &vm.name, vm, snapshot, true)?;
+        let inside = inner_lab(call, &lab, &vm.labs)?;
+        restored(call, &inside, &vm.name, vm, snapshot, true)?;
     }
     one(call.lua(), lab.into_userdata(call.lua())?)
+}
+
+/// The lab that these names lead to inside `lab`; those that are not there are made, for the file.
+fn inner_lab(call: &Call<'_>, lab: &Lab, names: &[String]) -> Result<Lab, Raise> {
+    let mut inside = lab.clone();
+    for name in names {
+        inside = match inside.inner_lab(name) {
+            Some(found) => found,
+            None => inside.add_lab(call, name, true)?.0,
+        };
+    }
+    Ok(inside)
 }
 
 /// A VM of a fixture in `lab`, restored from its snapshot; returns its Lua value as well.

@@ -35,7 +35,7 @@ pub(crate) fn store(
             lasting: true,
         };
         vm.save(&folder, mode).map_err(|error| error.to_string())?;
-        (false, vec![describe(&vm, name)])
+        (false, vec![describe(&vm, Vec::new(), name)])
     } else {
         let got = type_name(value);
         return Err(format!(

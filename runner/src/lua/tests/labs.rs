@@ -160,6 +160,31 @@ end)
 }
 
 #[test]
+fn a_lab_without_a_vm_to_save_says_so() {
+    all_pass(
+        r#"
+local shared = provium:vm("shared", "min")
+local folder = os.tmpname()
+os.remove(folder)
+test("nothing", function(t)
+    local function raises(needle, fn)
+        t:assert_contains(t:assert_raises(fn), needle)
+    end
+    local lab = provium:lab("lab")
+    raises("provium:snapshot: there is nothing to save: the lab has no VM", function() lab:snapshot() end)
+    lab:lab("in"):vm("a", "min")
+    lab:include(shared)
+    raises("there is nothing to save: VM `in/a` is created, VM `shared` is created", function() lab:snapshot(folder) end)
+    t:assert(not io.open(folder), "no folder is left")
+end)
+test("in a test", function(t)
+    t:assert_contains(t:assert_raises(function() provium:snapshot() end), 'provium:lab("all"):include(')
+end)
+"#,
+    );
+}
+
+#[test]
 fn callers_leave_a_barrier_together() {
     all_pass(
         r#"

@@ -158,8 +158,8 @@ impl Lab {
         members.filter_map(|member| member.tag.vm).collect()
     }
 
-    /// The members that a call about all of them means: for `provium` in a test those that came in that test, so
-    /// that it does nothing to what the file shares; else every one.
+    /// The members that a call about all of them means: for `provium` in a test those that came in that test,
+    /// so that it does nothing to what the file shares; else every one.
     pub(crate) fn members_in_scope(&self, call: &Call<'_>) -> Vec<Member> {
         let mut members = self.0.members();
         if self.is(&Lab::root_of(call.lua())) {
@@ -167,6 +167,48 @@ impl Lab {
             members.retain(|member| member.tag.depth >= depth);
         }
         members
+    }
+
+    /// Whether it has members beside [`members_in_scope`](Self::members_in_scope).
+    pub(crate) fn has_more(&self, call: &Call<'_>) -> bool {
+        self.0.parts().len() > self.members_in_scope(call).len()
+    }
+
+    /// The lab of this name directly inside it.
+    pub(crate) fn inner_lab(&self, name: &str) -> Option<Lab> {
+        match self.0.find(name)?.part {
+            Part::Lab(lab) => Some(Lab(lab)),
+            Part::Vm(_) => None,
+        }
+    }
+
+    /// Puts a lab without members into this one, owned by the file's scope or the innermost one; returns its
+    /// Lua value.
+    pub(crate) fn add_lab(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        for_file: bool,
+    ) -> Result<(Lab, AnyUserData), Raise> {
+        let made = Lab::named(name);
+        let value = made.clone().into_userdata(call.lua())?;
+        let scopes = &call.file().scopes;
+        let added = self.0.add(vec![Member {
+            part: Part::Lab(made.0.clone()),
+            tag: MemberTag {
+                vm: None,
+                value: value.clone(),
+                depth: if for_file { 1 } else { scopes.depth() },
+                declared: true,
+                place: location::caller(call.lua()),
+            },
+        }]);
+        added.map_err(|error| call.fail(error))?;
+        match for_file {
+            true => scopes.own_by_file(Rc::new(made.clone())),
+            false => scopes.own(Rc::new(made.clone())),
+        }
+        Ok((made, value))
     }
 
     /// The VMs among [`members_in_scope`](Self::members_in_scope).

@@ -1,8 +1,8 @@
 //! Who belongs to a lab, as Lua changes and asks it: `lab`, `include`, `remove`, the names.
 //!
 //! Input: members. Output: the lab with them. What a test includes or removes is undone when it ends; what
-//! `provium` lists in a test is the test's own. Not here: the life of a member; the scope it was made in closes it, and removing it from a lab only takes its
-//! name out of there.
+//! `provium` lists in a test is the test's own. Not here: the life of a member; the scope it was made in
+//! closes it, and removing it from a lab only takes its name out of there.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use provium_base::nearest::nearest;
 use provium_guest::Part;
 
 use super::handle::{Lab, Member, MemberTag};
-use crate::lua::api::binding::{Kind, Method, this};
+use crate::lua::api::binding::{Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::location;
 use crate::lua::api::options::array;
@@ -151,21 +151,7 @@ fn sub_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         return one(call.lua(), tag.value);
     }
     may_have(call, lab, &name)?;
-    let made = Lab::named(&name);
-    let value = made.clone().into_userdata(call.lua())?;
-    let scopes = &call.file().scopes;
-    let added = lab.inner().add(vec![Member {
-        part: Part::Lab(made.inner().clone()),
-        tag: MemberTag {
-            vm: None,
-            value: value.clone(),
-            depth: scopes.depth(),
-            declared: true,
-            place: location::caller(call.lua()),
-        },
-    }]);
-    added.map_err(|error| call.fail(error))?;
-    scopes.own(Rc::new(made));
+    let (_, value) = lab.add_lab(call, &name, false)?;
     one(call.lua(), value)
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlua::Value;
-use provium_guest::{RestoreAllError, restore_all};
+use provium_guest::{RestoreAllError, VmPath, placed_vms, restore_all};
 use provium_vmm::snapshot::Snapshot as Saved;
 
-use super::saved::{LabSnapshot, Snapshot, failed};
+use super::saved::{LabSnapshot, PlacedVm, Snapshot, failed, path_of};
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};
@@ -64,7 +64,7 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
         Method {
             name: "snapshot",
             signature: "(dir?: string): LabSnapshot|string",
-            doc: "Saves every running VM of the lab at one instant; returns the folder if one is given.",
+            doc: "Saves every running VM of the lab and of labs inside it at one instant; returns the folder, if given.",
             run: |call, lab| {
                 let path = optional_path(call)?;
                 let snapshot = LabSnapshot::take(call, lab, path.as_deref())?;
@@ -77,7 +77,7 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
         Method {
             name: "restore",
             signature: "(snapshot: LabSnapshot|string): Lab",
-            doc: "Puts the lab's VMs back to a snapshot of the lab, whatever they are doing.",
+            doc: "Puts the VMs of the lab and of labs inside it back to a snapshot of it, whatever they are doing.",
             run: restore_lab,
         },
     ]
@@ -85,14 +85,14 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
 
 fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
     call.at_most(1)?;
-    let saved: Vec<(String, Arc<Saved>)> = match call.arg(0) {
+    let saved: Vec<(VmPath, Arc<Saved>)> = match call.arg(0) {
         Value::String(_) => {
             let folder = call.host_path(0)?;
             let meta = read_meta(&folder).map_err(|message| call.fail(message))?;
             let opened = meta
                 .vms
                 .iter()
-                .map(|vm| Ok((vm.name.clone(), open(call, &folder.join(&vm.folder))?)));
+                .map(|vm| Ok((path_of(vm), open(call, &folder.join(&vm.folder))?)));
             opened.collect::<Result<_, Raise>>()?
         }
         value => match this::<LabSnapshot>(value) {
@@ -105,12 +105,19 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
             }
         },
     };
-    let vms = lab.vms();
-    let handles: Vec<_> = vms.iter().map(|vm| vm.handle().clone()).collect();
-    let restored = restore_all(&handles, &saved, &*call.file().job().fixtures);
+    // A VM that is saved is looked up, by the file's names too; only the test's own are ended.
+    let own = placed_vms(lab.members_in_scope(call));
+    let is_own = |placed: &PlacedVm| own.iter().any(|other| other.path == placed.path);
+    let others = placed_vms(lab.inner().members()).into_iter();
+    let all: Vec<PlacedVm> = own
+        .iter()
+        .cloned()
+        .chain(others.filter(|placed| !is_own(placed)))
+        .collect();
+    let restored = restore_all(&all, &saved, is_own, &*call.file().job().fixtures);
     restored.map_err(|error| match error {
         RestoreAllError::NoVm(_) => call.fail(error),
-        RestoreAllError::Vm { name, error } => failed(call, &vms, &name, error),
+        RestoreAllError::Vm { path, error } => failed(call, &all, &path, error),
     })?;
     call.this()
 }

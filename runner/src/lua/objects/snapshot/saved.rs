@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use provium_guest::{SaveAllError, SaveMode, VmError, VmHandle, VmState, save_all};
+use provium_guest::{SaveAllError, SaveMode, VmError, VmHandle, VmPath, VmState, placed_vms, save_all};
 use provium_vmm::snapshot::Snapshot as Saved;
 use tempfile::TempDir;
 
@@ -17,10 +17,13 @@ use super::folder::{self, new_folder, remove, temporary};
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Raise, none, one};
-use crate::lua::objects::lab::handle::Lab;
+use crate::lua::objects::lab::handle::{Lab, MemberTag};
 use crate::lua::objects::vm::handle::Vm;
 use crate::lua::state::scope::Opened;
 use crate::stock::{FixtureMeta, FixtureVm};
+
+/// A VM of a lab and where it is in there.
+pub(super) type PlacedVm = provium_guest::PlacedVm<MemberTag>;
 
 /// A saved VM as Lua has it.
 #[derive(Clone)]
@@ -79,7 +82,7 @@ impl Snapshot {
             vm.failed(call, error)
         })?;
         Ok(Snapshot(Rc::new(SavedVm {
-            vm: describe(vm, name),
+            vm: describe(vm, Vec::new(), name),
             folder,
             saved: RefCell::new(Some(saved)),
             _own: own,
@@ -111,15 +114,15 @@ impl Snapshot {
 }
 
 impl LabSnapshot {
-    /// Saves every VM of the lab that runs, all at one instant.
+    /// Saves every VM of the lab and of labs inside it that runs, all at one instant.
     pub(crate) fn take(call: &Call<'_>, lab: &Lab, path: Option<&Path>) -> Result<LabSnapshot, Raise> {
         let file = call.file();
-        let vms: Vec<Vm> = lab
-            .vms()
-            .into_iter()
-            .filter(|vm| matches!(vm.handle().state(), VmState::Booted | VmState::Paused))
-            .collect();
-        vms.iter().try_for_each(|vm| refuse_streams(call, vm))?;
+        let all = placed_vms(lab.members_in_scope(call));
+        for vm in all.iter().filter_map(|placed| placed.tag.vm.as_ref()) {
+            if matches!(vm.handle().state(), VmState::Booted | VmState::Paused) {
+                refuse_streams(call, vm)?;
+            }
+        }
         let own = match (path, file.building()) {
             (None, None) => Some(temporary().map_err(|message| call.fail(message))?),
             _ => None,
@@ -128,32 +131,35 @@ impl LabSnapshot {
             .or(own.as_ref().map(TempDir::path))
             .or(file.building().map(|building| building.dir()));
         let folder = folder.unwrap_or(Path::new("")).to_owned();
-        if let Some(path) = path {
-            new_folder(path).map_err(|message| call.fail(message))?;
-        }
-        let handles: Vec<_> = vms.iter().map(|vm| vm.handle().clone()).collect();
         let mode = SaveMode {
             on_parent: path.is_none(),
             lasting: own.is_none(),
         };
         let mut names = Vec::new();
         let mut folder_of = |_: &VmHandle| {
+            if let (Some(path), true) = (path, names.is_empty()) {
+                new_folder(path)?;
+            }
             let (name, at) = FixtureMeta::vm_folder(&folder, file.next_snapshot())?;
             names.push(name);
             Ok(at)
         };
-        let saved = save_all(&handles, mode, &*file.job().fixtures, &mut folder_of);
+        let saved = save_all(&all, mode, &*file.job().fixtures, &mut folder_of);
         let saved = saved.map_err(|error| match error {
-            SaveAllError::Folder(message) => call.fail(message),
-            SaveAllError::Vm { name, error } => failed(call, &vms, &name, error),
+            SaveAllError::Nothing(_) if lab.has_more(call) => call.fail(format_args!(
+                "{error}; in a test, provium's are the test's own: provium:lab(\"all\"):include(…) takes the file's"
+            )),
+            SaveAllError::Nothing(_) | SaveAllError::Folder(_) => call.fail(error),
+            SaveAllError::Vm { path, error } => failed(call, &all, &path, error),
         })?;
-        let taken = vms.iter().zip(names).zip(saved).map(|((vm, name), saved)| {
-            Snapshot(Rc::new(SavedVm {
-                vm: describe(vm, name),
+        let taken = saved.into_iter().zip(names).filter_map(|(saved, name)| {
+            let vm = vm_at(&all, &saved.path)?;
+            Some(Snapshot(Rc::new(SavedVm {
+                vm: describe(vm, saved.path.labs, name),
                 folder: saved.folder,
                 saved: RefCell::new(Some(saved.snapshot)),
                 _own: None,
-            }))
+            })))
         });
         let taken = taken.collect();
         let snapshot = LabSnapshot(Rc::new(SavedLab {
@@ -173,11 +179,9 @@ impl LabSnapshot {
     }
 
     /// Each VM of it and its snapshot.
-    pub(super) fn saved(&self, call: &Call<'_>) -> Result<Vec<(String, Arc<Saved>)>, Raise> {
+    pub(super) fn saved(&self, call: &Call<'_>) -> Result<Vec<(VmPath, Arc<Saved>)>, Raise> {
         let saved = self.0.vms.iter();
-        saved
-            .map(|vm| Ok((vm.0.vm.name.clone(), vm.saved(call)?)))
-            .collect()
+        saved.map(|vm| Ok((path_of(&vm.0.vm), vm.saved(call)?))).collect()
     }
 
     /// The VMs of the lab, as a fixture describes them.
@@ -186,9 +190,23 @@ impl LabSnapshot {
     }
 }
 
-/// A failure of the VM of this name, in the words of a call.
-pub(super) fn failed(call: &Call<'_>, vms: &[Vm], name: &str, error: VmError) -> Raise {
-    match vms.iter().find(|vm| vm.name() == name) {
+/// Where a saved VM is in the lab it was saved with.
+pub(super) fn path_of(vm: &FixtureVm) -> VmPath {
+    VmPath {
+        labs: vm.labs.clone(),
+        name: vm.name.clone(),
+    }
+}
+
+/// The VM at this path, as Lua has it.
+fn vm_at<'a>(all: &'a [PlacedVm], path: &VmPath) -> Option<&'a Vm> {
+    let placed = all.iter().find(|placed| placed.path == *path)?;
+    placed.tag.vm.as_ref()
+}
+
+/// A failure of the VM at this path, in the words of a call.
+pub(super) fn failed(call: &Call<'_>, all: &[PlacedVm], path: &VmPath, error: VmError) -> Raise {
+    match vm_at(all, path) {
         Some(vm) => vm.failed(call, error),
         None => call.fail(error),
     }
@@ -207,9 +225,11 @@ fn refuse_streams(call: &Call<'_>, vm: &Vm) -> Result<(), Raise> {
     }
 }
 
-/// Describes a VM for whoever makes it again from a snapshot in `folder`.
-pub(crate) fn describe(vm: &Vm, folder: String) -> FixtureVm {
+/// Describes a VM, in these labs inside the saved one, for whoever makes it again from a snapshot in
+/// `folder`.
+pub(crate) fn describe(vm: &Vm, labs: Vec<String>, folder: String) -> FixtureVm {
     FixtureVm {
+        labs,
         name: vm.name().to_owned(),
         profile: vm.profile().name.clone(),
         options: vm.handle().options(),
