@@ -19,6 +19,12 @@ test("a dot does as well as a colon", function(t)
   t:assert(lab:vm_names()[1] == vm:name())
 end)
 
+test("a name that a fixture's VM has is refused with the fixture's", function(t)
+  local vm = provium:lab("named"):vm_fixture("base")
+  local err = t:assert_raises(function() provium.named:vm(vm:name(), "small") end)
+  t:assert_contains(err, "the name `" .. vm:name() .. "` is taken: fixture `base` gave it to its VM (fixtures.test.lua:")
+end)
+
 test("each guest of a fixture is its own", function(t)
   local one, two = provium.fixture("base"), provium.fixture("base")
   t:assert_neq(one:name(), two:name())

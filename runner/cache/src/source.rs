@@ -2,9 +2,10 @@
 //!
 //! Input: the project's folders, or a name as a test wrote it. Output: [`FixtureSource`]s. `NAME` is
 //! `fixtures/NAME.lua` in the project's folder or a root, else `NAME.fixture.lua` under a root; where two
-//! files have one name, the first in that order counts. Not here: reading the files.
+//! files of one sort have one name, the first in that order counts; where two sorts do, the name is nobody's.
+//! Not here: reading the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use provium_base::nearest::nearest;
@@ -51,6 +52,8 @@ pub struct Sources {
     /// The project's folder, then its roots.
     folders: Vec<PathBuf>,
     by_name: BTreeMap<String, FixtureSource>,
+    /// For each name that a `fixtures/NAME.lua` has: the `NAME.fixture.lua` that has it too.
+    rivals: BTreeMap<String, PathBuf>,
 }
 
 impl Sources {
@@ -66,12 +69,22 @@ impl Sources {
                 .map(Path::to_owned)
                 .collect(),
             by_name: BTreeMap::new(),
+            rivals: BTreeMap::new(),
         };
         for root in sources.folders.clone() {
-            sources.search(&root.join(FOLDER), ".lua")?;
+            for found in sources.search(&root.join(FOLDER), ".lua")? {
+                sources.by_name.entry(found.name.clone()).or_insert(found);
+            }
         }
+        let in_folders: BTreeSet<String> = sources.by_name.keys().cloned().collect();
         for root in roots {
-            sources.search(root, SUFFIX)?;
+            for found in sources.search(root, SUFFIX)? {
+                if in_folders.contains(&found.name) {
+                    sources.rivals.entry(found.name).or_insert(found.path);
+                } else {
+                    sources.by_name.entry(found.name.clone()).or_insert(found);
+                }
+            }
         }
         Ok(sources)
     }
@@ -90,7 +103,8 @@ impl Sources {
     /// name if only one ends so, or by its file's path, absolute or relative to the project or to `cwd`.
     ///
     /// # Errors
-    /// When there is none, naming the most similar; when there are several, naming all of them.
+    /// When there is none, naming the most similar; when there are several, naming all of them; when a file in
+    /// `fixtures` and one beside it both have the name, naming both.
     pub fn lookup(&self, given: &str, cwd: Option<&Path>) -> Result<&FixtureSource, FixtureError> {
         let name = given.strip_prefix("./").unwrap_or(given);
         let name = name
@@ -98,7 +112,7 @@ impl Sources {
             .or(name.strip_suffix(".lua"))
             .unwrap_or(name);
         if let Some(source) = self.named(name) {
-            return Ok(source);
+            return self.without_rival(source);
         }
         for folder in self.folders.iter().map(PathBuf::as_path).chain(cwd) {
             for ending in ["", ".lua", SUFFIX] {
@@ -113,7 +127,7 @@ impl Sources {
         let last = |source: &&FixtureSource| source.name.rsplit('/').next() == Some(name);
         let candidates: Vec<_> = self.all().filter(last).collect();
         match candidates.as_slice() {
-            [source] => Ok(source),
+            [source] => self.without_rival(source),
             [] => Err(FixtureError::Name(self.unknown(given, name))),
             several => {
                 let names: Vec<_> = several
@@ -131,6 +145,19 @@ impl Sources {
     /// The fixture whose source is exactly this file.
     pub fn at(&self, path: &Path) -> Option<&FixtureSource> {
         self.all().find(|source| source.path == path)
+    }
+
+    /// The source, unless a file of the other sort has its name too.
+    fn without_rival<'a>(&self, source: &'a FixtureSource) -> Result<&'a FixtureSource, FixtureError> {
+        match self.rivals.get(&source.name) {
+            None => Ok(source),
+            Some(rival) => Err(FixtureError::Name(format!(
+                "fixture `{}` could be {} or {}; rename one of them",
+                source.name,
+                source.path.display(),
+                rival.display()
+            ))),
+        }
     }
 
     /// Message for a name that no fixture has.
@@ -152,10 +179,11 @@ impl Sources {
         format!("there is no fixture `{given}`; there are {}", names.join(", "))
     }
 
-    /// Adds the fixtures below `folder`: the files whose names end with `suffix`.
-    fn search(&mut self, folder: &Path, suffix: &str) -> Result<(), FixtureError> {
+    /// The fixtures below `folder` that are not known yet: the files whose names end with `suffix`.
+    fn search(&self, folder: &Path, suffix: &str) -> Result<Vec<FixtureSource>, FixtureError> {
+        let mut all = Vec::new();
         if !folder.is_dir() {
-            return Ok(());
+            return Ok(all);
         }
         for entry in WalkDir::new(folder).into_iter().filter_entry(is_searched) {
             let entry = entry.map_err(|error| {
@@ -184,9 +212,9 @@ impl Sources {
                 path,
             };
             if self.at(&found.path).is_none() {
-                self.by_name.entry(name.to_owned()).or_insert(found);
+                all.push(found);
             }
         }
-        Ok(())
+        Ok(all)
     }
 }

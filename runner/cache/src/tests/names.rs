@@ -98,6 +98,32 @@ fn names_are_whole_or_the_last_part_or_a_path() {
 }
 
 #[test]
+fn a_name_that_two_sorts_of_files_have_is_an_error_that_names_both() {
+    let (bench, sources) = sources(&[
+        "fixtures/base.lua",
+        "tests/base.fixture.lua",
+        "tests/fixtures/odd.fixture.lua",
+        "tests/other.fixture.lua",
+    ]);
+    let error = sources.lookup("base", None).expect_err("two").to_string();
+    let (first, second) = (
+        bench.path("fixtures/base.lua"),
+        bench.path("tests/base.fixture.lua"),
+    );
+    assert_eq!(
+        error,
+        format!(
+            "fixture `base` could be {} or {}; rename one of them",
+            first.display(),
+            second.display()
+        )
+    );
+    for name in ["odd", "other"] {
+        assert_eq!(sources.lookup(name, None).expect("one").name, name);
+    }
+}
+
+#[test]
 fn a_project_without_fixtures_says_where_they_would_be() {
     let (bench, sources) = sources(&["tests/x.test.lua"]);
     let error = sources.lookup("base", None).expect_err("none").to_string();

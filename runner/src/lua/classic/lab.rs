@@ -60,7 +60,14 @@ fn create(call: &mut Call<'_>, lab: &Lab) -> Answer {
         .profile(&name)
         .map_err(|message| call.fail(message))?
         .clone();
-    let (vm, value) = lab.add(call, lab.free_name(&name), profile, BootOptions::default(), false)?;
+    let (vm, value) = lab.add(
+        call,
+        lab.free_name(&name),
+        profile,
+        BootOptions::default(),
+        false,
+        None,
+    )?;
     speaks_classic(call, &vm);
     one(call.lua(), value)
 }

@@ -67,7 +67,7 @@ pub(crate) fn one_vm(
         )));
     }
     match fixture.vms.first() {
-        Some((vm, snapshot)) => restored(call, lab, &name_of(vm), vm, snapshot, for_file),
+        Some((vm, snapshot)) => restored(call, lab, &name_of(vm), (name, vm, snapshot), for_file),
         None => Err(call.fail(format_args!("fixture `{name}` has no VM"))),
     }
 }
@@ -91,7 +91,7 @@ fn lab_fixture(call: &mut Call<'_>, _: &Lab) -> Answer {
     let lab = Lab::named(&name);
     for (vm, snapshot) in &fixture.vms {
         let inside = inner_lab(call, &lab, &vm.labs)?;
-        restored(call, &inside, &vm.name, vm, snapshot, true)?;
+        restored(call, &inside, &vm.name, (&name, vm, snapshot), true)?;
     }
     one(call.lua(), lab.into_userdata(call.lua())?)
 }
@@ -113,8 +113,7 @@ fn restored(
     call: &Call<'_>,
     lab: &Lab,
     name: &str,
-    vm: &FixtureVm,
-    snapshot: &Arc<Snapshot>,
+    (fixture, vm, snapshot): (&str, &FixtureVm, &Arc<Snapshot>),
     for_file: bool,
 ) -> Result<(Vm, AnyUserData), Raise> {
     let config = Arc::clone(&call.file().job().config);
@@ -122,7 +121,14 @@ fn restored(
         .profile(&vm.profile)
         .map_err(|message| call.fail(message))?
         .clone();
-    let (made, value) = lab.add(call, lab.free_name(name), profile, vm.options.clone(), for_file)?;
+    let (made, value) = lab.add(
+        call,
+        lab.free_name(name),
+        profile,
+        vm.options.clone(),
+        for_file,
+        Some(fixture),
+    )?;
     made.restore(snapshot).map_err(|error| made.failed(call, error))?;
     Ok((made, value))
 }

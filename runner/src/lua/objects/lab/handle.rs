@@ -38,6 +38,8 @@ pub(crate) struct MemberTag {
     pub(crate) declared: bool,
     /// Line that declared or included it.
     pub(crate) place: Option<Place>,
+    /// Name of the fixture that it came out of, if it did.
+    pub(crate) fixture: Option<String>,
 }
 
 /// A member of a lab.
@@ -103,6 +105,7 @@ impl Lab {
         profile: Profile,
         options: BootOptions,
         for_file: bool,
+        fixture: Option<&str>,
     ) -> Result<(Vm, AnyUserData), Raise> {
         let file = call.file();
         let fixtures = Arc::clone(&file.job().fixtures);
@@ -124,6 +127,7 @@ impl Lab {
                 depth,
                 declared: true,
                 place: location::caller(call.lua()),
+                fixture: fixture.map(str::to_owned),
             },
         }]);
         added.map_err(|error| call.fail(error))?;
@@ -201,6 +205,7 @@ impl Lab {
                 depth: if for_file { 1 } else { scopes.depth() },
                 declared: true,
                 place: location::caller(call.lua()),
+                fixture: None,
             },
         }]);
         added.map_err(|error| call.fail(error))?;

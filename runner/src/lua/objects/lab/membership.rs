@@ -57,6 +57,12 @@ pub(crate) fn may_have(call: &Call<'_>, lab: &Lab, name: &str) -> Result<(), Rai
         Part::Vm(_) => ("VM", "vm"),
         Part::Lab(_) => ("lab", "lab"),
     };
+    if let Some(fixture) = taken.tag.fixture {
+        return Err(call.fail(format_args!(
+            "the name `{name}` is taken: fixture `{fixture}` gave it to its VM{place}; use provium:vm(\"{name}\") for \
+             that VM, or another name"
+        )));
+    }
     Err(call.fail(if taken.tag.depth < call.file().scopes.depth() {
         format!(
             "the name `{name}` is taken: the file declared it at file scope{place}; use \
@@ -179,6 +185,7 @@ fn include(call: &mut Call<'_>, lab: &Lab) -> Answer {
                 depth: file.scopes.depth(),
                 declared: false,
                 place: place.clone(),
+                fixture: None,
             },
         });
     }

@@ -92,7 +92,7 @@ fn vm(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let options = boot_options(call, call.options(2)?)?;
     may_have(call, lab, &name)?;
 
-    let (_, value) = lab.add(call, name, profile, options, false)?;
+    let (_, value) = lab.add(call, name, profile, options, false, None)?;
     one(call.lua(), value)
 }
 
