@@ -50,6 +50,17 @@ test("VMs that boot have context ids of their own, and snapshots keep them", fun
   t:assert_eq(seen_inside(b), b:cid())
 end)
 
+test("a file and a port are waited for", function(t)
+  local vm = provium:vm("v", "small"):boot()
+  vm:run_async("sleep 0.3; echo x > /tmp/late")
+  t:assert(vm:wait_for_file("/tmp/late", "20s") == vm)
+  t:assert_contains(t:assert_raises(function() vm:wait_for_file("/tmp/never", 0.2) end),
+    "vm:wait_for_file: file `/tmp/never` was not there within 0.2s")
+  t:assert_contains(t:assert_raises(function() vm:wait_for_port(4321, 0.2) end),
+    "vm:wait_for_port: TCP port 4321 was not there within 0.2s: nothing listens on it")
+  t:assert_contains(t:assert_raises(function() vm:wait_for_port(0) end), "the port: expected 1 to 65535")
+end)
+
 test("boot options change the guest", function(t)
   local vm = provium:vm("v", "small", {memory = "256M", kernel_cmdline_append = "one.word=1"})
   vm:boot({cpus = 2, kernel_cmdline_append = "another.word=2"})

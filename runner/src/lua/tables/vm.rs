@@ -3,7 +3,7 @@
 use super::remote;
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::objects::vm::handle::Vm;
-use crate::lua::objects::vm::methods;
+use crate::lua::objects::vm::{methods, wait};
 use crate::lua::objects::{clock, console, disk, files, snapshot, worker};
 
 impl Kind for Vm {
@@ -19,6 +19,7 @@ impl Kind for Vm {
         all.extend(snapshot::calls::vm_methods());
         all.extend(files::vm_methods());
         all.extend(disk::vm_methods());
+        all.extend(wait::methods());
         all.extend(remote::methods());
         all
     }

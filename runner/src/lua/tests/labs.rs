@@ -35,6 +35,7 @@ test("members", function(t)
     t:assert_eq(provium:sub_lab_names(), {"back", "__lab_0", "__lab_1"})
     t:assert_eq(provium:bridge_names(), {})
     local members = provium:members()
+    t:assert_eq({members[1]:kind(), members[3]:kind(), provium:kind()}, {"vm", "lab", "lab"})
     t:assert(members[1] == web and members[2] == db and members[3] == back and #members == 5)
 
     t:assert(back:include({db, provium.__lab_0}) == back)

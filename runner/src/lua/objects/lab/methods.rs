@@ -72,6 +72,12 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             doc: "Its name.",
             run: |call, lab| one(call.lua(), lab.name()),
         },
+        Method {
+            name: "kind",
+            signature: "(): \"lab\"",
+            doc: "`lab`, which tells the members of a lab apart.",
+            run: |call, _| one(call.lua(), "lab"),
+        },
     ]
 }
 

@@ -85,6 +85,12 @@ pub(crate) fn life() -> Vec<Method<Vm>> {
             run: |call, vm| one(call.lua(), vm.name()),
         },
         Method {
+            name: "kind",
+            signature: "(): \"vm\"",
+            doc: "`vm`, which tells the members of a lab apart.",
+            run: |call, _| one(call.lua(), "vm"),
+        },
+        Method {
             name: "profile",
             signature: "(): string",
             doc: "Name of its profile.",

@@ -5,3 +5,4 @@
 
 pub(crate) mod handle;
 pub(crate) mod methods;
+pub(crate) mod wait;
