@@ -15,7 +15,9 @@ use provium_protocol::{
 use crate::connection::SessionError;
 use crate::console::say;
 use crate::failure::{Failure, errno_text, failed, impossible};
-use crate::ops::{exec, files, folders, read_file, resumed, started, stat, syscall, write_file};
+use crate::ops::{
+    attributes, exec, files, folders, links, read_file, resumed, started, stat, syscall, write_file,
+};
 use crate::session::{AfterReply, Session};
 use crate::{follow, worker};
 
@@ -100,6 +102,18 @@ fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> 
         Request::MakeDir { path, parents, perm } => Ok(folders::make(&path, parents, perm)?),
         Request::Unlink { path } => Ok(folders::unlink(&path)?),
         Request::Rename { from, to } => Ok(folders::rename(&from, &to)?),
+        Request::RemoveDir { path, recursive } => Ok(folders::remove(&path, recursive)?),
+        Request::Chmod { path, perm } => Ok(attributes::chmod(&path, perm)?),
+        Request::Chown {
+            path,
+            uid,
+            gid,
+            follow,
+        } => Ok(attributes::chown(&path, uid, gid, follow)?),
+        Request::Symlink { target, path } => Ok(links::make(&target, &path)?),
+        Request::ReadLink { path } => links::read(session, &path),
+        Request::Truncate { path, size } => Ok(attributes::truncate(&path, size)?),
+        Request::Exists { path } => Ok(stat::exists(&path)?),
         Request::StartSyscall(call) => Ok(syscall::start(session, call)?),
         Request::WaitSyscall { handle, timeout_ms } => syscall::wait(session, handle, timeout_ms),
         Request::Follow(what) => follow(session, what),

@@ -17,7 +17,7 @@ pub const FINGERPRINTS: &[(u32, u64)] = &[
     (1, 0x4655_9804_6718_47c4),
     (2, 0x726b_294d_3685_d446),
     (3, 0x8813_380c_3af5_982f),
-    (4, 0x60ba_6556_1ff8_60ea),
+    (4, 0xa8d6_d9b9_f8dd_d1ec),
 ];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;

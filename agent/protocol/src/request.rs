@@ -147,6 +147,55 @@ pub enum Request {
         /// New path.
         to: ByteBuf,
     },
+    /// Removes a directory. Replies `Done`.
+    RemoveDir {
+        /// Path in the guest, of the directory itself: a symbolic link is none.
+        path: ByteBuf,
+        /// Remove what is in it as well; links in it are removed, not followed.
+        recursive: bool,
+    },
+    /// Sets the permission bits of what a path leads to. Replies `Done`.
+    Chmod {
+        /// Path in the guest.
+        path: ByteBuf,
+        /// Permission bits, at most 0o7777.
+        perm: u32,
+    },
+    /// Sets the owners of a file. Replies `Done`.
+    Chown {
+        /// Path in the guest.
+        path: ByteBuf,
+        /// User; stays as it is when absent.
+        uid: Option<u32>,
+        /// Group; stays as it is when absent.
+        gid: Option<u32>,
+        /// Follow a symbolic link in the last component.
+        follow: bool,
+    },
+    /// Makes a symbolic link. Replies `Done`.
+    Symlink {
+        /// What the link says, which need not be there.
+        target: ByteBuf,
+        /// Path of the link in the guest.
+        path: ByteBuf,
+    },
+    /// Reads a symbolic link. What it says comes on [`BODY`](crate::BODY), then `Done`.
+    ReadLink {
+        /// Path in the guest.
+        path: ByteBuf,
+    },
+    /// Cuts a file off, or lengthens it with zeros. Replies `Done`.
+    Truncate {
+        /// Path in the guest.
+        path: ByteBuf,
+        /// Its length from then on, in bytes.
+        size: u64,
+    },
+    /// Looks whether a path leads to anything, through symbolic links. Replies `Exists`.
+    Exists {
+        /// Path in the guest.
+        path: ByteBuf,
+    },
     /// Starts a raw system call on a thread of its own, which has the session's credentials. Replies
     /// `Started`.
     StartSyscall(Syscall),

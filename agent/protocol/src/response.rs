@@ -65,6 +65,11 @@ pub enum Response {
         /// Bytes from the file's beginning.
         offset: u64,
     },
+    /// Whether a path leads to anything.
+    Exists {
+        /// False where a part of the path is not there, or is no directory.
+        exists: bool,
+    },
     /// A system call has not returned yet.
     Running,
     /// The connection waits for a worker.

@@ -1,8 +1,12 @@
-//! Folders and names: ListDir, MakeDir, Unlink, Rename.
+//! Folders and names: ListDir, MakeDir, RemoveDir, Unlink, Rename.
 //!
 //! Input: paths.
 //! Output: entries sorted by name, or that it is done.
-//! Not here: anything recursive but the making of parents; a program does that better.
+//! Not here: anything recursive but the making of parents and the removal of a tree; a program does that
+//! better.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use provium_protocol::{BODY, DirEntry, EntryType, OpError, Response, write_data};
 use rustix::fd::OwnedFd;
@@ -113,6 +117,30 @@ fn make_one(path: &[u8], mode: Mode) -> Result<(), Errno> {
     rustix::fs::mkdirat(CWD, path, mode)?;
     // The umask, or an access list of the parent, has taken its part of the mode.
     rustix::fs::chmodat(CWD, path, mode, AtFlags::empty())
+}
+
+pub(crate) fn remove(path: &[u8], recursive: bool) -> Result<Response, OpError> {
+    let removed = match recursive {
+        true => remove_tree(path),
+        false => rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR),
+    };
+    removed
+        .map(|()| Response::Done)
+        .map_err(|errno| failed(format_args!("rmdir `{}`", shown(path)), errno))
+}
+
+/// Removes a folder and what is in it. The walk goes by descriptors and follows no link, whatever a program
+/// of the guest puts in its way meanwhile.
+fn remove_tree(path: &[u8]) -> Result<(), Errno> {
+    // With a slash behind it, a link would be what it leads to.
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    let path = end.map_or(path, |end| &path[..=end]);
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return Err(Errno::NOTDIR);
+    }
+    std::fs::remove_dir_all(OsStr::from_bytes(path))
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
 
 pub(crate) fn unlink(path: &[u8]) -> Result<Response, OpError> {

@@ -4,9 +4,11 @@
 //! Output: a response or a [`crate::failure::Failure`].
 //! Not here: replies, and which request leads to which op; see `serve`.
 
+pub(crate) mod attributes;
 pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod folders;
+pub(crate) mod links;
 pub(crate) mod read_file;
 pub(crate) mod resumed;
 pub(crate) mod started;

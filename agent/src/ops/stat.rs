@@ -1,4 +1,4 @@
-//! Stat: a file's metadata.
+//! Stat, Exists: a file's metadata, and whether there is one.
 //!
 //! Input: a path, and whether a link is followed.
 //! Output: size, times, mode, owners, links, type; the target of a link that is not followed.
@@ -6,6 +6,7 @@
 
 use provium_protocol::{OpError, Response, Stat};
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
+use rustix::io::Errno;
 
 use super::folders::entry_type;
 use crate::failure::{failed, shown};
@@ -37,6 +38,15 @@ pub(crate) fn stat(path: &[u8], follow: bool) -> Result<Response, OpError> {
         entry_type: entry_type(kind),
         target: target.map(|target| target.into_bytes().into()),
     }))
+}
+
+pub(crate) fn exists(path: &[u8]) -> Result<Response, OpError> {
+    let exists = match statat(CWD, path, AtFlags::empty()) {
+        Ok(_) => true,
+        Err(Errno::NOENT | Errno::NOTDIR) => false,
+        Err(errno) => return Err(failed(format_args!("look for `{}`", shown(path)), errno)),
+    };
+    Ok(Response::Exists { exists })
 }
 
 /// A time in nanoseconds since 1970; the nearest there is, for one some centuries off.

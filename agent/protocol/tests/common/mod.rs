@@ -132,6 +132,30 @@ fn requests() -> Vec<Request> {
             from: path(),
             to: b"/b".to_vec().into(),
         },
+        Request::RemoveDir {
+            path: path(),
+            recursive: true,
+        },
+        Request::Chmod {
+            path: path(),
+            perm: 0o4755,
+        },
+        Request::Chown {
+            path: path(),
+            uid: Some(1000),
+            gid: None,
+            follow: false,
+        },
+        Request::Symlink {
+            target: b"to".to_vec().into(),
+            path: path(),
+        },
+        Request::ReadLink { path: path() },
+        Request::Truncate {
+            path: path(),
+            size: 1 << 40,
+        },
+        Request::Exists { path: path() },
         Request::StartSyscall(Syscall {
             nr: 0,
             args: [0; 6],
@@ -193,6 +217,9 @@ fn requests() -> Vec<Request> {
             Request::OpenFile(_) | Request::ReadFd { .. } | Request::WriteFd { .. } => {}
             Request::SeekFd { .. } | Request::CloseFd { .. } | Request::ListDir { .. } => {}
             Request::MakeDir { .. } | Request::Unlink { .. } | Request::Rename { .. } => {}
+            Request::RemoveDir { .. } | Request::Chmod { .. } | Request::Chown { .. } => {}
+            Request::Symlink { .. } | Request::ReadLink { .. } | Request::Truncate { .. } => {}
+            Request::Exists { .. } => {}
             Request::StartSyscall(_) | Request::WaitSyscall { .. } | Request::Park => {}
             Request::SpawnWorker { .. } | Request::Resumed(_) => {}
             Request::Follow(Follow::File { .. } | Follow::Fd { .. } | Follow::Output { .. }) => {}
@@ -265,6 +292,7 @@ fn replies() -> Vec<Reply> {
         }),
         Ok(Response::Opened { fd: 3 }),
         Ok(Response::Offset { offset: 1 << 40 }),
+        Ok(Response::Exists { exists: false }),
         Ok(Response::Running),
         Ok(Response::Parked { ticket: 3 }),
         Ok(Response::Worker {
@@ -309,6 +337,7 @@ fn replies() -> Vec<Reply> {
             Response::Stat(_) | Response::Syscall { .. } | Response::Started { .. } => {}
             Response::Process(_) | Response::Count { .. } | Response::Joined { .. } => {}
             Response::Opened { .. } | Response::Offset { .. } | Response::Running => {}
+            Response::Exists { .. } => {}
             Response::Parked { .. } | Response::Worker { .. } | Response::Following { .. } => {}
         }
     }

@@ -62,6 +62,56 @@ pub fn rename(from: &[u8], to: &[u8]) -> Op<()> {
     Op::done(Request::Rename { from, to })
 }
 
+/// Removes a folder, with `recursive` and what is in it; links in it are not followed.
+pub fn remove_dir(path: &[u8], recursive: bool) -> Op<()> {
+    let path = path.to_vec().into();
+    Op::done(Request::RemoveDir { path, recursive })
+}
+
+/// Sets the permission bits of what a path leads to.
+pub fn chmod(path: &[u8], perm: u32) -> Op<()> {
+    let path = path.to_vec().into();
+    Op::done(Request::Chmod { path, perm })
+}
+
+/// Sets the owners of a file, of what a symbolic link points at when `follow` is set; none stays as it is.
+pub fn chown(path: &[u8], uid: Option<u32>, gid: Option<u32>, follow: bool) -> Op<()> {
+    let path = path.to_vec().into();
+    Op::done(Request::Chown {
+        path,
+        uid,
+        gid,
+        follow,
+    })
+}
+
+/// Makes a symbolic link at `path` that says `target`.
+pub fn symlink(target: &[u8], path: &[u8]) -> Op<()> {
+    let (target, path) = (target.to_vec().into(), path.to_vec().into());
+    Op::done(Request::Symlink { target, path })
+}
+
+/// What a symbolic link says.
+pub fn read_link(path: &[u8]) -> Op<Vec<u8>> {
+    let path = path.to_vec().into();
+    Op::content(Request::ReadLink { path })
+}
+
+/// Cuts a file off at `size` bytes, or lengthens it with zeros.
+pub fn truncate(path: &[u8], size: u64) -> Op<()> {
+    let path = path.to_vec().into();
+    Op::done(Request::Truncate { path, size })
+}
+
+/// Whether a path leads to anything, through symbolic links.
+pub fn exists(path: &[u8]) -> Op<bool> {
+    let path = path.to_vec().into();
+    Op::new(Request::Exists { path }, |answer| match answer.response {
+        Response::Exists { exists } => Ok(exists),
+        other => Err(mismatch("whether a path exists", &other)),
+    })
+}
+
 /// Opens a file; comes to its descriptor.
 pub fn open_file(open: OpenFile) -> Op<i32> {
     Op::new(Request::OpenFile(open), |answer| match answer.response {

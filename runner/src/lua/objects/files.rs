@@ -12,6 +12,7 @@ use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::options::Options;
 use crate::lua::api::raise::{Answer, Raise, none};
+use crate::lua::api::value::{integer, size};
 use crate::lua::objects::operation::{LuaOp, Outcome};
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::vm::handle::Vm;
@@ -75,6 +76,83 @@ pub(crate) fn rename(call: &Call<'_>) -> Result<LuaOp, Raise> {
     Ok(ops::rename(&call.path(0)?, &call.path(1)?).map(Outcome::done))
 }
 
+/// `(path, {recursive=})`.
+pub(crate) fn rmdir(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(2)?;
+    let path = call.path(0)?;
+    let options = call.options(1)?;
+    let recursive = options.boolean("recursive")?.unwrap_or(false);
+    options.finish()?;
+    Ok(ops::remove_dir(&path, recursive).map(Outcome::done))
+}
+
+/// `(path, mode)`.
+pub(crate) fn chmod(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(2)?;
+    let path = call.path(0)?;
+    let bits = integer(call.arg(1)).map_err(|message| call.fail(format_args!("mode: {message}")))?;
+    let perm = permission_bits(bits).map_err(|message| call.fail(format_args!("mode: {message}")))?;
+    Ok(ops::chmod(&path, perm).map(Outcome::done))
+}
+
+/// `(path, uid, gid, {follow=})`.
+pub(crate) fn chown(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(4)?;
+    let path = call.path(0)?;
+    let (uid, gid) = (id(call, 1, "uid")?, id(call, 2, "gid")?);
+    let options = call.options(3)?;
+    let follow = options.boolean("follow")?.unwrap_or(true);
+    options.finish()?;
+    if uid.is_none() && gid.is_none() {
+        return Err(call.fail("give a uid, a gid or both; nil leaves one as it is"));
+    }
+    Ok(ops::chown(&path, uid, gid, follow).map(Outcome::done))
+}
+
+/// `(target, path)`.
+pub(crate) fn symlink(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(2)?;
+    Ok(ops::symlink(&call.path(0)?, &call.path(1)?).map(Outcome::done))
+}
+
+/// `(path)`.
+pub(crate) fn readlink(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(1)?;
+    let op = ops::read_link(&call.path(0)?);
+    Ok(op.map(|target| Outcome::of(move |lua| lua.create_string(target))))
+}
+
+/// `(path, size)`.
+pub(crate) fn truncate(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(2)?;
+    let path = call.path(0)?;
+    let size = size(call.arg(1)).map_err(|message| call.fail(format_args!("size: {message}")))?;
+    Ok(ops::truncate(&path, size).map(Outcome::done))
+}
+
+/// `(path)`.
+pub(crate) fn exists(call: &Call<'_>) -> Result<LuaOp, Raise> {
+    call.at_most(1)?;
+    let op = ops::exists(&call.path(0)?);
+    Ok(op.map(|exists| Outcome::of(move |_| Ok(exists))))
+}
+
+/// A user or group as argument; none where it is nil.
+fn id(call: &Call<'_>, at: usize, what: &str) -> Result<Option<u32>, Raise> {
+    if call.arg(at).is_nil() {
+        return Ok(None);
+    }
+    let number = integer(call.arg(at)).map_err(|message| call.fail(format_args!("{what}: {message}")))?;
+    match u32::try_from(number) {
+        // The kernel takes the last one for "as it is".
+        Ok(id) if id < u32::MAX => Ok(Some(id)),
+        _ => Err(call.fail(format_args!(
+            "{what}: {number} is no id; ids are 0 to {}, and nil leaves it as it is",
+            u32::MAX - 1
+        ))),
+    }
+}
+
 /// A file's metadata as Lua sees it.
 fn stat_table(lua: &Lua, stat: &Stat) -> mlua::Result<Table> {
     let table = lua.create_table()?;
@@ -118,13 +196,19 @@ fn entries(lua: &Lua, entries: &[DirEntry]) -> mlua::Result<Table> {
 pub(crate) fn perm(options: &Options<'_>) -> Result<Option<u32>, Raise> {
     match options.integer("perm")? {
         None => Ok(None),
-        Some(bits) => match u32::try_from(bits) {
-            Ok(perm) if perm <= 0o7777 => Ok(Some(perm)),
-            _ => Err(options.fail(
-                "perm",
-                format_args!("{bits} are no permission bits; write them as tonumber(\"644\", 8)"),
-            )),
-        },
+        Some(bits) => permission_bits(bits)
+            .map(Some)
+            .map_err(|message| options.fail("perm", message)),
+    }
+}
+
+/// A number as permission bits.
+fn permission_bits(bits: i64) -> Result<u32, String> {
+    match u32::try_from(bits) {
+        Ok(perm) if perm <= 0o7777 => Ok(perm),
+        _ => Err(format!(
+            "{bits} are no permission bits; write them as tonumber(\"644\", 8)"
+        )),
     }
 }
 

@@ -185,6 +185,55 @@ fn rows<T: Remote>() -> Vec<Row<T>> {
             "Renames a file or folder of the guest.",
             files::rename
         ),
+        operation!(
+            "an" "rmdir",
+            "(path: string, opts?: {recursive: boolean})",
+            "",
+            "Removes an empty folder of the guest; with `recursive` what is in it as well.",
+            files::rmdir
+        ),
+        operation!(
+            "a" "chmod",
+            "(path: string, mode: integer)",
+            "",
+            "Sets the permission bits of a file of the guest.",
+            files::chmod
+        ),
+        operation!(
+            "a" "chown",
+            "(path: string, uid?: integer, gid?: integer, opts?: {follow: boolean})",
+            "",
+            "Sets the owners of a file of the guest; nil leaves one as it is.",
+            files::chown
+        ),
+        operation!(
+            "a" "symlink",
+            "(target: string, path: string)",
+            "",
+            "Makes a symbolic link in the guest.",
+            files::symlink
+        ),
+        operation!(
+            "a" "readlink",
+            "(path: string)",
+            ": string",
+            "What a symbolic link of the guest says.",
+            files::readlink
+        ),
+        operation!(
+            "a" "truncate",
+            "(path: string, size: integer|string)",
+            "",
+            "Cuts a file of the guest off, or lengthens it with zeros.",
+            files::truncate
+        ),
+        operation!(
+            "an" "exists",
+            "(path: string)",
+            ": boolean",
+            "Whether a path of the guest leads to anything, through symbolic links.",
+            files::exists
+        ),
         alone(
             Method {
                 name: "open_file",

@@ -501,7 +501,8 @@ fn wrong_arguments_are_refused_in_words() {
             ("vm:batch()", "expected a function that takes the batch, got nil"),
             (
                 "vm:batch(function(b) b:open_file('/x') end)",
-                "has no `open_file`; what can be done in a batch is run, read_file, write_file, stat, listdir, mkdir, unlink, rename, syscall",
+                "has no `open_file`; what can be done in a batch is run, read_file, write_file, stat, listdir, \
+                 mkdir, unlink, rename, rmdir, chmod, chown, symlink, readlink, truncate, exists, syscall",
             ),
             (
                 "vm:batch(function(b) b:read_file() end)",

@@ -142,6 +142,7 @@ pub(super) fn responses() -> Vec<Response> {
         Response::Joined { ended: vec![] },
         Response::Opened { fd: -1 },
         Response::Offset { offset: u64::MAX },
+        Response::Exists { exists: true },
         Response::Running,
         Response::Parked { ticket: 4 },
         Response::Worker {
@@ -229,6 +230,38 @@ pub(super) fn cases() -> Vec<Case> {
             call!(|c| c.ask(ops::rename(b"/f", b"/g"))),
             Response::Done,
         ),
+        Case::new(
+            "remove_dir",
+            call!(|c| c.ask(ops::remove_dir(b"/d", true))),
+            Response::Done,
+        ),
+        Case::new(
+            "chmod",
+            call!(|c| c.ask(ops::chmod(b"/f", 0o600))),
+            Response::Done,
+        ),
+        Case::new(
+            "chown",
+            call!(|c| c.ask(ops::chown(b"/f", Some(1), None, true))),
+            Response::Done,
+        ),
+        Case::new(
+            "symlink",
+            call!(|c| c.ask(ops::symlink(b"/f", b"/l"))),
+            Response::Done,
+        ),
+        Case::new(
+            "read_link",
+            call!(|c| c.ask(ops::read_link(b"/l"))),
+            Response::Done,
+        )
+        .with_data(&[BODY], b"/f"),
+        Case::new(
+            "truncate",
+            call!(|c| c.ask(ops::truncate(b"/f", 5))),
+            Response::Done,
+        ),
+        Case::new("exists", call!(|c| c.ask(ops::exists(b"/f"))), response("Exists")),
         Case::new(
             "open_file",
             call!(|c| c.ask(ops::open_file(open()))),
