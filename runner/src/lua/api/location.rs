@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use mlua::Lua;
+use mlua::debug::Debug;
 
 use super::prelude::PRELUDE;
 use super::script::Script;
@@ -46,28 +47,43 @@ pub(crate) fn prefix(lua: &Lua) -> String {
     caller(lua).map(|place| format!("{place}: ")).unwrap_or_default()
 }
 
+/// Lua's name for the chunk of the innermost frame of the user's own Lua.
+pub(crate) fn calling_chunk(lua: &Lua) -> Option<String> {
+    innermost(lua, |debug| {
+        let name = debug.source().source?;
+        (name != PRELUDE).then(|| name.into_owned())
+    })
+}
+
 fn find(lua: &Lua, wanted: impl Fn(&str) -> bool) -> Option<Place> {
+    innermost(lua, |debug| {
+        let source = debug.source();
+        let name = source.source?;
+        if name == PRELUDE || !wanted(&name) {
+            return None;
+        }
+        let path = match name.strip_prefix('@') {
+            Some(path) => shown(lua, path),
+            None => source.short_src?.into_owned(),
+        };
+        Some(Place {
+            path,
+            line: u32::try_from(debug.current_line()?).ok()?,
+        })
+    })
+}
+
+/// What `look` finds in the innermost frame of Lua in which it finds something.
+fn innermost<T>(lua: &Lua, look: impl Fn(&Debug<'_>) -> Option<T>) -> Option<T> {
     for level in 0.. {
         let frame = lua.inspect_stack(level, |debug| {
-            let line = debug.current_line()?;
-            let source = debug.source();
-            let name = source.source?;
-            if name == PRELUDE || !wanted(&name) {
-                return None;
-            }
-            let path = match name.strip_prefix('@') {
-                Some(path) => shown(lua, path),
-                None => source.short_src?.into_owned(),
-            };
-            Some(Place {
-                path,
-                line: u32::try_from(line).ok()?,
-            })
+            debug.current_line()?;
+            look(debug)
         });
         match frame {
             None => return None,
             Some(None) => {}
-            Some(place) => return place,
+            Some(found) => return found,
         }
     }
     None

@@ -3,7 +3,7 @@
 //! Input: the table of a call. Output: [`BootOptions`], [`DiskOption`] and [`InjectedFile`]. Files of the
 //! host become inputs of the fixture that is being built. Not here: what a boot makes of them.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use mlua::{Table, Value};
 use provium_cache::Input;
@@ -33,7 +33,7 @@ pub(crate) fn boot_options(call: &Call<'_>, options: Options<'_>) -> Result<Boot
         cmdline_append: options.text("kernel_cmdline_append")?,
         boot_timeout: options.duration("boot_timeout")?,
         rng_seed: options.integer("rng_seed")?.map(i64::cast_unsigned),
-        disks: disks(&options)?,
+        disks: disks(call, &options)?,
         initial_time: match options.value("initial_time")? {
             Value::Nil => None,
             value => Some(time(&value).map_err(|message| options.fail("initial_time", message))?),
@@ -47,12 +47,13 @@ pub(crate) fn boot_options(call: &Call<'_>, options: Options<'_>) -> Result<Boot
 /// Reads a table of options of one disk, whose keys for image and size are these; `id` is the name where none
 /// is given.
 pub(crate) fn disk(
+    call: &Call<'_>,
     options: Options<'_>,
     image: &'static str,
     size: &'static str,
     id: String,
 ) -> Result<DiskOption, Raise> {
-    let path = options.text(image)?.map(PathBuf::from);
+    let path = options.text(image)?;
     let bytes = options.size(size)?;
     if path.is_none() && bytes.is_none() {
         return Err(options.fail(image, format_args!("give `{image}`, or `{size}` for scratch")));
@@ -63,6 +64,16 @@ pub(crate) fn disk(
         );
         return Err(options.fail("format", message));
     }
+    let path = match path {
+        None => None,
+        Some(path) => {
+            let found = call.find_host_file(&path);
+            let found = found.map_err(|message| options.fail(image, message))?;
+            // A fixture that holds it goes along when the project is moved.
+            let relative = found.strip_prefix(call.file().project()).map(Path::to_owned);
+            Some(relative.unwrap_or(found))
+        }
+    };
     let read = DiskOption {
         id: options.text("id")?.unwrap_or(id),
         image: path,
@@ -78,13 +89,19 @@ pub(crate) fn disk(
 }
 
 /// Reads the boot option `disks`.
-fn disks(options: &Options<'_>) -> Result<Option<Vec<DiskOption>>, Raise> {
+fn disks(call: &Call<'_>, options: &Options<'_>) -> Result<Option<Vec<DiskOption>>, Raise> {
     let Some(table) = options.table("disks")? else {
         return Ok(None);
     };
     let items = array(&table).ok_or_else(|| options.fail("disks", "expected an array of tables"))?;
     let read = items.iter().enumerate().map(|(at, item)| match item {
-        Value::Table(item) => disk(options.item(item.clone()), "path", "scratch", format!("disk{at}")),
+        Value::Table(item) => disk(
+            call,
+            options.item(item.clone()),
+            "path",
+            "scratch",
+            format!("disk{at}"),
+        ),
         other => {
             let message = format!("item {}: expected a table, got {}", at + 1, type_name(other));
             Err(options.fail("disks", message))
@@ -157,7 +174,10 @@ fn entry(call: &Call<'_>, at: usize, item: &Value) -> Result<InjectedFile, Raise
     };
     let content = match (entry.bytes("content")?, entry.text("host")?) {
         (Some(bytes), None) => FileContent::Bytes(bytes.into()),
-        (None, Some(host)) => FileContent::Host(call.file().project().join(host)),
+        (None, Some(host)) => {
+            let found = call.find_host_file(&host);
+            FileContent::Host(found.map_err(|message| entry.fail("host", message))?)
+        }
         (Some(_), Some(_)) => return Err(entry.fail("content", "give `content` or `host`, not both")),
         (None, None) => return Err(entry.fail("content", "is missing; give `content` or `host`")),
     };
@@ -183,7 +203,7 @@ fn map(call: &Call<'_>, table: &Table) -> Result<Vec<InjectedFile>, String> {
         let path = text(&guest, "a key")?;
         let host = text(&host, &format!("the value of `{path}`"))?;
         files.push(InjectedFile {
-            content: FileContent::Host(call.file().project().join(host)),
+            content: FileContent::Host(call.find_host_file(&host)?),
             path,
             mode: None,
         });

@@ -77,7 +77,7 @@ fn attach(call: &mut Call<'_>, vm: &Vm) -> Answer {
         .map(|number| format!("disk{number}"))
         .find(|id| !taken(id))
         .unwrap_or_default();
-    let option = read::disk(call.options(0)?, "image", "size", free)?;
+    let option = read::disk(call, call.options(0)?, "image", "size", free)?;
     if taken(&option.id) {
         return Err(call.fail(format_args!(
             "VM `{}` has a disk `{}` already",

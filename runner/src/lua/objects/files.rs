@@ -224,7 +224,7 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
 
 fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
     call.at_most(3)?;
-    let host = call.host_path(0)?;
+    let host = call.host_file(0)?;
     let guest = call.path(1)?;
     let options = call.options(2)?;
     let auto_dep = options.boolean("auto_dep")?.unwrap_or(true);

@@ -43,7 +43,7 @@ pub(crate) fn lab_methods() -> Vec<Method<Lab>> {
         doc: "Makes a file of the host an input of the fixture that is being built.",
         run: |call, _| {
             call.at_most(1)?;
-            let path = call.host_path(0)?;
+            let path = call.host_file(0)?;
             call.takes_in_file(&path)?;
             none()
         },

@@ -131,7 +131,11 @@ fn wrong_calls_say_what_is_wrong() {
             "vm:attach_disk{size = 100}",
             "100 bytes are not whole sectors of 512",
         ),
-        (vm, "vm:attach_disk{image = 'nope'}", "nope: No such file"),
+        (
+            vm,
+            "vm:attach_disk{image = 'nope'}",
+            "nope: no such file on the host",
+        ),
         (
             vm,
             "vm:attach_disk{image = 'image.qcow2'}",

@@ -4,6 +4,7 @@ mod classic;
 mod disks;
 mod files;
 mod framework;
+mod host_files;
 mod hostile;
 mod json;
 mod labs;
