@@ -149,6 +149,37 @@ fn list_names_the_files() {
 }
 
 #[test]
+fn list_names_the_fixtures() {
+    let dir = project(&[
+        ("provium.toml", "[provium]\nroots = ['tests']\n"),
+        ("tests/web.fixture.lua", ""),
+        ("tests/a/db.fixture.lua", ""),
+        ("tests/b.test.lua", ""),
+        ("fixtures/base.lua", ""),
+    ]);
+    let lines = |args: &[&str]| {
+        let ran = run(&dir, args);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let mut lines: Vec<_> = ran.stdout.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        lines(&["list", "--fixtures"]),
+        [
+            "a/db  tests/a/db.fixture.lua",
+            "base  fixtures/base.lua",
+            "web   tests/web.fixture.lua"
+        ]
+    );
+    assert_eq!(
+        lines(&["list", "--fixtures", "tests/a"]),
+        ["a/db  tests/a/db.fixture.lua"]
+    );
+    assert_eq!(run(&dir, &["list", "--fixtures", "none"]).code, Some(2));
+}
+
+#[test]
 fn completions_are_a_script() {
     let dir = project(&[]);
     let ran = run(&dir, &["completions", "bash"]);

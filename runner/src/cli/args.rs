@@ -148,6 +148,9 @@ pub struct ListArgs {
     /// Which files.
     #[command(flatten)]
     pub choose: ChooseArgs,
+    /// List the fixtures instead: their names and their sources, those below PATHS
+    #[arg(long)]
+    pub fixtures: bool,
 }
 
 /// What `provium lsp-setup` takes.
