@@ -161,6 +161,15 @@ test("an image is never changed, and a disk that is read-only is not either", fu
   os.remove(path)
 end)
 
+test("a profile has disks", function(t)
+  local other = provium:vm("of_profile", "data"):boot()
+  t:assert_eq(other:run("cat /sys/block/vda/serial"):out(), "data")
+  t:assert_contains(other:run("head -c 512 /dev/vdb"):assert_ok().stdout, "# The guest that")
+  t:assert_eq(other:read_file("/sys/block/vdb/ro"), "1\n")
+  other:disk("data"):write_sectors(0, ("x"):rep(512))
+  t:assert_eq(other:run("head -c 3 /dev/vda").stdout, "xxx")
+end)
+
 test("an image that is asked to be written is, and no snapshot has it", function(t)
   local path = image(("\0"):rep(8192))
   local disk = vm:attach_disk{id = "through", image = path, writable = true}

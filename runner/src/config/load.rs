@@ -110,7 +110,7 @@ fn read_profiles(top: &Section<'_, '_>) -> Result<BTreeMap<String, RawProfile>, 
                 continue;
             };
             if profiles
-                .insert(name.to_owned(), RawProfile::read(&section)?)
+                .insert(name.to_owned(), RawProfile::read(name, &section)?)
                 .is_some()
             {
                 return Err(all

@@ -4,8 +4,10 @@
 //! every default is filled in and `inherits` is resolved, or an error that names the file and the line.
 //! Not here: the command line; what it overrides is decided where it is resolved (`cli`).
 
+mod disks;
 mod error;
 mod load;
+mod out;
 mod profile;
 mod table;
 

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use provium_base::nearest::nearest;
-use provium_guest::{GuestSpec, WallClock};
+use provium_guest::{DiskOption, GuestSpec, WallClock};
 
+use super::disks::{self, RawDisk};
+use super::out::Out;
 use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
 
@@ -19,6 +21,7 @@ const KEYS: &[&str] = &[
     "cmdline",
     "cmdline_file",
     "cpus",
+    "disks",
     "inherits",
     "initrd",
     "inject_agent",
@@ -45,6 +48,8 @@ pub struct Profile {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u8,
+    /// Disks besides the root, their images absolute; a VM's option `disks` takes their place.
+    pub disks: Vec<DiskOption>,
     /// Whether the agent is added to the initramfs at boot.
     pub inject_agent: bool,
     /// What a resumed guest's wall clock shows.
@@ -53,6 +58,8 @@ pub struct Profile {
     pub build: Option<Build>,
     /// Line of each key that names a file.
     pub(crate) lines: BTreeMap<&'static str, usize>,
+    /// Line of each disk.
+    pub(crate) disk_lines: Vec<usize>,
 }
 
 /// A command that makes what a profile boots.
@@ -76,6 +83,7 @@ impl Profile {
             cmdline: self.cmdline.clone(),
             memory: self.memory,
             cpus: self.cpus,
+            disks: self.disks.clone(),
             inject_agent: self.inject_agent,
             wall_clock: self.wall_clock,
         }
@@ -88,7 +96,12 @@ impl Profile {
             ("initrd", self.initrd.as_ref()),
             ("rootfs", self.rootfs.as_ref()),
         ];
-        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+        let line = |key| self.lines.get(key).copied();
+        let files = files.into_iter().map(|(key, path)| (key, path, line(key)));
+        let images = self.disks.iter().zip(&self.disk_lines);
+        let images = images.map(|(disk, line)| ("disks", disk.image.as_ref(), Some(*line)));
+        let named = files.chain(images);
+        for (key, path, line) in named.filter_map(|(key, path, line)| Some((key, path?, line))) {
             let problem = match std::fs::metadata(path) {
                 Ok(metadata) if metadata.is_file() => continue,
                 Ok(metadata) if key == "rootfs" && metadata.is_dir() => continue,
@@ -107,7 +120,7 @@ impl Profile {
                 self.name,
                 path.display()
             );
-            return Err(ConfigError::at(shown, self.lines.get(key).copied(), message));
+            return Err(ConfigError::at(shown, line, message));
         }
         Ok(())
     }
@@ -122,17 +135,20 @@ pub(super) struct RawProfile {
     initrd: Option<Located<PathBuf>>,
     rootfs: Option<Located<PathBuf>>,
     cmdline: Option<Located<String>>,
-    cmdline_file: Option<String>,
+    cmdline_file: Option<Located<PathBuf>>,
     memory: Option<u64>,
     cpus: Option<u8>,
+    disks: Option<Vec<RawDisk>>,
     inject_agent: Option<bool>,
     wall_clock: Option<WallClock>,
-    build: Option<Located<String>>,
+    /// The command, and the profile that says it.
+    build: Option<(Located<String>, String)>,
     build_out: Option<Located<PathBuf>>,
 }
 
 impl RawProfile {
-    pub(super) fn read(section: &Section<'_, '_>) -> Result<RawProfile, ConfigError> {
+    /// The profile `name` as its section has it.
+    pub(super) fn read(name: &str, section: &Section<'_, '_>) -> Result<RawProfile, ConfigError> {
         section.allow(KEYS)?;
         let memory = match section.size("memory")? {
             None => None,
@@ -165,13 +181,6 @@ impl RawProfile {
                 "must not be empty; `quiet` is a good start",
             ));
         }
-        let cmdline_file = match section.path("cmdline_file")? {
-            None => None,
-            Some(file) => Some(read_cmdline(&file.value).map_err(|error| {
-                let what = format!("cannot read {}: {error}", file.value.display());
-                section.mistake_at(file.line, "cmdline_file", &what)
-            })?),
-        };
         Ok(RawProfile {
             header_line: section.doc.line(&section.span),
             inherits: section.string("inherits")?,
@@ -179,12 +188,13 @@ impl RawProfile {
             initrd: section.path("initrd")?,
             rootfs: section.path("rootfs")?,
             cmdline,
-            cmdline_file,
+            cmdline_file: section.path("cmdline_file")?,
             memory,
             cpus,
+            disks: disks::read(section)?,
             inject_agent: section.boolean("inject_agent")?.map(|value| value.value),
             wall_clock,
-            build: section.string("build")?,
+            build: section.string("build")?.map(|build| (build, name.to_owned())),
             build_out: section.path("build_out")?,
         })
     }
@@ -201,6 +211,7 @@ impl RawProfile {
             cmdline_file: self.cmdline_file.or(base.cmdline_file),
             memory: self.memory.or(base.memory),
             cpus: self.cpus.or(base.cpus),
+            disks: self.disks.or(base.disks),
             inject_agent: self.inject_agent.or(base.inject_agent),
             wall_clock: self.wall_clock.or(base.wall_clock),
             build: self.build.or(base.build),
@@ -218,54 +229,54 @@ impl RawProfile {
         };
         let kernel = self.kernel.ok_or_else(|| missing("kernel"))?;
         let cmdline = self.cmdline.ok_or_else(|| missing("cmdline"))?;
+        let out = Out::new(name, shown, dir, self.build.as_ref(), self.build_out)?;
+        let path = |key, path: Option<Located<PathBuf>>| path.map(|path| out.expand(key, path)).transpose();
+        let kernel = out.expand("kernel", kernel)?;
+        let (initrd, rootfs) = (path("initrd", self.initrd)?, path("rootfs", self.rootfs)?);
         let mut lines = BTreeMap::from([("kernel", kernel.line)]);
-        lines.extend(self.initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
-        lines.extend(self.rootfs.as_ref().map(|rootfs| ("rootfs", rootfs.line)));
-        let build = match (self.build, self.build_out) {
-            (None, None) => None,
-            (None, Some(out)) => {
-                let message = format!("`build_out` in [profiles.{name}] is for `build`, which is not there");
-                return Err(ConfigError::at(shown, Some(out.line), message));
-            }
-            (Some(build), out) => {
-                let command = match &out {
-                    Some(out) => build
-                        .value
-                        .replace("{out}", &shell_word(&out.value.to_string_lossy())),
-                    None if build.value.contains("{out}") => {
-                        let message =
-                            format!("`build` in [profiles.{name}] has {{out}}, but there is no `build_out`");
-                        return Err(ConfigError::at(shown, Some(build.line), message));
-                    }
-                    None => build.value,
-                };
-                Some(Build {
-                    command,
-                    out: out.map(|out| out.value),
-                    dir: dir.to_owned(),
-                })
-            }
+        lines.extend(initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
+        lines.extend(rootfs.as_ref().map(|rootfs| ("rootfs", rootfs.line)));
+        let cmdline_file = match path("cmdline_file", self.cmdline_file)? {
+            None => None,
+            Some(file) => Some(read_cmdline(&file.value).map_err(|error| {
+                let shown_file = file.value.display();
+                let message =
+                    format!("`cmdline_file` in [profiles.{name}]: cannot read {shown_file}: {error}");
+                ConfigError::at(shown, Some(file.line), message)
+            })?),
         };
-        let words = self
-            .cmdline_file
+        let (mut disks, mut disk_lines) = (Vec::new(), Vec::new());
+        for disk in self.disks.unwrap_or_default() {
+            disk_lines.push(disk.line);
+            let image = path("path", disk.image)?.map(|image| image.value);
+            disks.push(DiskOption { image, ..disk.option });
+        }
+        let build = self.build.map(|(build, _)| Build {
+            command: out.command(&build.value),
+            out: out.folder().map(Path::to_owned),
+            dir: dir.to_owned(),
+        });
+        let words = cmdline_file
             .iter()
             .map(String::as_str)
             .chain([cmdline.value.trim()]);
         Ok(Profile {
             name: name.to_owned(),
             kernel: kernel.value,
-            initrd: self.initrd.map(|initrd| initrd.value),
-            rootfs: self.rootfs.map(|rootfs| rootfs.value),
+            initrd: initrd.map(|initrd| initrd.value),
+            rootfs: rootfs.map(|rootfs| rootfs.value),
             cmdline: words
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()
                 .join(" "),
             memory: self.memory.unwrap_or(MEMORY_DEFAULT),
             cpus: self.cpus.unwrap_or(1),
+            disks,
             inject_agent: self.inject_agent.unwrap_or(true),
             wall_clock: self.wall_clock.unwrap_or_default(),
             build,
             lines,
+            disk_lines,
         })
     }
 }
@@ -326,13 +337,4 @@ fn read_cmdline(path: &Path) -> std::io::Result<String> {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" "))
-}
-
-/// The text as one word of a shell command, quoted only when it has to be.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -87,6 +87,28 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
+    /// An array of tables below this one.
+    pub(super) fn sections(&self, key: &str) -> Result<Option<Vec<Section<'a, 'i>>>, ConfigError> {
+        const WANTED: &str = "an array of tables";
+        let Some(value) = self.table.get(key) else {
+            return Ok(None);
+        };
+        let Some(items) = value.as_ref().as_array() else {
+            return Err(self.wrong_type(key, value, WANTED));
+        };
+        let name = self.name.trim_matches(['[', ']']);
+        let sections = items.iter().map(|item| match item.as_ref() {
+            DeValue::Table(table) => Ok(Section {
+                doc: self.doc,
+                name: format!("[[{name}.{key}]]"),
+                span: item.span(),
+                table,
+            }),
+            _ => Err(self.wrong_type(key, item, WANTED)),
+        });
+        sections.collect::<Result<_, _>>().map(Some)
+    }
+
     pub(super) fn string(&self, key: &str) -> Result<Option<Located<String>>, ConfigError> {
         self.read(key, "a string", |value| value.as_str().map(str::to_owned))
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use provium_guest::DiskOption;
 use tempfile::TempDir;
 
 use super::*;
@@ -101,6 +102,100 @@ fn defaults_are_filled_in() {
         (128 << 20, 1, true)
     );
     assert_eq!((&profile.initrd, &profile.build), (&None, &None));
+}
+
+#[test]
+fn disks_arrive_and_are_inherited() {
+    let project = Project::new(
+        r#"
+        [profiles.a]
+        kernel = "k"
+        cmdline = "q"
+        [[profiles.a.disks]]
+        path = "data.raw"
+        id = "data"
+        readonly = true
+        format = "raw"
+        [[profiles.a.disks]]
+        scratch = "1M"
+        [profiles.b]
+        inherits = "a"
+        [profiles.c]
+        inherits = "a"
+        disks = []
+        "#,
+    );
+    let config = project.load().expect("a good file");
+    let disks = |name: &str| config.profile(name).expect("the profile").spec().disks;
+    let expected = [
+        DiskOption {
+            id: "data".to_owned(),
+            image: Some(project.path("data.raw")),
+            readonly: true,
+            size: None,
+            writable: false,
+        },
+        DiskOption {
+            id: "disk1".to_owned(),
+            image: None,
+            readonly: false,
+            size: Some(1 << 20),
+            writable: false,
+        },
+    ];
+    assert_eq!(disks("a"), expected);
+    assert_eq!(disks("b"), expected);
+    assert_eq!(disks("c"), []);
+    fs::write(project.path("k"), "").expect("write");
+    let error = config.check_files().expect_err("no image").to_string();
+    let image = project.path("data.raw");
+    assert_eq!(
+        error,
+        format!(
+            "provium.toml:5: `disks` in [profiles.a]: {} does not exist",
+            image.display()
+        )
+    );
+}
+
+#[test]
+fn out_is_a_folder_of_the_profile_that_says_the_build() {
+    let project = Project::new(
+        r#"
+        [profiles.a]
+        kernel = "{out}/arch/bzImage"
+        initrd = "{out}"
+        rootfs = "{out}/root"
+        cmdline = "q"
+        build = "make O={out}"
+        [[profiles.a.disks]]
+        path = "{out}/data.raw"
+        [profiles.b]
+        inherits = "a"
+        kernel = "{out}/other"
+        [profiles.c]
+        kernel = "k"
+        cmdline = "q"
+        build = "make"
+        "#,
+    );
+    let config = project.load().expect("a good file");
+    let profile = |name: &str| config.profile(name).expect("the profile");
+    let (a, b) = (profile("a"), profile("b"));
+    let out = project.path("target/provium/a");
+    assert_eq!(a.kernel, out.join("arch/bzImage"));
+    assert_eq!(a.initrd.as_ref(), Some(&out));
+    assert_eq!(a.rootfs, Some(out.join("root")));
+    assert_eq!(a.disks[0].image, Some(out.join("data.raw")));
+    assert_eq!(b.kernel, out.join("other"));
+    assert_eq!(a.build, b.build, "one run of the command serves both");
+    let build = a.build.as_ref().expect("a build");
+    assert_eq!(
+        (build.command.as_str(), build.out.as_ref()),
+        (format!("make O={}", out.display()).as_str(), Some(&out))
+    );
+    let plain = profile("c").build.as_ref().expect("a build");
+    assert_eq!((plain.command.as_str(), plain.out.as_ref()), ("make", None));
 }
 
 #[test]
@@ -308,8 +403,34 @@ fn mistakes_name_file_line_and_remedy() {
             "provium.toml:4: `build_out` in [profiles.p] is for `build`, which is not there",
         ),
         (
-            in_profile("build = 'make O={out}'"),
-            "provium.toml:4: `build` in [profiles.p] has {out}, but there is no `build_out`",
+            in_profile("initrd = '{out}/i'"),
+            "provium.toml:4: `initrd` in [profiles.p] has {out}, but there is no `build`",
+        ),
+        (
+            in_profile("initrd = 'x/{out}/i'\nbuild = 'make'"),
+            "provium.toml:4: `initrd` in [profiles.p] has {out} in the middle; it is a folder, for the beginning of a path",
+        ),
+        (
+            in_profile("disks = 7"),
+            "provium.toml:4: `disks` in [profiles.p] must be an array of tables, got an integer",
+        ),
+        (
+            in_profile("[[profiles.p.disks]]\nimage = 'x'"),
+            "provium.toml:5: unknown key `image` in [[profiles.p.disks]]; valid keys are format, id, path, readonly, scratch",
+        ),
+        (
+            in_profile("[[profiles.p.disks]]\nid = 'x'"),
+            "provium.toml:4: `path` in [[profiles.p.disks]]: give `path`, or `scratch` for scratch",
+        ),
+        (
+            in_profile("[[profiles.p.disks]]\npath = 'x'\nformat = 'qcow2'"),
+            "provium.toml:6: `format` in [[profiles.p.disks]]: `qcow2` is not supported, only `raw`; convert it: qemu-img convert -O raw IMAGE IMAGE.raw",
+        ),
+        (
+            in_profile(
+                "[[profiles.p.disks]]\nscratch = 512\n[[profiles.p.disks]]\nscratch = 512\nid = 'disk0'",
+            ),
+            "provium.toml:6: `id` in [[profiles.p.disks]]: two disks have the id `disk0`",
         ),
         (
             in_profile("inherits = 'q'"),

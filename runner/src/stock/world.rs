@@ -41,17 +41,24 @@ fn project_files(config: &Config) -> ProjectFiles {
 
 /// All of a profile that a guest can see; a key that `Profile` gains belongs in here.
 fn profile_inputs(profile: &Profile) -> ProfileInputs {
+    let mut settings = vec![
+        profile.cmdline.clone().into_bytes(),
+        profile.memory.to_le_bytes().to_vec(),
+        vec![profile.cpus],
+        vec![u8::from(profile.wall_clock == WallClock::Kept)],
+    ];
+    // Their images are inputs of their own, of whoever boots with them.
+    settings.extend(profile.disks.iter().map(|disk| {
+        let flags = [u8::from(disk.readonly), u8::from(disk.image.is_some())];
+        let size = disk.size.unwrap_or(0).to_le_bytes();
+        [&flags[..], &size, disk.id.as_bytes()].concat()
+    }));
     ProfileInputs {
         kernel: profile.kernel.clone(),
         initrd: profile.initrd.clone(),
         rootfs: profile.rootfs.clone(),
         agent: profile.inject_agent,
-        settings: vec![
-            profile.cmdline.clone().into_bytes(),
-            profile.memory.to_le_bytes().to_vec(),
-            vec![profile.cpus],
-            vec![u8::from(profile.wall_clock == WallClock::Kept)],
-        ],
+        settings,
     }
 }
 
@@ -62,5 +69,35 @@ fn this_machine() -> HostIdentity {
         cpu_model: HostModel::of_this_host()
             .map_or_else(|error| error.to_string(), |model| model.to_string()),
         snapshot_format: format!("{FORMAT_VERSION}.{NOTE_VERSION}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn disks_of_a_profile_are_inputs() {
+        let settings = |disks: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let toml = format!("[profiles.p]\nkernel = 'k'\ncmdline = 'q'\n{disks}");
+            std::fs::write(folder.path().join("provium.toml"), toml).expect("a file");
+            let config = Config::load(None, folder.path(), &[], &Environment::default());
+            profile_inputs(&config.expect("a good file").profiles["p"]).settings
+        };
+        let disk = |keys: &str| settings(&format!("[[profiles.p.disks]]\n{keys}"));
+        let all = [
+            settings(""),
+            disk("path = 'x'"),
+            disk("scratch = 512"),
+            disk("scratch = 1024"),
+            disk("scratch = 512\nid = 'a'"),
+            disk("scratch = 512\nreadonly = true"),
+            disk("scratch = 512\n[[profiles.p.disks]]\nscratch = 512"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{at}: {one:?}");
+        }
     }
 }

@@ -129,7 +129,7 @@ impl VmHandle {
     pub fn prepare(&self, options: &BootOptions, store: &dyn HostStore) -> Result<Vec<DiskSpec>, SetupError> {
         let root = self.0.spec.rootfs.as_deref().map(|path| store.rootfs_image(path));
         let root = root.transpose().map_err(OptionsError::Rootfs)?;
-        let specs = options.disk_specs(root.as_deref(), store.folder())?;
+        let specs = options.disk_specs(&self.0.spec, root.as_deref(), store.folder())?;
         self.lock().set_disks(&specs)?;
         Ok(specs)
     }

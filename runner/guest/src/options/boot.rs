@@ -38,7 +38,7 @@ pub struct BootOptions {
     pub cmdline_append: Option<String>,
     /// Number of vCPUs.
     pub cpus: Option<u8>,
-    /// Disks besides the root.
+    /// Disks besides the root, in place of the others.
     #[serde(default)]
     pub disks: Option<Vec<DiskOption>>,
     /// Files that the guest finds when it starts.
@@ -119,11 +119,17 @@ impl BootOptions {
         })
     }
 
-    /// The disks it names, behind the root of this image, if there is one; relative paths are `folder`'s.
+    /// The disks it names, or else `spec`, behind the root of this image, if there is one; relative paths are
+    /// `folder`'s.
     ///
     /// # Errors
     /// [`OptionsError::ForeignImage`], [`OptionsError::RootfsTaken`].
-    pub fn disk_specs(&self, root: Option<&Path>, folder: &Path) -> Result<Vec<DiskSpec>, OptionsError> {
+    pub fn disk_specs(
+        &self,
+        spec: &GuestSpec,
+        root: Option<&Path>,
+        folder: &Path,
+    ) -> Result<Vec<DiskSpec>, OptionsError> {
         let mut specs: Vec<DiskSpec> = root
             .map(|image| DiskSpec {
                 id: ROOTFS_DISK.to_owned(),
@@ -134,7 +140,7 @@ impl BootOptions {
             })
             .into_iter()
             .collect();
-        for disk in self.disks.as_deref().unwrap_or_default() {
+        for disk in self.disks.as_ref().unwrap_or(&spec.disks) {
             let spec = disk.spec(folder)?;
             if specs.iter().any(|other| other.id == spec.id) {
                 return Err(OptionsError::RootfsTaken(spec.id));
@@ -296,11 +302,16 @@ mod tests {
             ..BootOptions::default()
         };
         let (root, folder) = (Some(Path::new("/root.img")), Path::new("/project"));
-        let specs = named("data").disk_specs(root, folder).unwrap();
-        let ids: Vec<_> = specs.iter().map(|spec| spec.id.as_str()).collect();
-        assert_eq!(ids, [ROOTFS_DISK, "data"]);
-        let error = named(ROOTFS_DISK).disk_specs(root, folder).unwrap_err();
+        let mut spec = GuestSpec::new("/kernel");
+        spec.disks = named("spec").disks.unwrap_or_default();
+        let ids = |options: BootOptions| {
+            let specs = options.disk_specs(&spec, root, folder).unwrap();
+            specs.into_iter().map(|spec| spec.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(named("data")), [ROOTFS_DISK, "data"]);
+        assert_eq!(ids(BootOptions::default()), [ROOTFS_DISK, "spec"]);
+        let error = named(ROOTFS_DISK).disk_specs(&spec, root, folder).unwrap_err();
         assert_eq!(error.to_string(), "disk `rootfs` is the profile's `rootfs`");
-        assert!(named(ROOTFS_DISK).disk_specs(None, folder).is_ok());
+        assert!(named(ROOTFS_DISK).disk_specs(&spec, None, folder).is_ok());
     }
 }

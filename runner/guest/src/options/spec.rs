@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use super::disk::DiskOption;
+
 /// Bytes of memory where nothing else is said.
 const MEMORY: u64 = 512 << 20;
 
@@ -23,6 +25,8 @@ pub struct GuestSpec {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u8,
+    /// Disks besides the root; those of the options take their place.
+    pub disks: Vec<DiskOption>,
     /// Whether the agent is added to the initramfs at boot.
     pub inject_agent: bool,
     /// What a resumed guest's wall clock shows.
@@ -39,6 +43,7 @@ impl GuestSpec {
             cmdline: "console=ttyS0 quiet".to_owned(),
             memory: MEMORY,
             cpus: 1,
+            disks: Vec::new(),
             inject_agent: true,
             wall_clock: WallClock::default(),
         }

@@ -9,7 +9,9 @@ fn run_with_profile(body: &str) -> TestResult {
     std::fs::write(dir.path().join("kernel"), b"none").expect("a file");
     std::fs::write(dir.path().join("image.raw"), [7; 1024]).expect("a file");
     std::fs::write(dir.path().join("image.qcow2"), b"QFI\xfb and so on").expect("a file");
-    let toml = "[provium]\ncache_dir = 'cache'\n[profiles.p]\nkernel = 'kernel'\ncmdline = 'quiet'\n";
+    let toml = "[provium]\ncache_dir = 'cache'\n[profiles.p]\nkernel = 'kernel'\ncmdline = 'quiet'\n\
+                [profiles.q]\ninherits = 'p'\n[[profiles.q.disks]]\npath = 'image.raw'\n\
+                [[profiles.q.disks]]\nid = 'more'\nscratch = '1M'\n";
     std::fs::write(dir.path().join("provium.toml"), toml).expect("a file");
     let config = Config::load(None, dir.path(), &[], &Environment::default()).expect("a good file");
     let source = format!("test('the test', function(t)\n{body}\nend)");
@@ -46,6 +48,20 @@ fn a_vm_that_is_not_booted_has_its_disks_already() {
         more:detach()
         more:detach()
         t:assert(more:is_detached())",
+    );
+}
+
+#[test]
+fn a_profile_has_disks_whose_place_a_vms_own_take() {
+    passes(
+        r"
+        local vm = provium:vm('a', 'q')
+        t:assert_eq(vm:disk('disk0'):read_sectors(0, 2), ('\7'):rep(1024))
+        t:assert_eq(vm:disk('more'):size(), 1024 * 1024)
+        local other = provium:vm('b', 'q', {disks = {{id = 'own', scratch = '2M'}}})
+        t:assert_eq(other:disk('own'):size(), 2 * 1024 * 1024)
+        t:assert_contains(t:assert_raises(function() other:disk('more') end), 'it has own')
+        t:assert_contains(t:assert_raises(function() provium:vm('c', 'q', {disks = {}}):disk('more') end), 'it has none')",
     );
 }
 
