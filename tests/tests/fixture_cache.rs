@@ -60,6 +60,7 @@ fn build(seed: &Arc<Snapshot>, building: &Building) -> anyhow::Result<()> {
     let (folder, at) = FixtureMeta::vm_folder(building.dir(), 0).map_err(anyhow::Error::msg)?;
     save(&guest, &at, false, ResumeOptions::default())?;
     let vm = FixtureVm {
+        labs: Vec::new(),
         name: "a".to_owned(),
         profile: "none".to_owned(),
         options: provium_guest::BootOptions::default(),

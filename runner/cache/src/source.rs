@@ -103,8 +103,8 @@ impl Sources {
     /// name if only one ends so, or by its file's path, absolute or relative to the project or to `cwd`.
     ///
     /// # Errors
-    /// When there is none, naming the most similar; when there are several, naming all of them; when a file in
-    /// `fixtures` and one beside it both have the name, naming both.
+    /// When there is none, naming the most similar; when there are several, naming all of them; when a file
+    /// in `fixtures` and one beside it both have the name, naming both.
     pub fn lookup(&self, given: &str, cwd: Option<&Path>) -> Result<&FixtureSource, FixtureError> {
         let name = given.strip_prefix("./").unwrap_or(given);
         let name = name

@@ -54,7 +54,7 @@ pub enum SaveAllError {
         /// Where it is in the lab.
         path: VmPath,
         /// Why.
-        error: VmError,
+        error: Box<VmError>,
     },
 }
 
@@ -70,7 +70,7 @@ pub enum RestoreAllError {
         /// Where it is in the lab.
         path: VmPath,
         /// Why.
-        error: VmError,
+        error: Box<VmError>,
     },
 }
 
@@ -141,7 +141,7 @@ pub fn save_all<T>(
     // A VM that does not go on is worse than one that was not saved.
     going_on.and(saved).map_err(|(at, error)| SaveAllError::Vm {
         path: running[at].path.clone(),
-        error,
+        error: Box::new(error),
     })
 }
 
@@ -180,7 +180,7 @@ pub fn restore_all<T>(
                 let put_back = placed.vm.put_back(snapshot, store);
                 put_back.map_err(|error| RestoreAllError::Vm {
                     path: path.clone(),
-                    error,
+                    error: Box::new(error),
                 })?;
             }
             None if ends(placed) => placed.vm.lock().kill(),

@@ -117,7 +117,7 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let restored = restore_all(&all, &saved, is_own, &*call.file().job().fixtures);
     restored.map_err(|error| match error {
         RestoreAllError::NoVm(_) => call.fail(error),
-        RestoreAllError::Vm { path, error } => failed(call, &all, &path, error),
+        RestoreAllError::Vm { path, error } => failed(call, &all, &path, *error),
     })?;
     call.this()
 }

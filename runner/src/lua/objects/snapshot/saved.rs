@@ -150,7 +150,7 @@ impl LabSnapshot {
                 "{error}; in a test, provium's are the test's own: provium:lab(\"all\"):include(…) takes the file's"
             )),
             SaveAllError::Nothing(_) | SaveAllError::Folder(_) => call.fail(error),
-            SaveAllError::Vm { path, error } => failed(call, &all, &path, error),
+            SaveAllError::Vm { path, error } => failed(call, &all, &path, *error),
         })?;
         let taken = saved.into_iter().zip(names).filter_map(|(saved, name)| {
             let vm = vm_at(&all, &saved.path)?;
