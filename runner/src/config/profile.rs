@@ -36,24 +36,9 @@ const KEYS: &[&str] = &[
 pub struct Profile {
     /// Its name.
     pub name: String,
-    /// bzImage or ELF vmlinux, absolute.
-    pub kernel: PathBuf,
-    /// The user's initrd, absolute; never modified.
-    pub initrd: Option<PathBuf>,
-    /// The disk image or folder that becomes `/`, absolute; never modified.
-    pub rootfs: Option<PathBuf>,
-    /// The kernel's command line: the content of `cmdline_file`, if any, then `cmdline`.
-    pub cmdline: String,
-    /// Bytes of memory.
-    pub memory: u64,
-    /// Number of vCPUs.
-    pub cpus: u8,
-    /// Disks besides the root, their images absolute; a VM's option `disks` takes their place.
-    pub disks: Vec<DiskOption>,
-    /// Whether the agent is added to the initramfs at boot.
-    pub inject_agent: bool,
-    /// What a resumed guest's wall clock shows.
-    pub wall_clock: WallClock,
+    /// What a VM of the profile boots where its options say nothing; every path is absolute, and the command
+    /// line is the content of `cmdline_file`, if any, then `cmdline`.
+    pub guest: GuestSpec,
     /// What makes the kernel, if anything.
     pub build: Option<Build>,
     /// Line of each key that names a file.
@@ -74,31 +59,16 @@ pub struct Build {
 }
 
 impl Profile {
-    /// What a VM of the profile boots where its options say nothing.
-    pub fn spec(&self) -> GuestSpec {
-        GuestSpec {
-            kernel: self.kernel.clone(),
-            initrd: self.initrd.clone(),
-            rootfs: self.rootfs.clone(),
-            cmdline: self.cmdline.clone(),
-            memory: self.memory,
-            cpus: self.cpus,
-            disks: self.disks.clone(),
-            inject_agent: self.inject_agent,
-            wall_clock: self.wall_clock,
-        }
-    }
-
     /// Checks that what it boots is there.
     pub(super) fn check_files(&self, shown: &str) -> Result<(), ConfigError> {
         let files = [
-            ("kernel", Some(&self.kernel)),
-            ("initrd", self.initrd.as_ref()),
-            ("rootfs", self.rootfs.as_ref()),
+            ("kernel", Some(&self.guest.kernel)),
+            ("initrd", self.guest.initrd.as_ref()),
+            ("rootfs", self.guest.rootfs.as_ref()),
         ];
         let line = |key| self.lines.get(key).copied();
         let files = files.into_iter().map(|(key, path)| (key, path, line(key)));
-        let images = self.disks.iter().zip(&self.disk_lines);
+        let images = self.guest.disks.iter().zip(&self.disk_lines);
         let images = images.map(|(disk, line)| ("disks", disk.image.as_ref(), Some(*line)));
         let named = files.chain(images);
         for (key, path, line) in named.filter_map(|(key, path, line)| Some((key, path?, line))) {
@@ -262,18 +232,20 @@ impl RawProfile {
             .chain([cmdline.value.trim()]);
         Ok(Profile {
             name: name.to_owned(),
-            kernel: kernel.value,
-            initrd: initrd.map(|initrd| initrd.value),
-            rootfs: rootfs.map(|rootfs| rootfs.value),
-            cmdline: words
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join(" "),
-            memory: self.memory.unwrap_or(MEMORY_DEFAULT),
-            cpus: self.cpus.unwrap_or(1),
-            disks,
-            inject_agent: self.inject_agent.unwrap_or(true),
-            wall_clock: self.wall_clock.unwrap_or_default(),
+            guest: GuestSpec {
+                kernel: kernel.value,
+                initrd: initrd.map(|initrd| initrd.value),
+                rootfs: rootfs.map(|rootfs| rootfs.value),
+                cmdline: words
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                memory: self.memory.unwrap_or(MEMORY_DEFAULT),
+                cpus: self.cpus.unwrap_or(1),
+                disks,
+                inject_agent: self.inject_agent.unwrap_or(true),
+                wall_clock: self.wall_clock.unwrap_or_default(),
+            },
             build,
             lines,
             disk_lines,

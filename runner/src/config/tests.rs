@@ -72,11 +72,15 @@ fn every_key_arrives() {
     assert_eq!(config.cache_dir, PathBuf::from("/home/u/cache"));
     assert_eq!(config.cache_max_size, 5 << 30);
     let profile = config.profile("full").expect("the profile");
-    assert_eq!(profile.kernel, project.path("vmlinux"));
-    assert_eq!(profile.initrd, Some(project.path("sub/initrd")));
-    assert_eq!(profile.cmdline, "root=/dev/vda ro quiet  loglevel=1");
+    assert_eq!(profile.guest.kernel, project.path("vmlinux"));
+    assert_eq!(profile.guest.initrd, Some(project.path("sub/initrd")));
+    assert_eq!(profile.guest.cmdline, "root=/dev/vda ro quiet  loglevel=1");
     assert_eq!(
-        (profile.memory, profile.cpus, profile.inject_agent),
+        (
+            profile.guest.memory,
+            profile.guest.cpus,
+            profile.guest.inject_agent
+        ),
         (256 << 20, 2, false)
     );
     let out = project.path("b c");
@@ -98,10 +102,14 @@ fn defaults_are_filled_in() {
     assert_eq!(config.cache_dir, PathBuf::from("/home/u/.cache/provium/fixtures"));
     let profile = config.profile("p").expect("the profile");
     assert_eq!(
-        (profile.memory, profile.cpus, profile.inject_agent),
+        (
+            profile.guest.memory,
+            profile.guest.cpus,
+            profile.guest.inject_agent
+        ),
         (128 << 20, 1, true)
     );
-    assert_eq!((&profile.initrd, &profile.build), (&None, &None));
+    assert_eq!((&profile.guest.initrd, &profile.build), (&None, &None));
 }
 
 #[test]
@@ -126,7 +134,7 @@ fn disks_arrive_and_are_inherited() {
         "#,
     );
     let config = project.load().expect("a good file");
-    let disks = |name: &str| config.profile(name).expect("the profile").spec().disks;
+    let disks = |name: &str| config.profile(name).expect("the profile").guest.disks.clone();
     let expected = [
         DiskOption {
             id: "data".to_owned(),
@@ -183,11 +191,11 @@ fn out_is_a_folder_of_the_profile_that_says_the_build() {
     let profile = |name: &str| config.profile(name).expect("the profile");
     let (a, b) = (profile("a"), profile("b"));
     let out = project.path("target/provium/a");
-    assert_eq!(a.kernel, out.join("arch/bzImage"));
-    assert_eq!(a.initrd.as_ref(), Some(&out));
-    assert_eq!(a.rootfs, Some(out.join("root")));
-    assert_eq!(a.disks[0].image, Some(out.join("data.raw")));
-    assert_eq!(b.kernel, out.join("other"));
+    assert_eq!(a.guest.kernel, out.join("arch/bzImage"));
+    assert_eq!(a.guest.initrd.as_ref(), Some(&out));
+    assert_eq!(a.guest.rootfs, Some(out.join("root")));
+    assert_eq!(a.guest.disks[0].image, Some(out.join("data.raw")));
+    assert_eq!(b.guest.kernel, out.join("other"));
     assert_eq!(a.build, b.build, "one run of the command serves both");
     let build = a.build.as_ref().expect("a build");
     assert_eq!(
@@ -220,10 +228,13 @@ fn both_spellings_and_inheritance() {
     );
     let top = config.profile("top").expect("the profile");
     assert_eq!(
-        (top.cpus, top.memory, top.cmdline.as_str()),
+        (top.guest.cpus, top.guest.memory, top.guest.cmdline.as_str()),
         (2, 1 << 30, "debug")
     );
-    assert_eq!(config.profile("middle").expect("the profile").cmdline, "quiet");
+    assert_eq!(
+        config.profile("middle").expect("the profile").guest.cmdline,
+        "quiet"
+    );
 }
 
 #[test]

@@ -86,8 +86,6 @@ pub fn build_fixture(
         pool: Pool::new(Amount::default()),
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
-        project: config.project.clone(),
-        roots: config.roots.clone(),
         config: Arc::clone(config),
         filter: Arc::new(NameFilter::default()),
         timeout: None,

@@ -26,11 +26,7 @@ pub struct FileJob {
     pub path: PathBuf,
     /// The file as reports name it: relative to the working directory where possible.
     pub shown: String,
-    /// The project's folder.
-    pub project: PathBuf,
-    /// Folders on `require`'s path.
-    pub roots: Vec<PathBuf>,
-    /// The configuration.
+    /// The configuration, with the project's folder and the roots that are on `require`'s path.
     pub config: Arc<Config>,
     /// Which tests are wanted; the others are left out of the result.
     pub filter: Arc<NameFilter>,

@@ -133,8 +133,6 @@ impl Run<'_> {
         FileJob {
             path: file.path,
             shown: file.shown,
-            project: config.project.clone(),
-            roots: config.roots.clone(),
             config: Arc::clone(config),
             filter: Arc::clone(&self.filter),
             timeout: self.timeout,

@@ -42,22 +42,22 @@ fn project_files(config: &Config) -> ProjectFiles {
 /// All of a profile that a guest can see; a key that `Profile` gains belongs in here.
 fn profile_inputs(profile: &Profile) -> ProfileInputs {
     let mut settings = vec![
-        profile.cmdline.clone().into_bytes(),
-        profile.memory.to_le_bytes().to_vec(),
-        vec![profile.cpus],
-        vec![u8::from(profile.wall_clock == WallClock::Kept)],
+        profile.guest.cmdline.clone().into_bytes(),
+        profile.guest.memory.to_le_bytes().to_vec(),
+        vec![profile.guest.cpus],
+        vec![u8::from(profile.guest.wall_clock == WallClock::Kept)],
     ];
     // Their images are inputs of their own, of whoever boots with them.
-    settings.extend(profile.disks.iter().map(|disk| {
+    settings.extend(profile.guest.disks.iter().map(|disk| {
         let flags = [u8::from(disk.readonly), u8::from(disk.image.is_some())];
         let size = disk.size.unwrap_or(0).to_le_bytes();
         [&flags[..], &size, disk.id.as_bytes()].concat()
     }));
     ProfileInputs {
-        kernel: profile.kernel.clone(),
-        initrd: profile.initrd.clone(),
-        rootfs: profile.rootfs.clone(),
-        agent: profile.inject_agent,
+        kernel: profile.guest.kernel.clone(),
+        initrd: profile.guest.initrd.clone(),
+        rootfs: profile.guest.rootfs.clone(),
+        agent: profile.guest.inject_agent,
         settings,
     }
 }

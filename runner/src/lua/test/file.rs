@@ -103,7 +103,7 @@ impl File {
         sink: Arc<dyn Sink>,
     ) -> Rc<File> {
         Rc::new(File {
-            script: Script::new(&job.shown, &job.project, &job.cancel, job.timeout),
+            script: Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout),
             job: job.clone(),
             source,
             scopes: Scopes::default(),
@@ -125,7 +125,7 @@ impl File {
 
     /// A fresh Lua state for it, which knows no globals of the API yet.
     pub(crate) fn create_state(self: &Rc<File>) -> mlua::Result<Lua> {
-        let mut folders: Vec<&Path> = self.job.roots.iter().map(|root| root.as_path()).collect();
+        let mut folders: Vec<&Path> = self.job.config.roots.iter().map(|root| root.as_path()).collect();
         if !folders.contains(&self.project()) {
             folders.push(self.project());
         }
@@ -179,7 +179,7 @@ impl File {
 
     /// The project's folder.
     pub(crate) fn project(&self) -> &Path {
-        &self.job.project
+        &self.job.config.project
     }
 
     /// Lua's name for its chunk.

@@ -19,7 +19,7 @@ fn run_below(body: &str) -> TestResult {
     let helper = b"return function(vm) local disk = vm:attach_disk{image = 'same'} return disk end";
     write("tests/lib/helper.lua", helper);
     write("tests/lib/loaded.lua", helper);
-    let toml = "[provium]\ncache_dir = 'cache'\n[profiles.p]\nkernel = 'kernel'\ncmdline = 'quiet'\n";
+    let toml = "[provium]\nroots = ['tests/lib']\ncache_dir = 'cache'\n[profiles.p]\nkernel = 'kernel'\ncmdline = 'quiet'\n";
     write("provium.toml", toml.as_bytes());
     let config = Config::load(None, dir.path(), &[], &Environment::default()).expect("a good file");
     let source = format!(
@@ -28,7 +28,6 @@ fn run_below(body: &str) -> TestResult {
     );
     let mut job = job(&dir.path().join("tests"), &source);
     job.shown = "tests/a.test.lua".to_owned();
-    job.project = dir.path().to_owned();
     job.config = Arc::new(config);
     job.fixtures = fixtures(&job.config);
     let mut result = run_file(&job, &silent());

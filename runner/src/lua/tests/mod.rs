@@ -45,12 +45,13 @@ fn fixtures(config: &Arc<Config>) -> Arc<Fixtures> {
 fn job(dir: &Path, source: &str) -> FileJob {
     let path = dir.join("a.test.lua");
     std::fs::write(&path, source).expect("the file can be written");
-    let config = Arc::new(Config::without_file(dir, &Environment::default()));
+    let config = Arc::new(Config {
+        roots: vec![dir.join("lib")],
+        ..Config::without_file(dir, &Environment::default())
+    });
     FileJob {
         path,
         shown: "a.test.lua".to_owned(),
-        project: dir.to_owned(),
-        roots: vec![dir.join("lib")],
         fixtures: fixtures(&config),
         config,
         filter: Arc::new(NameFilter::default()),

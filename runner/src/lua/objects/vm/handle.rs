@@ -50,7 +50,8 @@ impl Vm {
         fixtures: Arc<Fixtures>,
         on_close: Box<dyn Fn()>,
     ) -> Result<Vm, String> {
-        let handle = VmHandle::declare(name, profile.spec(), options).map_err(|error| error.to_string())?;
+        let handle =
+            VmHandle::declare(name, profile.guest.clone(), options).map_err(|error| error.to_string())?;
         Ok(Vm(Rc::new(DeclaredVm {
             handle,
             profile,
@@ -144,7 +145,7 @@ impl Vm {
         let specs = self.0.handle.prepare(options, &*self.0.fixtures);
         let specs = specs.map_err(|error| self.not_set_up(call, error))?;
         // The image of the root is the profile's, which is an input as a whole.
-        let named = specs.iter().skip(usize::from(profile.rootfs.is_some()));
+        let named = specs.iter().skip(usize::from(profile.guest.rootfs.is_some()));
         for image in named.filter_map(|spec| spec.image.as_deref()) {
             call.takes_in_file(image)?;
         }
