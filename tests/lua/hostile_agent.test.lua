@@ -17,7 +17,7 @@ local function lie(name, call, expected, cause)
     t:assert_contains(again, cause or expected)
     -- Nothing of it is left to disturb another.
     vm:kill()
-    t:assert_eq(vm:state(), "dead")
+    t:assert_eq(vm:state(), "shutdown")
   end)
 end
 
