@@ -7,27 +7,20 @@ use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 const MS: u64 = 1_000_000;
 
 fn file(path: &str, tests: Vec<TestResult>) -> FileResult {
-    let passed = tests.iter().all(|test| test.status != TestStatus::Failed);
-    let duration_ns = 1500 * MS;
     FileResult {
-        path: path.into(),
-        timeout: Timeliness::InTime,
-        passed,
-        chunk_error: None,
-        duration_ns,
+        passed: !tests.iter().any(|test| test.status.counts_against_the_run()),
+        duration_ns: 1500 * MS,
         tests,
+        ..FileResult::new(path)
     }
 }
 
 pub(crate) fn test(name: &str, status: TestStatus, message: Option<&str>) -> TestResult {
-    let message = message.map(str::to_owned);
     TestResult {
-        name: name.into(),
-        status,
-        message,
-        log: Vec::new(),
+        message: message.map(str::to_owned),
         duration_ns: 12 * MS,
         line: Some(3),
+        ..TestResult::new(name, status)
     }
 }
 
@@ -58,14 +51,33 @@ pub(crate) fn failing(path: &str) -> FileResult {
 }
 
 pub(crate) fn flaky(path: &str) -> FileResult {
+    let message = Some("flaky: passed at attempt 2");
+    let sometimes = TestResult {
+        attempts: 2,
+        flaky: true,
+        ..test("sometimes", TestStatus::Passed, message)
+    };
+    file(path, vec![sometimes])
+}
+
+pub(crate) fn expected(path: &str) -> FileResult {
+    let known = "expected to fail (bug 7): left and right differ";
+    let mended = "passed, but `xfail` at a.test.lua:3 expects it to fail (bug 8): take the mark away";
     file(
         path,
-        vec![test(
-            "sometimes",
-            TestStatus::Passed,
-            Some("flaky: passed at attempt 2"),
-        )],
+        vec![
+            test("known", TestStatus::Xfailed, Some(known)),
+            test("mended", TestStatus::Xpassed, Some(mended)),
+        ],
     )
+}
+
+pub(crate) fn without_tests(path: &str) -> FileResult {
+    FileResult {
+        passed: false,
+        no_tests: true,
+        ..file(path, Vec::new())
+    }
 }
 
 pub(crate) fn broken(path: &str) -> FileResult {
@@ -83,6 +95,7 @@ pub(crate) fn timed_out(path: &str) -> FileResult {
     FileResult {
         passed: false,
         timeout: Timeliness::TimedOut,
+        not_run: vec!["behind it".into(), "and the last".into()],
         ..file(path, tests)
     }
 }

@@ -17,7 +17,8 @@ pub struct FileResult {
     pub path: String,
     /// Whether the file kept its time limit.
     pub timeout: Timeliness,
-    /// Whether every test passed or was skipped and the chunk itself ran.
+    /// Whether the file counts as passed: its chunk ran, it has a test, and no test of it [counts against the
+    /// run](TestStatus::counts_against_the_run).
     pub passed: bool,
     /// Why the file's own chunk failed, if it did.
     pub chunk_error: Option<String>,
@@ -25,6 +26,28 @@ pub struct FileResult {
     pub duration_ns: u64,
     /// Its tests in the order they ran.
     pub tests: Vec<TestResult>,
+    /// Names of the tests that were wanted and never began, because the file or the run ended before.
+    #[serde(default)]
+    pub not_run: Vec<String>,
+    /// Whether the file has no test at all: it registers none, asserts nothing and has no `todo()`.
+    #[serde(default)]
+    pub no_tests: bool,
+}
+
+impl FileResult {
+    /// The result of a file that passed without a test.
+    pub fn new(path: impl Into<String>) -> FileResult {
+        FileResult {
+            path: path.into(),
+            timeout: Timeliness::InTime,
+            passed: true,
+            chunk_error: None,
+            duration_ns: 0,
+            tests: Vec::new(),
+            not_run: Vec::new(),
+            no_tests: false,
+        }
+    }
 }
 
 /// Whether a file kept its time limit.
@@ -44,7 +67,7 @@ pub struct TestResult {
     pub name: String,
     /// How it ended.
     pub status: TestStatus,
-    /// The failure's message or the skip's reason.
+    /// The failure's message or the skip's reason; how often a flaky test was tried.
     pub message: Option<String>,
     /// What `t:log` said; on failure followed by each running VM's console tail.
     pub log: Vec<String>,
@@ -52,6 +75,32 @@ pub struct TestResult {
     pub duration_ns: u64,
     /// Line of the failure, else of the `test` call.
     pub line: Option<u32>,
+    /// Number of times that its body ran; 0 for one that was skipped before.
+    #[serde(default = "once")]
+    pub attempts: u32,
+    /// Whether it passed, but only when it was tried again.
+    #[serde(default)]
+    pub flaky: bool,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl TestResult {
+    /// The result of a test that ran once and has nothing to say.
+    pub fn new(name: impl Into<String>, status: TestStatus) -> TestResult {
+        TestResult {
+            name: name.into(),
+            status,
+            message: None,
+            log: Vec::new(),
+            duration_ns: 0,
+            line: None,
+            attempts: once(),
+            flaky: false,
+        }
+    }
 }
 
 /// How a test ended.
@@ -64,6 +113,20 @@ pub enum TestStatus {
     Failed,
     /// The test was skipped, or the run was stopped while it ran.
     Skipped,
+    /// The test failed, as it is expected to.
+    Xfailed,
+    /// The test passed, and is expected to fail.
+    Xpassed,
+}
+
+impl TestStatus {
+    /// Whether the run fails because of it: the test failed, or passed where a failure is expected.
+    pub fn counts_against_the_run(self) -> bool {
+        match self {
+            TestStatus::Failed | TestStatus::Xpassed => true,
+            TestStatus::Passed | TestStatus::Skipped | TestStatus::Xfailed => false,
+        }
+    }
 }
 
 /// A file's result and what the run makes of it.
@@ -79,14 +142,47 @@ pub struct FileEnd {
     pub selected: bool,
 }
 
+/// Counts of tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tests that passed, flaky ones among them.
+    pub passed: usize,
+    /// Tests that failed; one for a file that failed without such a test.
+    pub failed: usize,
+    /// Tests that were skipped.
+    pub skipped: usize,
+    /// Tests that failed as expected.
+    pub xfailed: usize,
+    /// Tests that passed and are expected to fail.
+    pub xpassed: usize,
+    /// Tests that never began.
+    pub not_run: usize,
+    /// Tests that passed only when tried again.
+    pub flaky: usize,
+}
+
 impl FileEnd {
-    /// Passed, failed and skipped tests. A file that failed without a failed test counts as one failure.
-    pub fn counts(&self) -> (usize, usize, usize) {
-        use TestStatus::{Failed, Passed, Skipped};
-        let tests = &self.result.tests;
-        let count = |status| tests.iter().filter(|test| test.status == status).count();
-        let failed = count(Failed).max(usize::from(self.failed()));
-        (count(Passed), failed, count(Skipped))
+    /// Counts of its tests. A file that failed without a test to show for it counts as one failure.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            not_run: self.result.not_run.len(),
+            ..Counts::default()
+        };
+        for test in &self.result.tests {
+            let count = match test.status {
+                TestStatus::Passed => &mut counts.passed,
+                TestStatus::Failed => &mut counts.failed,
+                TestStatus::Skipped => &mut counts.skipped,
+                TestStatus::Xfailed => &mut counts.xfailed,
+                TestStatus::Xpassed => &mut counts.xpassed,
+            };
+            *count += 1;
+            counts.flaky += usize::from(test.flaky);
+        }
+        if counts.failed + counts.xpassed == 0 {
+            counts.failed = usize::from(self.failed());
+        }
+        counts
     }
 
     /// Whether the file counts against the run.
@@ -106,6 +202,18 @@ pub struct Summary {
     pub failed: usize,
     /// Tests that were skipped.
     pub skipped: usize,
+    /// Tests that failed as expected.
+    #[serde(default)]
+    pub xfailed: usize,
+    /// Tests that passed and are expected to fail.
+    #[serde(default)]
+    pub xpassed: usize,
+    /// Tests of files that began, which never began themselves.
+    #[serde(default)]
+    pub not_run: usize,
+    /// Tests that passed only when tried again; they are among those that passed.
+    #[serde(default)]
+    pub flaky: usize,
     /// Files that were ended early or never begun because the run was stopped.
     pub unfinished: usize,
     /// Why the run was stopped, if it was.
@@ -119,11 +227,15 @@ impl Summary {
     pub fn add(&mut self, end: &FileEnd) {
         self.unfinished += usize::from(end.stopped);
         if end.selected {
-            let (passed, failed, skipped) = end.counts();
+            let counts = end.counts();
             self.files += 1;
-            self.passed += passed;
-            self.failed += failed;
-            self.skipped += skipped;
+            self.passed += counts.passed;
+            self.failed += counts.failed;
+            self.skipped += counts.skipped;
+            self.xfailed += counts.xfailed;
+            self.xpassed += counts.xpassed;
+            self.not_run += counts.not_run;
+            self.flaky += counts.flaky;
         }
     }
 
@@ -131,7 +243,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         match self.stopped {
             Some(CancelReason::Interrupted) => exit::INTERRUPTED,
-            _ if self.failed > 0 => exit::FAILED,
+            _ if self.failed + self.xpassed > 0 => exit::FAILED,
             _ => exit::SUCCESS,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mlua::Lua;
 use provium_base::cancel::Cancel;
 use provium_base::events::Sink;
-use provium_base::outcome::{FileResult, Timeliness};
+use provium_base::outcome::FileResult;
 use provium_cache::{Building, FixtureSource};
 use provium_guest::Baseline;
 
@@ -59,12 +59,9 @@ pub(super) fn run_prepared(
 /// The result of a file of which nothing could be run.
 fn not_run(job: &FileJob, error: String) -> FileResult {
     FileResult {
-        path: job.shown.clone(),
-        timeout: Timeliness::InTime,
         passed: false,
         chunk_error: Some(error),
-        duration_ns: 0,
-        tests: Vec::new(),
+        ..FileResult::new(&job.shown)
     }
 }
 

@@ -1,17 +1,17 @@
-//! Annotations for GitHub Actions: a failure is shown at its line of the change.
+//! Annotations for GitHub Actions: a failure is shown at its line of the change, and so is a flaky test.
 //!
-//! Input: events. Output: `::error` commands, which the runner of GitHub Actions reads from either stream;
-//! stderr keeps them out of reports. Not here: whether this is a job of GitHub Actions.
+//! Input: events. Output: `::error` and `::warning` commands, which the runner of GitHub Actions reads from
+//! either stream; stderr keeps them out of reports. Not here: whether this is a job of GitHub Actions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use provium_base::events::{Event, Sink};
-use provium_base::outcome::{FileEnd, TestStatus, Timeliness};
+use provium_base::outcome::{FileEnd, TestResult, Timeliness};
 
 use super::{Output, text};
 
-/// Writes an `::error` command per failure.
+/// Writes an `::error` command per failure, and a `::warning` per flaky test.
 pub struct GithubReporter {
     output: Arc<Output>,
     cwd: PathBuf,
@@ -37,19 +37,38 @@ impl GithubReporter {
             .and_then(|workspace| path.strip_prefix(workspace).ok())
             .unwrap_or(&path);
         let mut out = String::new();
-        for test in end
-            .result
-            .tests
-            .iter()
-            .filter(|test| test.status == TestStatus::Failed)
-        {
+        for test in end.result.tests.iter().filter(|test| test.flaky) {
+            let message = test.message.as_deref().unwrap_or("flaky");
+            let text = format!("{}: {message}", test.name);
+            out.push_str(&annotation("warning", path, test.line, &text));
+        }
+        if !end.failed() {
+            return out;
+        }
+        let failed = |test: &&TestResult| test.status.counts_against_the_run();
+        for test in end.result.tests.iter().filter(failed) {
             let message = test.message.as_deref().unwrap_or("failed");
-            out.push_str(&annotation(path, test.line, &format!("{}: {message}", test.name)));
+            let text = format!("{}: {message}", test.name);
+            out.push_str(&annotation("error", path, test.line, &text));
         }
         if let Some(error) = &end.result.chunk_error {
-            out.push_str(&annotation(path, line_in(error, &end.result.path), error));
-        } else if out.is_empty() && end.result.timeout == Timeliness::TimedOut {
-            out.push_str(&annotation(path, None, "the file's time limit has passed"));
+            out.push_str(&annotation(
+                "error",
+                path,
+                line_in(error, &end.result.path),
+                error,
+            ));
+        } else if end.result.no_tests {
+            out.push_str(&annotation("error", path, None, "the file has no test"));
+        } else if end.result.timeout == Timeliness::TimedOut
+            && !end.result.tests.iter().any(|test| failed(&test))
+        {
+            out.push_str(&annotation(
+                "error",
+                path,
+                None,
+                "the file's time limit has passed",
+            ));
         }
         out
     }
@@ -58,7 +77,7 @@ impl GithubReporter {
 impl Sink for GithubReporter {
     fn event(&self, event: &Event) {
         if let Event::FileEnded(end) = event
-            && end.failed()
+            && end.selected
             && !end.shown_before
         {
             self.output.write(&self.annotations(end));
@@ -66,13 +85,13 @@ impl Sink for GithubReporter {
     }
 }
 
-fn annotation(path: &Path, line: Option<u32>, message: &str) -> String {
+fn annotation(sort: &str, path: &Path, line: Option<u32>, message: &str) -> String {
     let file = escape(&path.to_string_lossy())
         .replace(':', "%3A")
         .replace(',', "%2C");
     let line = line.map(|line| format!(",line={line}")).unwrap_or_default();
     format!(
-        "::error file={file}{line}::{}\n",
+        "::{sort} file={file}{line}::{}\n",
         escape(text::clean(message).trim_end())
     )
 }

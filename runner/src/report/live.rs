@@ -74,9 +74,9 @@ impl Sink for LiveReporter {
                     file.finish_and_clear();
                     self.view.remove(&file);
                 }
-                let (passed, failed, _) = end.counts();
-                lines.passed += passed;
-                lines.failed += failed;
+                let counts = end.counts();
+                lines.passed += counts.passed;
+                lines.failed += counts.failed + counts.xpassed;
                 if let Some(total) = &lines.total {
                     total.inc(1);
                     total.set_message(format!("{} passed, {} failed", lines.passed, lines.failed));

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use provium_base::cancel::CancelReason;
 use provium_base::events::{Event, Sink};
-use provium_base::outcome::{FileEnd, Summary, TestResult, TestStatus, Timeliness};
+use provium_base::exit;
+use provium_base::outcome::{Counts, FileEnd, Summary, TestResult, TestStatus, Timeliness};
 use provium_base::units::{DisplayDuration, DisplaySeconds};
 
 use super::Output;
@@ -47,20 +48,34 @@ impl PlainReporter {
         let word = match (result.timeout, result.passed) {
             (Timeliness::TimedOut, _) => self.paint.red("TIME"),
             (_, true) => self.paint.green("PASS"),
+            _ if result.no_tests => self.paint.red("NONE"),
             _ if end.stopped => self.paint.yellow("STOP"),
             _ => self.paint.red("FAIL"),
         };
         if self.verbosity == Verbosity::Quiet && !end.failed() {
             return String::new();
         }
-        let (passed, failed, skipped) = end.counts();
+        let counts = end.counts();
         let path = text::clean(&result.path);
-        let mut out = format!("{word} {path} ({passed} passed, {failed} failed, {skipped} skipped)\n");
+        let mut out = format!(
+            "{word} {path} ({} passed, {} failed, {} skipped{})\n",
+            counts.passed,
+            counts.failed,
+            counts.skipped,
+            further(&counts)
+        );
         for test in &result.tests {
             self.test(&mut out, &path, test, end.stopped);
         }
         if let Some(error) = &result.chunk_error {
             text::indent(&mut out, "  ", error);
+        }
+        if !result.not_run.is_empty() {
+            text::indent(&mut out, "  ", &not_run(&result.not_run));
+        }
+        if result.no_tests && !result.passed {
+            let hint = "it has no test: no `test(…)`, no assertion, no `todo()`; --allow-empty lets it pass";
+            text::indent(&mut out, "  ", hint);
         }
         out
     }
@@ -74,7 +89,11 @@ impl PlainReporter {
         );
         let message = test.message.as_deref().unwrap_or_default();
         let written = match test.status {
-            TestStatus::Failed => {
+            TestStatus::Failed | TestStatus::Xpassed => {
+                let word = match test.status {
+                    TestStatus::Xpassed => "XPASS",
+                    _ => "FAIL",
+                };
                 let place = test
                     .line
                     .map(|line| format!(" ({path}:{line})"))
@@ -82,7 +101,7 @@ impl PlainReporter {
                 let _ = writeln!(
                     out,
                     "  {} {name}{} {took}",
-                    self.paint.red("FAIL"),
+                    self.paint.red(word),
                     self.paint.dim(&place)
                 );
                 text::indent(out, "    ", message);
@@ -94,6 +113,15 @@ impl PlainReporter {
                 let separator = if reason.is_empty() { "" } else { ": " };
                 let _ = writeln!(out, "  {} {name}{separator}{reason}", self.paint.yellow("skip"));
                 verbose
+            }
+            TestStatus::Xfailed if verbose => {
+                let _ = writeln!(
+                    out,
+                    "  {} {name}: {}",
+                    self.paint.yellow("XFAIL"),
+                    text::first_line(message)
+                );
+                true
             }
             TestStatus::Passed if verbose || !message.is_empty() => {
                 let _ = writeln!(out, "  {} {name} {took}", self.paint.green("pass"));
@@ -123,20 +151,57 @@ impl PlainReporter {
                 summary.unfinished
             );
         }
-        let failed = format!("{} failed", summary.failed);
-        let failed = if summary.failed > 0 {
+        let counts = Counts {
+            passed: summary.passed,
+            failed: summary.failed,
+            skipped: summary.skipped,
+            xfailed: summary.xfailed,
+            xpassed: summary.xpassed,
+            not_run: summary.not_run,
+            flaky: summary.flaky,
+        };
+        let failed = format!("{} failed", counts.failed);
+        let failed = if summary.exit_code() == exit::FAILED {
             self.paint.red(&failed)
         } else {
             failed
         };
-        let (files, passed, skipped) = (summary.files, summary.passed, summary.skipped);
-        let elapsed = DisplaySeconds(summary.elapsed);
+        let (files, passed, skipped) = (summary.files, counts.passed, counts.skipped);
+        let (further, elapsed) = (further(&counts), DisplaySeconds(summary.elapsed));
         let _ = writeln!(
             out,
-            "{files} file(s); {passed} passed, {failed}, {skipped} skipped; {elapsed}"
+            "{files} file(s); {passed} passed, {failed}, {skipped} skipped{further}; {elapsed}"
         );
         out
     }
+}
+
+/// The counts that are seldom there, as far as they are.
+fn further(counts: &Counts) -> String {
+    let further = [
+        (counts.xfailed, "xfailed"),
+        (counts.xpassed, "xpassed"),
+        (counts.not_run, "not run"),
+        (counts.flaky, "flaky"),
+    ];
+    let there = further.into_iter().filter(|(count, _)| *count > 0);
+    there.map(|(count, word)| format!(", {count} {word}")).collect()
+}
+
+/// Most tests that are named as not run; the rest is counted.
+const NAMED: usize = 10;
+
+/// A line that names the tests that never began.
+fn not_run(names: &[String]) -> String {
+    let mut shown: Vec<_> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| text::first_line(name))
+        .collect();
+    if names.len() > NAMED {
+        shown.push(format!("{} more", names.len() - NAMED));
+    }
+    format!("not run: {}", shown.join(", "))
 }
 
 impl Sink for PlainReporter {

@@ -81,6 +81,8 @@ fn everything() -> Vec<FileEnd> {
         flaky("c.test.lua"),
         broken("d.test.lua"),
         timed_out("e.test.lua"),
+        expected("f.test.lua"),
+        without_tests("g.test.lua"),
     ];
     results.into_iter().map(end).collect()
 }
@@ -98,15 +100,21 @@ fn plain_normal() {
         | console of web:
         | [    0.1] red
         | bell
-    PASS c.test.lua (1 passed, 0 failed, 0 skipped)
+    PASS c.test.lua (1 passed, 0 failed, 0 skipped, 1 flaky)
       pass sometimes 12 ms
         flaky: passed at attempt 2
     FAIL d.test.lua (0 passed, 1 failed, 0 skipped)
       d.test.lua:7: unexpected symbol near '<eof>'
-    TIME e.test.lua (0 passed, 1 failed, 0 skipped)
+    TIME e.test.lua (0 passed, 1 failed, 0 skipped, 2 not run)
       FAIL hangs (e.test.lua:3) 12 ms
         the file's time limit of 5s has passed, waiting in vm:run
-    5 file(s); 3 passed, 3 failed, 1 skipped; 4.3 s
+      not run: behind it, and the last
+    FAIL f.test.lua (0 passed, 0 failed, 0 skipped, 1 xfailed, 1 xpassed)
+      XPASS mended (f.test.lua:3) 12 ms
+        passed, but `xfail` at a.test.lua:3 expects it to fail (bug 8): take the mark away
+    NONE g.test.lua (0 passed, 1 failed, 0 skipped)
+      it has no test: no `test(…)`, no assertion, no `todo()`; --allow-empty lets it pass
+    7 file(s); 3 passed, 4 failed, 1 skipped, 1 xfailed, 1 xpassed, 2 not run, 1 flaky; 4.3 s
     ");
 }
 
@@ -142,10 +150,11 @@ fn plain_quiet() {
         end(samples::timed_out("e.test.lua")),
     ];
     assert_snapshot!(plain(&ends, Verbosity::Quiet, false), @r"
-    TIME e.test.lua (0 passed, 1 failed, 0 skipped)
+    TIME e.test.lua (0 passed, 1 failed, 0 skipped, 2 not run)
       FAIL hangs (e.test.lua:3) 12 ms
         the file's time limit of 5s has passed, waiting in vm:run
-    2 file(s); 1 passed, 1 failed, 1 skipped; 4.3 s
+      not run: behind it, and the last
+    2 file(s); 1 passed, 1 failed, 1 skipped, 2 not run; 4.3 s
     ");
 }
 
@@ -211,8 +220,8 @@ fn json_is_one_object_a_line() {
     ];
     let text = written(&ends, JsonReporter);
     assert_snapshot!(text, @r#"
-    {"path":"b.test.lua","timeout":"in_time","passed":false,"chunk_error":null,"duration_ns":1500000000,"tests":[{"name":"fine","status":"passed","message":null,"log":[],"duration_ns":12000000,"line":3},{"name":"adds, up","status":"failed","message":"assert_eq failed\n  left:  1\n  right: 100%","log":["before","console of web:\n[    0.1] \u001b[31mred\u001b[0m\r\nbell\u0007"],"duration_ns":12000000,"line":12}]}
-    {"path":"d.test.lua","timeout":"in_time","passed":false,"chunk_error":"d.test.lua:7: unexpected symbol near '<eof>'","duration_ns":1500000000,"tests":[]}
+    {"path":"b.test.lua","timeout":"in_time","passed":false,"chunk_error":null,"duration_ns":1500000000,"tests":[{"name":"fine","status":"passed","message":null,"log":[],"duration_ns":12000000,"line":3,"attempts":1,"flaky":false},{"name":"adds, up","status":"failed","message":"assert_eq failed\n  left:  1\n  right: 100%","log":["before","console of web:\n[    0.1] \u001b[31mred\u001b[0m\r\nbell\u0007"],"duration_ns":12000000,"line":12,"attempts":1,"flaky":false}],"not_run":[],"no_tests":false}
+    {"path":"d.test.lua","timeout":"in_time","passed":false,"chunk_error":"d.test.lua:7: unexpected symbol near '<eof>'","duration_ns":1500000000,"tests":[],"not_run":[],"no_tests":false}
     "#);
     let parsed: Vec<FileResult> = text
         .lines()
@@ -233,8 +242,11 @@ fn github_gets_an_escaped_annotation_per_failure() {
     });
     assert_snapshot!(text, @r"
     ::error file=sub/b.test.lua,line=12::adds, up: assert_eq failed%0A  left:  1%0A  right: 100%25
+    ::warning file=sub/c.test.lua,line=3::sometimes: flaky: passed at attempt 2
     ::error file=sub/d.test.lua,line=7::d.test.lua:7: unexpected symbol near '<eof>'
     ::error file=sub/e.test.lua,line=3::hangs: the file's time limit of 5s has passed, waiting in vm:run
+    ::error file=sub/f.test.lua,line=3::mended: passed, but `xfail` at a.test.lua:3 expects it to fail (bug 8): take the mark away
+    ::error file=sub/g.test.lua::the file has no test
     ::error file=sub/odd%2Cname%3Ax.test.lua,line=12::adds, up: assert_eq failed%0A  left:  1%0A  right: 100%25
     ");
 }

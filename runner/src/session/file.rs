@@ -155,7 +155,7 @@ impl Sink for FileWatch {
         let late = self.run.is_cancelled().is_some();
         self.ended.lock().push((result.clone(), late));
         self.sink.event(event);
-        if self.fail_fast && !late && result.status == TestStatus::Failed {
+        if self.fail_fast && !late && result.status.counts_against_the_run() {
             self.run.cancel(CancelReason::FailFast);
         }
     }
@@ -165,12 +165,10 @@ impl FileWatch {
     /// The result of a file that did not return one.
     fn unfinished(&self, path: &str, error: String) -> FileResult {
         FileResult {
-            path: path.to_owned(),
-            timeout: Timeliness::InTime,
             passed: false,
             chunk_error: Some(error),
-            duration_ns: 0,
             tests: self.ended.lock().iter().map(|(test, _)| test.clone()).collect(),
+            ..FileResult::new(path)
         }
     }
 
@@ -181,11 +179,15 @@ impl FileWatch {
         let ended = self.ended.lock();
         for test in &mut result.tests {
             let late = ended.iter().any(|(known, late)| *late && known.name == test.name);
-            if late && test.status == TestStatus::Failed {
+            if late && test.status.counts_against_the_run() {
                 test.status = TestStatus::Skipped;
             }
         }
-        !result.passed && result.tests.iter().all(|test| test.status != TestStatus::Failed)
+        let failed = result
+            .tests
+            .iter()
+            .any(|test| test.status.counts_against_the_run());
+        !result.passed && !failed
     }
 }
 

@@ -50,6 +50,8 @@ fn every_event() -> Vec<Event> {
         log: vec!["\u{1b}[31mred\u{7}".into()],
         duration_ns: u64::MAX,
         line: Some(12),
+        attempts: 3,
+        flaky: false,
     };
     let file = FileResult {
         path: "a.test.lua".into(),
@@ -58,6 +60,8 @@ fn every_event() -> Vec<Event> {
         chunk_error: None,
         duration_ns: 1,
         tests: vec![result.clone()],
+        not_run: vec!["behind it".into()],
+        no_tests: false,
     };
     let fixture = || "net/router".to_owned();
     vec![
@@ -87,6 +91,10 @@ fn every_event() -> Vec<Event> {
             passed: 2,
             failed: 3,
             skipped: 4,
+            xfailed: 6,
+            xpassed: 7,
+            not_run: 8,
+            flaky: 9,
             unfinished: 5,
             stopped: Some(CancelReason::FailFast),
             elapsed: Duration::new(4, 260_000_001),

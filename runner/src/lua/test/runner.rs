@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mlua::Lua;
 use provium_base::cancel::Cancel;
 use provium_base::events::Event;
-use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
+use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
 use super::caught::{Caught, protect};
 use super::chunk::{ChunkFailure, consoles, run_chunk};
@@ -48,14 +48,13 @@ pub(crate) fn run(
     let tests = file.results.take();
     file.scopes.leave();
     file.forget_lua();
-    let passed = tests.iter().all(|test| test.status != TestStatus::Failed);
+    let failed = tests.iter().any(|test| test.status.counts_against_the_run());
     FileResult {
-        path: job.shown.clone(),
-        timeout: Timeliness::InTime,
-        passed: passed && chunk_error.is_none() && job.cancel.is_cancelled().is_none(),
+        passed: !failed && chunk_error.is_none() && job.cancel.is_cancelled().is_none(),
         chunk_error,
         duration_ns: nanos(started.elapsed()),
         tests,
+        ..FileResult::new(&job.shown)
     }
 }
 
@@ -71,12 +70,9 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         return;
     }
     let mut test = TestResult {
-        name: name.to_owned(),
-        status: TestStatus::Passed,
-        message: None,
         log: file.printed.take(),
         duration_ns: nanos(started.elapsed()),
-        line: None,
+        ..TestResult::new(name, TestStatus::Passed)
     };
     let todo = file.todo.borrow_mut().take();
     match (todo, failure) {
@@ -134,12 +130,11 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
     let skip = file.todo.borrow().clone().or_else(|| test.settings.skip.clone());
     if let Some(reason) = skip {
         return TestResult {
-            name: test.name.clone(),
-            status: TestStatus::Skipped,
             message: Some(reason),
-            log: Vec::new(),
             duration_ns: nanos(started.elapsed()),
             line: test.line,
+            attempts: 0,
+            ..TestResult::new(&test.name, TestStatus::Skipped)
         };
     }
     let mut result = run_once(lua, file, test, put_back);
@@ -151,7 +146,9 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
         let message = result.message.take().unwrap_or_default();
         earlier.push(format!("attempt {} failed: {message}", attempt - 1));
         result = run_once(lua, file, test, put_back);
+        result.attempts = attempt;
         if result.status == TestStatus::Passed {
+            result.flaky = true;
             result.message = Some(format!("flaky: passed at attempt {attempt}"));
         }
     }
@@ -185,12 +182,11 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
     }
     file.scopes.leave();
     TestResult {
-        name: test.name.clone(),
-        status,
         message,
         log: run.log.take(),
         duration_ns: nanos(started.elapsed()),
         line: line.or(test.line),
+        ..TestResult::new(&test.name, status)
     }
 }
 
