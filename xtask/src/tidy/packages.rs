@@ -15,7 +15,7 @@ pub(crate) const PACKAGE_ARROWS: Rule = Rule {
 };
 
 /// Each package of ours, and those of ours that it may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     (
         "provium",
         &[
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "provium-cache",
             "provium-emulated",
             "provium-guest",
+            "provium-symbols",
             "provium-vmm",
         ],
     ),
@@ -35,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     // The monitor measures the counter's frequency, which QEMU is told.
     ("provium-emulated", &["provium-base", "provium-vmm"]),
     ("provium-base", &[]),
+    ("provium-symbols", &[]),
     ("provium-vmm", &["provium-devices"]),
     ("provium-devices", &[]),
     ("provium-protocol", &[]),
