@@ -39,7 +39,10 @@ pub use boot::params::ParamsError;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
-pub use machine::{Discovery, EndReason, Machine, MachineConfig, MachineError, SaveOptions};
+pub use machine::{
+    Discovery, EndReason, Machine, MachineConfig, MachineError, SaveOptions, Splat, SplatKind, SplatListener,
+    splats_in,
+};
 pub use provium_devices::StateError;
 pub use provium_devices::bus::BusError;
 pub use provium_devices::virtio::vsock::{VsockListener, VsockStream};

@@ -14,7 +14,7 @@ use provium_devices::virtio::vsock::{GUEST_CIDS, VsockListener, VsockStream};
 
 use super::cid::CIDS;
 use super::config::MachineConfig;
-use super::console::ConsoleWriter;
+use super::console::{ConsoleWriter, Splat, SplatListener};
 use super::end::EndReason;
 use super::error::MachineError;
 use super::hardware::{Hardware, HostEnds, map_ram};
@@ -324,6 +324,19 @@ impl Machine {
     /// position behind them; waits for some to be there, at most `limit`.
     pub fn console_since(&self, from: u64, limit: Duration) -> (Vec<u8>, u64) {
         self.ends.console.since(from, limit)
+    }
+
+    /// Calls `listener` with each splat on the console, from those on that it shows now, each time when the
+    /// line is there that says what happened; `None` calls nobody any more. The thread is that of a vCPU,
+    /// which waits meanwhile.
+    pub fn on_splat(&self, listener: Option<SplatListener>) {
+        self.ends.console.set_splat_listener(listener);
+    }
+
+    /// The splats that begin at position `from` of the console or behind it, the last hundred at most, and
+    /// how many more there have been.
+    pub fn splats(&self, from: u64) -> (Vec<Arc<Splat>>, u64) {
+        self.ends.console.splats(from)
     }
 
     fn with_serial<T>(&self, act: impl FnOnce(&mut SerialPort<ConsoleWriter>) -> T) -> io::Result<T> {

@@ -30,12 +30,14 @@ pub(crate) struct Lifecycle {
     pub(crate) gate: Gate,
     pub(crate) threads: Mutex<Vec<VcpuThread>>,
     vsock: Vsock,
-    panic: Mutex<Option<String>>,
+    panic: Mutex<Option<PanicNote>>,
     /// Wakes the supervisor.
     pub(crate) wake: EventFd,
 }
 
-const SILENT_PANIC: &str = "(the console shows no message)";
+/// A panic that has been seen, with its message once that is known.
+#[derive(Clone)]
+struct PanicNote(Option<String>);
 
 impl Lifecycle {
     pub(crate) fn new(vsock: Vsock) -> std::io::Result<Self> {
@@ -85,16 +87,19 @@ impl Lifecycle {
         match event {
             PowerEvent::PowerOff => self.end(EndReason::PowerOff),
             PowerEvent::Reset => self.end(EndReason::Reboot),
-            PowerEvent::Panicked => self.panic_begun(SILENT_PANIC.to_owned()),
+            PowerEvent::Panicked => self.panic_begun(None),
         }
     }
 
     /// Takes note of a sign of panic on the console.
     pub(crate) fn panic_sign(&self, sign: PanicSign) {
         match sign {
-            PanicSign::Begun(message) => self.panic_begun(message),
-            // The end of a panic whose begin nobody saw is only text.
-            PanicSign::Over => {
+            PanicSign::Begun(message) => self.panic_begun(Some(message)),
+            PanicSign::Over(message) => {
+                // The end of a panic whose begin nobody saw is one if it has the message, else only text.
+                if message.is_some() {
+                    self.panic_begun(message);
+                }
                 if let Some(message) = self.panic_message() {
                     self.end(EndReason::Panic(message));
                 }
@@ -102,14 +107,22 @@ impl Lifecycle {
         }
     }
 
-    fn panic_begun(&self, message: String) {
-        self.panic.lock().get_or_insert(message);
+    /// Notes a panic; the first message stays. A device may report it before its line is printed.
+    fn panic_begun(&self, message: Option<String>) {
+        let mut panic = self.panic.lock();
+        let note = panic.get_or_insert(PanicNote(None));
+        note.0 = note.0.take().or(message);
+        drop(panic);
         self.wake_supervisor();
     }
 
     /// The message of the panic that has been seen, if any.
     pub(crate) fn panic_message(&self) -> Option<String> {
-        self.panic.lock().clone()
+        let note = self.panic.lock().clone()?;
+        Some(
+            note.0
+                .unwrap_or_else(|| "(the console shows no message)".to_owned()),
+        )
     }
 
     /// Forgets a panic: the machine has become one that has not panicked.

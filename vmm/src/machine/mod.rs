@@ -48,6 +48,7 @@ mod supervisor;
 mod vcpu_thread;
 
 pub use config::{Discovery, MachineConfig};
+pub use console::{Splat, SplatKind, SplatListener, splats_in};
 pub use end::EndReason;
 pub use error::MachineError;
 pub use handle::Machine;

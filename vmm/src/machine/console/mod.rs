@@ -1,11 +1,24 @@
-//! What the serial console has printed, and the one thing in it the monitor understands: a kernel panic.
+//! What the serial console has printed, and what in it the monitor understands: panics and splats.
 //!
-//! Input: bytes from the serial port. Output: the log, its last lines, and a [`PanicSign`] for each line by
-//! which a kernel says that it has panicked (`kernel/panic.c`). Not here: what a panic means for the machine
-//! (`lifecycle`).
+//! Input: bytes from the serial port. Output: the log, its last lines, a [`PanicSign`] for each line by which
+//! a kernel says that it has panicked, and a [`Splat`] for each report of a kernel about a fault of its own.
+//! Not here: what a panic means for the machine (`lifecycle`), and what a splat means for anybody.
 //!
-//! A line counts only when the phrase starts it, behind at most the kernel's time stamp, so that a program
-//! which prints the phrase in passing does not end its machine.
+//! ```text
+//! recogniser   splats out of lines
+//! panic heads  the words of panics, and of each kind of splat
+//! stamp splat  what stands before a kernel's words; one splat
+//! ```
+//!
+//! Bytes come one at a time, on the thread of a vCPU: a line is looked at when its end is there.
+
+mod heads;
+mod panic;
+mod recogniser;
+mod splat;
+mod stamp;
+#[cfg(test)]
+mod transcripts;
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +26,20 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+pub use self::heads::SplatKind;
+pub(crate) use self::panic::PanicSign;
+use self::recogniser::Recogniser;
+pub use self::splat::Splat;
+
 /// Most bytes of the log; when it is full, the oldest half is dropped.
 const MAX_LOG: usize = 16 << 20;
-const PANIC: &str = "Kernel panic - not syncing: ";
-const PANIC_END: &str = "---[ end Kernel panic - not syncing";
-
-/// What a console line says about a panic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PanicSign {
-    /// The panic has happened, with this message; the kernel still prints where.
-    Begun(String),
-    /// The kernel has printed all there is to the panic.
-    Over,
-}
+/// Most bytes of a line that are looked at.
+const MAX_LINE: usize = 8 << 10;
 
 type PanicListener = Box<dyn Fn(PanicSign) + Send + Sync>;
+
+/// Called with each splat, by the thread that prints, when the line is there that says what happened.
+pub type SplatListener = Arc<dyn Fn(&Arc<Splat>) + Send + Sync>;
 
 /// The console's log.
 pub(crate) struct Console {
@@ -42,6 +54,15 @@ struct ConsoleLog {
     line_start: usize,
     /// Number of bytes that were dropped.
     dropped: u64,
+    splats: Recogniser,
+    on_splat: Option<SplatListener>,
+}
+
+/// What a line says.
+#[derive(Default)]
+struct Said {
+    panic: Option<PanicSign>,
+    splat: Option<(Arc<Splat>, Option<SplatListener>)>,
 }
 
 impl Console {
@@ -56,21 +77,48 @@ impl Console {
 
     fn push(&self, bytes: &[u8]) {
         for &byte in bytes {
-            let sign = {
+            let said = {
                 let mut log = self.log.lock();
                 log.push(byte)
             };
             self.printed.notify_all();
             // Outside of the lock: who listens may want to read the log.
-            if let Some(sign) = sign {
+            let Some(said) = said else { continue };
+            if let Some(sign) = said.panic {
                 (self.on_panic)(sign);
+            }
+            if let Some((splat, Some(listener))) = said.splat {
+                listener(&splat);
             }
         }
     }
 
-    /// Empties the log: the machine has become another.
+    /// Empties the log: the machine has become another. Who listens to it stays.
     pub(crate) fn clear(&self) {
-        *self.log.lock() = ConsoleLog::default();
+        let mut log = self.log.lock();
+        let on_splat = log.on_splat.take();
+        *log = ConsoleLog {
+            on_splat,
+            ..ConsoleLog::default()
+        };
+    }
+
+    /// Calls `listener` with each splat, from those on that the log has now; `None` calls nobody any more.
+    pub(crate) fn set_splat_listener(&self, listener: Option<SplatListener>) {
+        let known = {
+            let mut log = self.log.lock();
+            log.on_splat.clone_from(&listener);
+            log.splats.since(0).0
+        };
+        if let Some(listener) = listener {
+            known.iter().for_each(|splat| listener(splat));
+        }
+    }
+
+    /// The splats that begin at position `from` or behind it, the last hundred at most, and how many more
+    /// there have been.
+    pub(crate) fn splats(&self, from: u64) -> (Vec<Arc<Splat>>, u64) {
+        self.log.lock().splats.since(from)
     }
 
     /// The log as it is now.
@@ -111,7 +159,7 @@ impl ConsoleLog {
         self.dropped + self.bytes.len() as u64
     }
 
-    fn push(&mut self, byte: u8) -> Option<PanicSign> {
+    fn push(&mut self, byte: u8) -> Option<Said> {
         if self.bytes.len() >= MAX_LOG {
             let cut = MAX_LOG / 2;
             self.bytes.drain(..cut);
@@ -122,24 +170,26 @@ impl ConsoleLog {
         if byte != b'\n' {
             return None;
         }
-        let line = &self.bytes[self.line_start..];
-        let sign = sign_in(&String::from_utf8_lossy(line));
+        // Of a line that has no end to it, the end is what a kernel may have printed.
+        let start = self.line_start.max(self.bytes.len().saturating_sub(MAX_LINE));
         self.line_start = self.bytes.len();
-        sign
+        let line = &self.bytes[start..];
+        let panic = panic::sign_in(line);
+        let splat = self.splats.line(line, self.dropped + start as u64);
+        let splat = splat.map(|splat| (splat, self.on_splat.clone()));
+        Some(Said { panic, splat })
     }
 }
 
-fn sign_in(line: &str) -> Option<PanicSign> {
-    let line = line.trim_end();
-    let text = match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((stamp, text)) if stamp.trim().parse::<f64>().is_ok() => text,
-        _ => line,
-    };
-    if text.starts_with(PANIC_END) {
-        return Some(PanicSign::Over);
+/// The splats in a kernel log that was read in some other way than by the console.
+pub fn splats_in(log: &[u8]) -> Vec<Arc<Splat>> {
+    let mut splats = Recogniser::default();
+    let mut at = 0;
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        splats.line(line, at);
+        at += line.len() as u64;
     }
-    text.strip_prefix(PANIC)
-        .map(|message| PanicSign::Begun(message.to_owned()))
+    splats.since(0).0
 }
 
 /// A writer into the log, for the serial port.
@@ -160,26 +210,6 @@ impl io::Write for ConsoleWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn panics_are_recognized_with_and_without_time_stamps_and_nothing_else_is() {
-        let begun = |message: &str| Some(PanicSign::Begun(message.to_owned()));
-        assert_eq!(
-            sign_in("Kernel panic - not syncing: no init\r\n"),
-            begun("no init")
-        );
-        assert_eq!(
-            sign_in("[    0.512345] Kernel panic - not syncing: Oops\n"),
-            begun("Oops")
-        );
-        assert_eq!(
-            sign_in("[    1.0] ---[ end Kernel panic - not syncing: Oops ]---"),
-            Some(PanicSign::Over)
-        );
-        assert_eq!(sign_in("log says: Kernel panic - not syncing: Oops"), None);
-        assert_eq!(sign_in("[me] Kernel panic - not syncing: Oops"), None);
-        assert_eq!(sign_in(""), None);
-    }
 
     #[test]
     fn the_listener_may_read_the_log_it_is_told_of() {
