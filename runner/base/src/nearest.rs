@@ -16,9 +16,22 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
+/// The nearest candidate that differs from `word` in at most so many letters; two that changed places are
+/// one.
+pub fn mistyped<'a>(
+    word: &str,
+    letters: usize,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    nearest(
+        word,
+        candidates.filter(|candidate| strsim::osa_distance(word, candidate) <= letters),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{mistyped, nearest};
 
     #[test]
     fn the_nearest_word_is_one_that_was_meant() {
@@ -35,6 +48,22 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(nearest(word, keys.into_iter()), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_word_differs_in_a_few_letters() {
+        let keys = ["timeout", "slow", "skip"];
+        let cases = [
+            ("timout", Some("timeout")),
+            ("tmieotu", Some("timeout")),
+            ("skpi", Some("skip")),
+            ("slowest", None),
+            ("time", None),
+            ("x", None),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(mistyped(word, 2, keys.into_iter()), expected, "{word}");
         }
     }
 }

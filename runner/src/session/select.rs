@@ -25,6 +25,8 @@ pub struct NameFilter {
 
 /// The key under which a test's tags are.
 pub const TAGS: &str = "tags";
+/// Another spelling of [`TAGS`].
+pub const TAG: &str = "tag";
 
 /// A key of a test's metadata and a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,11 @@ impl std::str::FromStr for KeyValue {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => Ok(KeyValue {
-                key: key.trim().to_owned(),
+                key: match key.trim() {
+                    TAG => TAGS,
+                    key => key,
+                }
+                .to_owned(),
                 value: value.trim().to_owned(),
             }),
             _ => Err("expected KEY=VALUE".to_owned()),

@@ -10,6 +10,7 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataFields, Val
 use provium_base::nearest::nearest;
 
 use super::call::Call;
+use super::condition;
 use super::prelude::prelude;
 use super::raise::{Answer, Raise, none, one};
 use super::value::type_name;
@@ -63,6 +64,8 @@ pub(crate) trait Kind: Listed + Clone + 'static {
     /// Type, in LuaLS's notation, of what a key finds that is neither method nor field, if it can find
     /// something.
     const OTHERS: Option<&'static str> = None;
+    /// For a result, which Lua takes for true whatever it says: what to write as a condition in its place.
+    const CONDITION: Option<&'static str> = None;
 
     /// Methods of the kind.
     fn methods() -> Vec<Method<Self>>;
@@ -116,6 +119,10 @@ pub(crate) struct Object<T: Kind>(T);
 impl<T: Kind> UserData for Object<T> {
     fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
         fields.add_meta_field("__name", T::NAME);
+        fields.add_meta_field(condition::HANDLE, T::PREFIX);
+        if let Some(instead) = T::CONDITION {
+            fields.add_meta_field(condition::RESULT, instead);
+        }
         fields.add_meta_field_with("__index", index::<T>);
         fields.add_meta_field_with("__newindex", |lua| {
             on_key::<T>(lua, |call, this, key| {

@@ -145,6 +145,17 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Refuses a call without its second value: one that was forgotten is no nil.
+    pub(crate) fn two(&self, what: &str) -> Result<(), Raise> {
+        match self.args.len() {
+            count @ (0 | 1) => Err(self.fail(format_args!(
+                "expected two values {what}, got {}; where one is to be nil, write nil",
+                ["none", "one"][count]
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses arguments past the first `most`.
     pub(crate) fn at_most(&self, most: usize) -> Result<(), Raise> {
         match self.args.get(most) {

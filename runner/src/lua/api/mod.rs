@@ -5,6 +5,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod call;
+pub(crate) mod condition;
 pub(crate) mod equal;
 pub(crate) mod interrupt;
 pub(crate) mod json;

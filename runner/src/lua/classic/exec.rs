@@ -9,6 +9,7 @@ use provium_guest::{ExecOutcome, ExitStatus, GuestError, Syscall, ops};
 
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::api::call::Call;
+use crate::lua::api::condition::set_result;
 use crate::lua::api::raise::{Answer, Raise, none, one};
 use crate::lua::api::text::Text;
 use crate::lua::api::{json, render, signal};
@@ -94,6 +95,7 @@ fn exec<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
     table.raw_set("exit_code", exit_code(outcome.status))?;
     table.raw_set("stdout", text(&outcome.stdout)?)?;
     table.raw_set("stderr", text(&outcome.stderr)?)?;
+    set_result(&table, &lua.create_table()?, "result of `exec`", "`.ok`")?;
     one(lua, table)
 }
 

@@ -11,6 +11,7 @@ use mlua::{Table, Value};
 use super::exec::{exit_code, line};
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
+use crate::lua::api::condition::set_result;
 use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::value::duration;
 use crate::lua::objects::process::handle::Process;
@@ -50,9 +51,13 @@ fn background<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
     job.raw_set("id", started.handle.cast_signed())?;
     job.raw_set("pid", started.pid)?;
     let meta = call.lua().create_table()?;
-    meta.raw_set("__name", "Job")?;
     meta.raw_set(PROCESS, process.into_userdata(call.lua())?)?;
-    job.set_metatable(Some(meta))?;
+    set_result(
+        &job,
+        &meta,
+        "Job",
+        "what `job_wait` returns of it: `.running`, `.exit_code == 0`",
+    )?;
     one(call.lua(), job)
 }
 
@@ -93,5 +98,12 @@ fn result(call: &Call<'_>, process: &Process, limit: Option<Duration>) -> Answer
     table.raw_set("exit_code", ended.map(exit_code))?;
     table.raw_set("stdout", call.lua().create_string(stdout)?)?;
     table.raw_set("stderr", call.lua().create_string(stderr)?)?;
+    let meta = call.lua().create_table()?;
+    set_result(
+        &table,
+        &meta,
+        "result of a job",
+        "`.exit_code == 0`, or `.running`",
+    )?;
     one(call.lua(), table)
 }

@@ -8,6 +8,7 @@
 use mlua::{MultiValue, Value};
 
 use crate::lua::api::call::Call;
+use crate::lua::api::condition::{not_a_condition, refusal};
 use crate::lua::api::equal::equal;
 use crate::lua::api::raise::{Answer, Raise, none};
 use crate::lua::api::render;
@@ -31,11 +32,15 @@ fn failure(call: &Call<'_>, what: &str, message: usize, values: &str) -> Raise {
 }
 
 /// `assert(condition, message?, …)`: returns all its arguments; an error value that is no text is raised as
-/// it is.
+/// it is. A handle passes, as with Lua's own, for `assert(io.open(…))` and its like; a result of a command
+/// does not, since it says itself whether the command succeeded.
 pub(crate) fn assert(call: &mut Call<'_>) -> Answer {
     note(call);
     if call.count() == 0 {
         return Err(call.fail("expected a condition, got nothing"));
+    }
+    if let Some(why) = not_a_condition(call.arg(0)) {
+        return Err(refusal(call.what(), &why));
     }
     if !matches!(call.arg(0), Value::Nil | Value::Boolean(false)) {
         return Ok((0..call.count())
@@ -54,6 +59,7 @@ pub(crate) fn assert(call: &mut Call<'_>) -> Answer {
 /// `assert_eq(expected, actual, message?)`.
 pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
     note(call);
+    call.two("to compare")?;
     let (expected, actual) = (plain(call.arg(0)), plain(call.arg(1)));
     if equal(&expected, &actual)? {
         return none();
@@ -73,6 +79,7 @@ pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
 /// `assert_contains(haystack, needle, message?)`.
 pub(crate) fn assert_contains(call: &mut Call<'_>) -> Answer {
     note(call);
+    call.two("to search in and to search for")?;
     let text = |at: usize, expected: &str| match plain(call.arg(at)) {
         Value::String(text) => Ok(text),
         other => Err(call.wrong(expected, &other)),

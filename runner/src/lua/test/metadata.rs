@@ -1,17 +1,23 @@
 //! A test's metadata: what the runner obeys, and what tests are chosen by.
 //!
 //! Input: the table between a test's name and its body. Output: [`Settings`]; a value of a wrong type is an
-//! error. Any key beside `slow`, `skip`, `tags`, `timeout`, `spec` and `retries` is the test's own and can be
-//! chosen by like `spec`. Not here: which tests are wanted.
+//! error. Any key that is none of [`KEYS`] is the test's own and can be chosen by like `spec`, unless it is
+//! one of them mistyped. Not here: which tests are wanted.
 
 use mlua::{Table, Value};
+use provium_base::nearest::mistyped;
 
 use crate::lua::api::call::Call;
 use crate::lua::api::options::array;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::value::{duration, integer, text_of, type_name};
 use crate::lua::test::file::Settings;
-use crate::session::select::{Labels, TAGS};
+use crate::session::select::{Labels, TAG, TAGS};
+
+/// The keys that the runner knows.
+const KEYS: [&str; 6] = ["slow", "skip", TAGS, "timeout", "spec", "retries"];
+/// Most letters in which a mistyped key differs from the one that was meant.
+const MISTYPED: usize = 2;
 
 /// Reads the metadata of a test.
 pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise> {
@@ -28,7 +34,21 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
                 crate::lua::api::render::value(&key)
             )));
         };
-        let key = key.to_string_lossy();
+        // One tag is what many write first.
+        let key = match key.to_string_lossy() {
+            key if key == TAG => TAGS.to_owned(),
+            key => key,
+        };
+        if !KEYS.contains(&key.as_str())
+            && let Some(meant) = mistyped(&key, MISTYPED, KEYS.into_iter())
+        {
+            return Err(bad(
+                &key,
+                format!(
+                    "did you mean `{meant}`? (a key of your own differs from it in more than {MISTYPED} letters)"
+                ),
+            ));
+        }
         match (key.as_str(), &value) {
             ("slow", Value::Boolean(is)) => slow = *is,
             ("slow", got) => return Err(expected(&key, "true or false", got)),

@@ -11,6 +11,7 @@ pub(crate) mod globals;
 pub(crate) mod host_file;
 pub(crate) mod load;
 pub(crate) mod metadata;
+mod raises;
 pub(crate) mod register;
 pub(crate) mod run;
 pub(crate) mod runner;

@@ -7,14 +7,15 @@ use std::rc::Rc;
 
 use mlua::Value;
 
+use super::raises::assert_raises;
 use super::run::TestRun;
 use crate::lua::api::binding::{Field, Kind, Method};
 use crate::lua::api::call::Call;
+use crate::lua::api::condition::{always_true, refusal};
 use crate::lua::api::equal::equal;
-use crate::lua::api::protect::protected;
 use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::render;
 use crate::lua::api::text::contains;
-use crate::lua::api::{interrupt, render};
 
 /// The Lua value `t`.
 #[derive(Clone)]
@@ -52,8 +53,8 @@ impl Kind for T {
             },
             Method {
                 name: "assert_raises",
-                signature: "(fn: fun(), message?: any): any",
-                doc: "Fails unless the function raises an error; returns the error.",
+                signature: "(fn: fun(), expected?: string|{match?: string, pattern?: string, msg?: any}): any",
+                doc: "Fails unless the function raises an error, and one that matches; returns the error.",
                 run: assert_raises,
             },
             Method {
@@ -70,8 +71,8 @@ impl Kind for T {
             },
             Method {
                 name: "log",
-                signature: "(value: any)",
-                doc: "Puts a line into the test's log.",
+                signature: "(...: any)",
+                doc: "Puts a line into the test's log: the values, with a tab between two.",
                 run: log,
             },
         ]
@@ -104,7 +105,7 @@ impl Kind for T {
 }
 
 /// Refuses a `t` that was kept from an earlier test.
-fn alive(call: &Call<'_>, t: &T) -> Result<(), Raise> {
+pub(super) fn alive(call: &Call<'_>, t: &T) -> Result<(), Raise> {
     match t.0.has_ended() {
         false => Ok(()),
         true => Err(call.fail(format_args!(
@@ -116,15 +117,23 @@ fn alive(call: &Call<'_>, t: &T) -> Result<(), Raise> {
 
 /// Fails the test: what was asserted, the test's own message, then the values.
 fn failure(call: &Call<'_>, t: &T, what: &str, message: usize, values: &str) -> Raise {
-    let own = match call.message(message) {
-        Ok(own) => own.map(|own| format!(": {own}")).unwrap_or_default(),
-        Err(raise) => return raise,
-    };
+    match call.message(message) {
+        Ok(own) => failure_with(call, t, what, own, values),
+        Err(raise) => raise,
+    }
+}
+
+/// The same with a message that is no argument.
+pub(super) fn failure_with(call: &Call<'_>, t: &T, what: &str, own: Option<String>, values: &str) -> Raise {
+    let own = own.map(|own| format!(": {own}")).unwrap_or_default();
     t.0.fail(call.lua(), format!("{what}{own}{values}"))
 }
 
 fn assert(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
+    if let Some(why) = always_true(call.arg(0)) {
+        return Err(refusal(call.what(), &why));
+    }
     match call.arg(0) {
         Value::Nil | Value::Boolean(false) => {
             let values = format!("\n  got: {}", render::value(call.arg(0)));
@@ -136,6 +145,7 @@ fn assert(call: &mut Call<'_>, t: &T) -> Answer {
 
 fn assert_eq(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
+    call.two("to compare")?;
     let (a, b) = (call.arg(0), call.arg(1));
     if equal(a, b)? {
         return none();
@@ -154,6 +164,7 @@ fn assert_eq(call: &mut Call<'_>, t: &T) -> Answer {
 
 fn assert_neq(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
+    call.two("to compare")?;
     let (a, b) = (call.arg(0), call.arg(1));
     if !equal(a, b)? {
         return none();
@@ -164,6 +175,7 @@ fn assert_neq(call: &mut Call<'_>, t: &T) -> Answer {
 
 fn assert_contains(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
+    call.two("to search in and to search for")?;
     let hay = call.string(0, "a string to search in")?;
     let needle = call.string(1, "a string to search for")?;
     if contains(&hay.as_bytes(), &needle.as_bytes()) {
@@ -175,37 +187,6 @@ fn assert_contains(call: &mut Call<'_>, t: &T) -> Answer {
         render::value(call.arg(0))
     );
     Err(failure(call, t, "string not found", 2, &values))
-}
-
-fn assert_raises(call: &mut Call<'_>, t: &T) -> Answer {
-    alive(call, t)?;
-    let function = call.function(0, "a function that should raise")?;
-    let before = t.0.failures.borrow().len();
-    let mut result = protected(call.lua(), &function, ())?;
-    let raised = !matches!(result.pop_front(), Some(Value::Boolean(true)));
-    // What failed in there was meant to, or is told by this assertion.
-    t.0.failures.borrow_mut().truncate(before);
-    if interrupt::ending(call.lua(), call.what()).is_some() {
-        return Err(call.fail("ended"));
-    }
-    let skip = t.0.skip.borrow().clone();
-    if let Some((reason, _)) = skip {
-        return Err(t.0.skip(call.lua(), reason));
-    }
-    if raised {
-        return one(call.lua(), result.pop_front().unwrap_or(Value::Nil));
-    }
-    let values = match result.len() {
-        0 => "\n  the function returned nothing".to_owned(),
-        _ => {
-            let shown: Vec<_> = result.iter().map(render::value).collect();
-            format!(
-                "\n  the function returned: {}",
-                render::shorten(&shown.join(", "), 1200)
-            )
-        }
-    };
-    Err(failure(call, t, "no error was raised", 1, &values))
 }
 
 fn fail(call: &mut Call<'_>, t: &T) -> Answer {
@@ -222,10 +203,11 @@ fn skip(call: &mut Call<'_>, t: &T) -> Answer {
 
 fn log(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
-    let line = match call.arg(0) {
+    let shown = |value: &Value| match value {
         Value::String(text) => text.to_string_lossy(),
         value => render::value(value),
     };
-    t.0.log.borrow_mut().push(line);
+    let line: Vec<_> = (0..call.count()).map(|at| shown(call.arg(at))).collect();
+    t.0.log.borrow_mut().push(line.join("\t"));
     none()
 }

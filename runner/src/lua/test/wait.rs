@@ -1,13 +1,15 @@
 //! `wait_until`: polling with a limit.
 //!
 //! Input: a predicate and options. Output: the first truthy value it returned, or an error that names what
-//! was waited for. Not here: threads; the predicate runs in the test's own turn.
+//! was waited for. A predicate that returns what is always true is refused: it looked at nothing. Not here:
+//! threads; the predicate runs in the test's own turn.
 
 use std::time::{Duration, Instant};
 
 use mlua::Value;
 
 use crate::lua::api::call::Call;
+use crate::lua::api::condition::always_true;
 use crate::lua::api::interrupt::ending;
 use crate::lua::api::protect::protected;
 use crate::lua::api::raise::{Answer, Raise, one};
@@ -34,6 +36,9 @@ pub(crate) fn poll(call: &mut Call<'_>, interval: Duration) -> Answer {
         let value = result.pop_front().unwrap_or(Value::Nil);
         if !returned {
             return Err(Raise::Value(value));
+        }
+        if let Some(why) = always_true(&value) {
+            return Err(call.fail(format_args!("the predicate returned {why}")));
         }
         if !matches!(value, Value::Nil | Value::Boolean(false)) {
             return one(call.lua(), value);

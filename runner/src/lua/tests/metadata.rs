@@ -45,6 +45,22 @@ fn what_is_refused_is_said() {
             "test('x', {'net'}, print)",
             "test: metadata: expected names as keys, got the key 1; write {tags = {\"a\", \"b\"}}",
         ),
+        (
+            "test('x', {tmieout = 1}, print)",
+            "test: metadata `tmieout`: did you mean `timeout`? (a key of your own differs from it in more than 2 letters)",
+        ),
+        (
+            "test('x', {skiped = true}, print)",
+            "test: metadata `skiped`: did you mean `skip`?",
+        ),
+        (
+            "test('x', {retires = 2}, print)",
+            "test: metadata `retires`: did you mean `retries`?",
+        ),
+        (
+            "test('x', {tag = 7}, print)",
+            "test: metadata `tags`: expected a string or an array of strings, got number",
+        ),
     ] {
         let result = run_with_profile(NameFilter::default(), body);
         let error = result.chunk_error.unwrap_or_default();
@@ -59,6 +75,7 @@ fn tests_are_chosen_by_their_metadata() {
         test("plain", print)
         test("slow", {slow = true, tags = "net"}, print)
         test("tagged", {tags = {"net", "fast"}, spec = "4.2"}, print)
+        test("one tag", {tag = "net"}, print)
         test("own", {area = "fs", level = 3, list = {"x", "y"}}, print)
     "##;
     let chosen = |with: &[&str], without: &[&str], include_slow| {
@@ -82,10 +99,21 @@ fn tests_are_chosen_by_their_metadata() {
     };
     assert_eq!(
         chosen(&[], &[], false),
-        ["plain Passed", "slow Skipped", "tagged Passed", "own Passed"]
+        [
+            "plain Passed",
+            "slow Skipped",
+            "tagged Passed",
+            "one tag Passed",
+            "own Passed"
+        ]
     );
-    assert_eq!(chosen(&["tags=net"], &[], true), ["slow Passed", "tagged Passed"]);
-    assert_eq!(chosen(&["tags=net"], &["tags=fast"], false), ["slow Skipped"]);
+    let net = ["slow Passed", "tagged Passed", "one tag Passed"];
+    assert_eq!(chosen(&["tags=net"], &[], true), net);
+    assert_eq!(chosen(&["tag=net"], &[], true), net);
+    assert_eq!(
+        chosen(&["tags=net"], &["tags=fast"], false),
+        ["slow Skipped", "one tag Passed"]
+    );
     assert_eq!(chosen(&["spec=4.2"], &[], false), ["tagged Passed"]);
     assert_eq!(chosen(&["level=3", "list=y"], &[], false), ["own Passed"]);
     assert_eq!(chosen(&["slow=true"], &[], false), ["slow Skipped"]);

@@ -1,6 +1,7 @@
 //! The framework, as test files meet it: each test here writes a file, runs it and looks at the result.
 
 mod classic;
+mod conditions;
 mod disks;
 mod files;
 mod framework;

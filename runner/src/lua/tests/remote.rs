@@ -81,18 +81,22 @@ impl Remote for Agent {
     }
 }
 
-/// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder; every
-/// test of it must pass.
-#[track_caller]
-pub(super) fn all_pass(source: &str) {
+/// Runs a file whose global `vm` is an agent on this host and whose global `dir` is an empty folder.
+pub(super) fn run_with_agent(source: &str) -> FileResult {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let result = run_prepared(&job(dir.path(), source), &silent(), |lua| {
+    run_prepared(&job(dir.path(), source), &silent(), |lua| {
         let local = LocalAgent::default();
         let vm = Agent(Rc::new(RefCell::new(local.session())), local).into_userdata(lua)?;
         lua.globals().set("vm", vm)?;
         lua.globals().set("dir", scratch.path().to_str())
-    });
+    })
+}
+
+/// Runs a file as [`run_with_agent`] does; every test of it must pass.
+#[track_caller]
+pub(super) fn all_pass(source: &str) {
+    let result = run_with_agent(source);
     assert_eq!(result.chunk_error, None);
     for test in &result.tests {
         assert_eq!(test.status, TestStatus::Passed, "{test:?}");

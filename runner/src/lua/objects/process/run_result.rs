@@ -71,6 +71,8 @@ impl RunResult {
 impl Kind for RunResult {
     const NAME: &'static str = "RunResult";
     const PREFIX: &'static str = "result";
+    const CONDITION: Option<&'static str> =
+        Some("`:ok()` for the condition, or `:assert_ok()` in place of the assertion");
 
     fn methods() -> Vec<Method<RunResult>> {
         vec![
