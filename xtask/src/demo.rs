@@ -20,7 +20,9 @@ pub(crate) fn demo() -> Result<()> {
     let mut phases = Phases::new();
     let done = phases.run("packages", packages::ensure).is_some()
         && phases
-            .run("guest kernel and initrd", || guest::build(&[]))
+            .run("guest kernel and initrd", || {
+                guest::build(&[], guest::Extent::Guests)
+            })
             .is_some()
         && phases.run("build provium", build_provium).is_some_and(|provium| {
             phases

@@ -104,7 +104,7 @@ fn soak(boots: u32, resets: u32, resumes: u32) -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Guest { fragments } => guest::build(&fragments),
+        Command::Guest { fragments } => guest::build(&fragments, guest::Extent::Tests),
         Command::Demo => demo::demo(),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
         Command::Tidy { list: true } => tidy::list(),

@@ -48,7 +48,9 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
         host = phases.run("host tests", host_tests::run);
     }
     if wanted(Part::Kvm) || wanted(Part::Lua) || wanted(Part::Docs) {
-        let guest = phases.run("guest kernel and initrd", || guest::build(&[]));
+        let guest = phases.run("guest kernel and initrd", || {
+            guest::build(&[], guest::Extent::Tests)
+        });
         if let (Some(()), Some(provium)) = (guest, phases.run("build provium", demo::build_provium)) {
             if wanted(Part::Kvm) {
                 let selection = Selection {
@@ -95,7 +97,9 @@ pub(crate) fn soak(soaks: &[Soak]) -> Result<()> {
     let mut phases = Phases::new();
     let mut all = kvm::Summary::default();
     let provium = phases.run("packages", packages::ensure).and_then(|()| {
-        phases.run("guest kernel and initrd", || guest::build(&[]))?;
+        phases.run("guest kernel and initrd", || {
+            guest::build(&[], guest::Extent::Tests)
+        })?;
         phases.run("build provium", demo::build_provium)
     });
     if let Some(provium) = provium {

@@ -47,7 +47,9 @@ pub(crate) struct BenchArguments {
 pub(crate) fn bench(arguments: &BenchArguments) -> Result<()> {
     let mut phases = Phases::new();
     let ready = phases.run("packages", packages::ensure).and_then(|()| {
-        phases.run("guest kernel and initrd", || guest::build(&[]))?;
+        phases.run("guest kernel and initrd", || {
+            guest::build(&[], guest::Extent::Guests)
+        })?;
         let provium = phases.run("build provium", demo::build_provium)?;
         let bench = phases.run("build provium-bench", build)?;
         Some((provium, bench))

@@ -1,7 +1,7 @@
 //! The cache of built guest files, outside the tree, so that a second clone takes seconds.
 //!
 //! Input: a key and a way to build. Output: a folder with the built files, verified. Not here: eviction (an
-//! entry is some 30 MB, one for each kernel and set of fragments).
+//! entry is some 150 MB, one for each kernel and set of fragments).
 //!
 //! An entry is installed by one rename after everything in it is written; its `SHA256SUMS` are checked on
 //! each use, and an entry that does not match is a miss, built again with a warning. One builder per key at a
@@ -127,7 +127,11 @@ fn public() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
-fn remove(folder: &Path) -> Result<()> {
+/// Removes a folder with all that is in it; one that is not there is no error.
+///
+/// # Errors
+/// When something of it cannot be removed.
+pub(super) fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", folder.display()))

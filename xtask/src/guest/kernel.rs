@@ -1,8 +1,9 @@
 //! The guest kernel, built from Debian's source package and this project's fragments.
 //!
-//! Input: the unpacked or installed source and the fragments' text. Output: `vmlinux` (stripped), `bzImage`,
-//! `System.map` and the final `config`. Not here: modules of ours, debug information and the build tree,
-//! which the caller throws away.
+//! Input: the unpacked or installed source and the fragments' text. Output: `vmlinux` (stripped), what was
+//! stripped of it (`vmlinux.debug`: symbols and lines), `bzImage`, `System.map`, the final `config`, and what
+//! modules are built with (`headers.tar.gz`). Not here: modules, and the build tree, which the caller throws
+//! away.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,10 +15,15 @@ use super::debian::Package;
 use crate::command::{output, run};
 
 /// Part of the cache key: raised when the steps below leave something else.
-pub(crate) const RECIPE: u32 = 1;
+pub(crate) const RECIPE: u32 = 2;
 
 /// The package with the source.
 pub(crate) const PACKAGE: &str = "linux-source-6.12";
+
+/// Name of the file with symbols and debug information.
+pub(crate) const DEBUG: &str = "vmlinux.debug";
+/// Name of the archive of what modules are built with.
+pub(crate) const HEADERS: &str = "headers.tar.gz";
 
 /// Where the source comes from.
 #[derive(Debug)]
@@ -97,13 +103,19 @@ pub(crate) fn build(
     println!("   compiling with {cores} job(s)");
     run(make(&tree, &objects)
         .arg(format!("--jobs={cores}"))
-        .args(["vmlinux", "bzImage"]))?;
+        .args(["vmlinux", "bzImage", "modules"]))?;
 
-    let vmlinux = out.join("vmlinux");
+    let whole = objects.join("vmlinux");
     run(Command::new("strip")
         .arg("-o")
-        .arg(&vmlinux)
-        .arg(objects.join("vmlinux")))?;
+        .arg(out.join("vmlinux"))
+        .arg(&whole))?;
+    let debug = out.join(DEBUG);
+    run(Command::new("objcopy")
+        .arg("--only-keep-debug")
+        .arg(&whole)
+        .arg(&debug))?;
+    pack_headers(&tree, &objects, scratch, &out.join(HEADERS))?;
     for (from, to) in [
         ("arch/x86/boot/bzImage", "bzImage"),
         ("System.map", "System.map"),
@@ -113,6 +125,26 @@ pub(crate) fn build(
         std::fs::copy(&from, out.join(to)).with_context(|| format!("copy {}", from.display()))?;
     }
     Ok(())
+}
+
+/// Packs what modules are built with, as the kernel's own packages do, into the archive `target`.
+fn pack_headers(tree: &Path, objects: &Path, scratch: &Path, target: &Path) -> Result<()> {
+    let headers = scratch.join("headers");
+    let install = format!(
+        "+$(srctree)/scripts/package/install-extmod-build {}",
+        headers.display()
+    );
+    run(make(tree, objects)
+        .arg("run-command")
+        .arg(format!("KBUILD_RUN_COMMAND={install}")))?;
+    // One order, owner and time: the archive is part of what is checked for having changed.
+    run(Command::new("tar")
+        .args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
+        .args(["--mtime=@0", "-I", "gzip --no-name -6", "-cf"])
+        .arg(target)
+        .arg("-C")
+        .arg(&headers)
+        .arg("."))
 }
 
 /// Leaves a `.config` in `objects`: the smallest kernel there is, and the fragments on top.

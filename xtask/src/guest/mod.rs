@@ -1,9 +1,10 @@
 //! `cargo xtask guest`: everything a guest is booted from.
 //!
-//! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `bzImage`, `System.map`,
-//! `config`), `initrd.cpio` (busybox), `hostile.cpio` (an agent that lies, for tests),
-//! `debian-cloud/{vmlinuz,initrd.cpio}` and `debian.ext4` (a userland to be `/`); with fragments, our
-//! kernel's files in `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see
+//! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `vmlinux.debug`, `bzImage`,
+//! `System.map`, `config`, and `headers/` to build modules with), `initrd.cpio` (busybox), `hostile.cpio` (an
+//! agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}`, `debian.ext4` (a userland to be `/`),
+//! and for both kernels `splat.ko` (a module that goes wrong, for tests); with fragments, our kernel's files
+//! and its module in `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see
 //! [`cache`]); the archives are put together anew, in milliseconds.
 
 mod archive;
@@ -14,6 +15,7 @@ pub(crate) mod debian;
 mod hostile;
 mod initrd;
 mod kernel;
+mod module;
 mod userland;
 
 use std::path::{Path, PathBuf};
@@ -25,28 +27,37 @@ use cache::{Cache, place};
 use debian::Package;
 
 /// Our kernel's files, as the cache holds them and `target/guest/` gets them.
-const KERNEL_FILES: [&str; 4] = ["vmlinux", "bzImage", "System.map", "config"];
+const KERNEL_FILES: [&str; 5] = ["vmlinux", kernel::DEBUG, "bzImage", "System.map", "config"];
+
+/// What is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What guests are booted from.
+    Guests,
+    /// That, and what only the project's own tests load.
+    Tests,
+}
 
 /// Builds what is missing and puts everything below `target/`.
 ///
 /// # Errors
 /// When a fragment does not exist, a download or a build fails, or a file cannot be written.
-pub(crate) fn build(fragments: &[String]) -> Result<()> {
+pub(crate) fn build(fragments: &[String], extent: Extent) -> Result<()> {
     let cache = Cache::of_user()?;
     let folder = folder_for(fragments);
     // The quick parts first: what is missing on this machine shows before the long build.
     if fragments.is_empty() {
         place(&initrd::userland()?.into_bytes()?, &folder.join("initrd.cpio"))?;
         place(&hostile::archive()?, &folder.join("hostile.cpio"))?;
-        cloud_files(&cache, &folder.join("debian-cloud"))?;
+        cloud_files(&cache, &folder.join("debian-cloud"), extent)?;
         link(&userland::image(&cache)?, &folder.join(userland::IMAGE))?;
     }
-    kernel_files(&cache, fragments, &folder)?;
+    kernel_files(&cache, fragments, &folder, extent)?;
     println!("   guest files are in {}", folder.display());
     Ok(())
 }
 
-fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path) -> Result<()> {
+fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path, extent: Extent) -> Result<()> {
     let fragments = read_fragments(fragments)?;
     let source = kernel::Source::find()?;
     let version = source.version();
@@ -71,10 +82,28 @@ fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path) -> Result<()
     for name in KERNEL_FILES {
         copy(&entry.join(name), &folder.join(name))?;
     }
+    let archive = entry.join(kernel::HEADERS);
+    headers(&archive, &key, &folder.join("headers"))?;
+    if extent == Extent::Tests {
+        let built = module::for_ours(cache, &key, &archive)?;
+        copy(&built, &folder.join(module::FILE))?;
+    }
     Ok(())
 }
 
-fn cloud_files(cache: &Cache, folder: &Path) -> Result<()> {
+/// Unpacks the archive of the kernel with this key to `tree`, unless its content is there already.
+fn headers(archive: &Path, key: &str, tree: &Path) -> Result<()> {
+    let mark = tree.join(".key");
+    if std::fs::read_to_string(&mark).is_ok_and(|old| old == key) {
+        return Ok(());
+    }
+    cache::remove(tree)?;
+    module::unpack(archive, tree)?;
+    // Last: a tree that was not unpacked to its end has no mark.
+    std::fs::write(&mark, key).with_context(|| format!("write {}", mark.display()))
+}
+
+fn cloud_files(cache: &Cache, folder: &Path, extent: Extent) -> Result<()> {
     let package = Package::find("linux-image-cloud-amd64")?.dependency("linux-image-")?;
     println!("   Debian's cloud kernel: {} {}", package.name, package.version);
     let key = cache::key([
@@ -87,6 +116,9 @@ fn cloud_files(cache: &Cache, folder: &Path) -> Result<()> {
         cloud::build(&package, scratch, out)
     })?;
     copy(&entry.join("vmlinuz"), &folder.join("vmlinuz"))?;
+    if extent == Extent::Tests {
+        copy(&module::for_debian(cache, &package)?, &folder.join(module::FILE))?;
+    }
     place(&cloud::initrd(&entry)?, &folder.join("initrd.cpio"))
 }
 

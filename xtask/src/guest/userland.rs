@@ -1,8 +1,8 @@
 //! A Debian userland as a disk image, for tests of programs that busybox does not have.
 //!
-//! Input: Debian's archive, by way of debootstrap. Output: an ext4 file system with python3, nginx, curl and
-//! what a shell script expects, ready to be a profile's `rootfs`. Not here: a kernel and an init; the guest's
-//! agent is its process 1.
+//! Input: Debian's archive, by way of debootstrap. Output: an ext4 file system with python3, nginx, curl,
+//! systemd and what a shell script expects, ready to be a profile's `rootfs`. Not here: a kernel; and whether
+//! the guest's process 1 is the agent or, with `init=` on the command line, systemd.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,10 +14,10 @@ use super::debian::Package;
 use crate::command::output;
 
 /// Part of the cache key: raised when the steps below leave something else.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 const SUITE: &str = "bookworm";
 /// On top of what Debian calls minbase.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "curl",
     "e2fsprogs",
     "iproute2",
@@ -25,6 +25,7 @@ const PACKAGES: [&str; 7] = [
     "nginx-light",
     "procps",
     "python3-minimal",
+    "systemd-sysv",
 ];
 /// Nobody reads them in a guest.
 const UNWANTED: [&str; 6] = [
