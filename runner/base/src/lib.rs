@@ -6,6 +6,7 @@
 //! ```text
 //! events, outcome     what happens and what it comes to, as data; who hears of it
 //! cancel              telling a run to stop
+//! group               commands of the host, which end with it
 //! exit, units         exit codes; sizes and durations as people write and read them
 //! nearest, walk       "did you mean"; which folders a search goes into
 //! initramfs           archives for a guest
@@ -14,6 +15,7 @@
 pub mod cancel;
 pub mod events;
 pub mod exit;
+pub mod group;
 pub mod initramfs;
 pub mod nearest;
 pub mod outcome;

@@ -2,17 +2,16 @@
 //!
 //! Input: the shell. Output: the script on stdout. Not here: installing it.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 use provium_base::exit;
 
 use super::args::Cli;
+use super::print::print;
 
 pub(super) fn completions(shell: Shell) -> anyhow::Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "provium", &mut script);
-    std::io::stdout().write_all(&script)?;
+    print(&String::from_utf8(script)?)?;
     Ok(exit::SUCCESS)
 }

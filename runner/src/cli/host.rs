@@ -11,6 +11,7 @@ use provium_base::exit;
 use provium_emulated::EmulatedRun;
 
 use super::args::HostArgs;
+use super::print::complain;
 use super::project::Project;
 use crate::report::{HostReporter, Output};
 
@@ -28,7 +29,7 @@ pub(super) fn host(args: HostArgs) -> u8 {
     match ended {
         Ok(code) => exit::of_program(code),
         Err(error) => {
-            eprintln!("provium: {error}");
+            complain(&format!("provium: {error}"));
             exit::HARNESS
         }
     }

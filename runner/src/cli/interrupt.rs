@@ -1,37 +1,38 @@
-//! Ctrl-C: the first ends the run in order, the second at once.
+//! Ctrl-C and its like: the first ends the run in order, the second at once.
 //!
-//! Input: SIGINT and SIGTERM. Output: a cancelled token, then the process's end. Not here: what cancelling
-//! ends.
+//! Input: SIGINT, SIGTERM, and SIGHUP of a terminal that goes away. Output: a cancelled token, then the
+//! process's end. Not here: what cancelling ends.
 
 use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use provium_base::cancel::{Cancel, CancelReason};
-use provium_base::exit;
+use provium_base::{exit, group};
 
 /// Watches for Ctrl-C for as long as it lives.
 #[derive(Debug)]
 pub(super) struct SignalWatch(Handle);
 
 impl SignalWatch {
-    /// From now on the first SIGINT or SIGTERM cancels `cancel` and the second ends the process.
+    /// From now on the first of these signals cancels `cancel` and the second ends the process.
     ///
     /// # Errors
     /// When handlers or the thread that waits for them cannot be set up.
     pub(super) fn new(cancel: &Arc<Cancel>) -> anyhow::Result<SignalWatch> {
         let failed = |error: io::Error| anyhow::anyhow!("cannot watch for Ctrl-C: {error}");
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
         let handle = signals.handle();
         let cancel = cancel.clone();
         let wait = move || {
             let mut seen = false;
             for _ in signals.forever() {
                 if seen {
-                    // Guests live in this process and end with it.
+                    // Guests live in this process and end with it; commands of the host do not.
+                    group::kill_all();
                     signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
                 }
                 seen = true;

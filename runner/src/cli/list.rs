@@ -4,13 +4,13 @@
 //! search (`discover`), and what the cache holds of fixtures (`fixture`).
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::PathBuf;
 
 use provium_base::exit;
 use provium_cache::{FixtureSource, Sources};
 
 use super::args::ListArgs;
+use super::print::print;
 use super::project::Project;
 use crate::discover::shown;
 
@@ -23,7 +23,7 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
             files.iter().map(|file| format!("{}\n", file.shown)).collect()
         }
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    print(&text)?;
     Ok(exit::SUCCESS)
 }
 

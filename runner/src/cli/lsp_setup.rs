@@ -3,13 +3,14 @@
 //! Input: a folder. Output: the stubs and a `.luarc.json` in it that points to them. Not here: editors' own
 //! settings, and merging with a `.luarc.json` that somebody wrote.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use provium_base::exit;
 
 use super::args::LspSetupArgs;
+use super::print::print;
 use crate::config::{Config, Environment};
 use crate::lua;
 
@@ -27,10 +28,9 @@ pub(super) fn lsp_setup(args: &LspSetupArgs) -> anyhow::Result<u8> {
     };
     let files = files(&folder, &config.roots);
     let written = write(&files, args.force)?;
-    let mut out = std::io::stdout();
     for (path, new) in written {
         let what = if new { "wrote" } else { "unchanged:" };
-        writeln!(out, "{what} {}", path.display())?;
+        print(&format!("{what} {}\n", path.display()))?;
     }
     Ok(exit::SUCCESS)
 }

@@ -10,6 +10,7 @@ mod host;
 mod interrupt;
 mod list;
 mod lsp_setup;
+mod print;
 mod project;
 mod run;
 mod screen;
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
         None => run::run(cli.run),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Fixture(args)) => fixture::fixture(&args),
-        Some(Command::Doctor(args)) => Ok(doctor::run(args.json)),
+        Some(Command::Doctor(args)) => doctor(args.json),
         Some(Command::Host(args)) => Ok(host::host(args)),
         Some(Command::EmulatedHostInit(_)) => Ok(provium_emulated::init()),
         Some(Command::LspSetup(args)) => lsp_setup::lsp_setup(&args),
@@ -42,10 +43,24 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("provium: error: {error:#}");
+            print::complain(&format!("provium: error: {error:#}"));
             ExitCode::from(exit::HARNESS)
         }
     }
+}
+
+/// `provium doctor`, as one JSON object or as text; [`exit::SUCCESS`] when tests can run here in some way,
+/// else [`exit::HARNESS`].
+fn doctor(json: bool) -> anyhow::Result<u8> {
+    let facts = doctor::facts();
+    match json {
+        true => print::print(&format!("{}\n", serde_json::to_string_pretty(&facts)?))?,
+        false => print::print_coloured(&doctor::screen(&facts))?,
+    }
+    Ok(match facts.accel_auto {
+        Some(_) => exit::SUCCESS,
+        None => exit::HARNESS,
+    })
 }
 
 /// `PROVIUM_LOG=debug`, or `PROVIUM_LOG=provium_vmm=trace`, shows what happens inside.

@@ -28,7 +28,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let files = project.files(&args.choose)?;
     let around = Surroundings::of_process();
     let settings = Settings::resolve(&args, &around);
-    let screen = Screen::new(&settings, &around, &project.cwd);
+    let screen = Screen::new(&settings, &around, &project.cwd)?;
 
     let cancel = Cancel::new();
     let watch = SignalWatch::new(&cancel)?;
@@ -46,6 +46,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         return host::rerun(&project, 0, &*screen.sink);
     }
 
+    screen.own_stdout()?;
     let options = RunOptions {
         jobs: settings.jobs,
         timeout: settings.timeout,
@@ -69,8 +70,12 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let outcome = session.run(files, options, &cancel);
     drop(session); // its guests end before the report is judged
     let outcome = outcome?;
-    if !screen.is_read()? {
-        return Ok(exit::HARNESS);
+    match screen.is_read() {
+        Ok(true) => {}
+        // The terminal may have gone away, which is why the run was ended.
+        _ if cancel.is_cancelled().is_some() => return Ok(exit::INTERRUPTED),
+        Ok(false) => return Ok(exit::HARNESS),
+        Err(error) => return Err(error),
     }
     if let Ending::NothingSelected { found } = outcome.ending {
         anyhow::bail!("none of the tests in {found} file(s) is selected by the filter");

@@ -2,7 +2,9 @@
 //!
 //! Input: settings. Output: a sink that shows events. Not here: what each report says.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,10 +27,16 @@ pub(super) struct Screen {
 
 impl Screen {
     /// The reports that the settings ask for; `cwd` is what the files' paths are relative to.
-    pub(super) fn new(settings: &Settings, around: &Surroundings, cwd: &Path) -> Screen {
+    ///
+    /// # Errors
+    /// When stdout cannot be kept for them.
+    pub(super) fn new(settings: &Settings, around: &Surroundings, cwd: &Path) -> anyhow::Result<Screen> {
         let live = (settings.progress == ProgressChoice::Bar)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        let stdout = Arc::new(Output::new(Box::new(io::stdout()), live.clone()));
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        let stdout =
+            stdout.map_err(|error| anyhow::anyhow!("stdout cannot be kept for the report: {error}"))?;
+        let stdout = Arc::new(Output::new(Box::new(File::from(stdout)), live.clone()));
         let stderr = Arc::new(Output::new(Box::new(io::stderr()), live.clone()));
         let mut sinks: Vec<Box<dyn Sink>> = vec![
             Box::new(NoticeReporter::new(stderr.clone(), settings.notices)),
@@ -52,10 +60,20 @@ impl Screen {
             let workspace = around.github_workspace.clone();
             sinks.push(Box::new(GithubReporter::new(stderr, cwd.to_owned(), workspace)));
         }
-        Screen {
+        Ok(Screen {
             stdout,
             sink: Arc::new(Sinks(sinks)),
-        }
+        })
+    }
+
+    /// Keeps stdout for the report: what else is written there from now on, by tests and by the commands
+    /// they run, goes to stderr.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn own_stdout(&self) -> anyhow::Result<()> {
+        rustix::stdio::dup2_stdout(io::stderr())
+            .map_err(|error| anyhow::anyhow!("stdout cannot be kept for the report: {error}"))
     }
 
     /// Whether the whole report was read by somebody; it is not when the reader of a pipe has gone, as `head`

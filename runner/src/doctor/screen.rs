@@ -42,7 +42,7 @@ fn row(title: &'static str, state: Option<bool>, lines: impl IntoIterator<Item =
 }
 
 /// Everything, with colours.
-pub(super) fn screen(facts: &Facts) -> String {
+pub fn screen(facts: &Facts) -> String {
     let mut rows = Vec::new();
     if facts.inside {
         rows.push(row(

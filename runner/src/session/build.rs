@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::{ProfileEvent, Sink};
+use provium_base::group;
 
 use crate::config::{Build, Config};
 
@@ -103,18 +103,11 @@ fn build_one(profile: &str, build: &Build, verbose: bool, cancel: &Arc<Cancel>) 
         .stdin(Stdio::null());
     command.stdout(stream().map_err(|source| error("keeping its log", source))?);
     command.stderr(stream().map_err(|source| error("keeping its log", source))?);
-    // A group of its own, so that Ctrl-C ends the command with everything it started.
-    let mut child = command
-        .process_group(0)
-        .spawn()
-        .map_err(|source| error("starting /bin/sh", source))?;
-    let status = wait(&mut child, cancel).map_err(|source| error("waiting for it", source))?;
-    let Some(status) = status else {
-        return Err(BuildError::Cancelled(
-            profile.to_owned(),
-            cancel.is_cancelled().unwrap_or(CancelReason::Interrupted),
-        ));
-    };
+    let mut child = group::spawn(&mut command, cancel).map_err(|source| error("starting /bin/sh", source))?;
+    let status = child.wait().map_err(|source| error("waiting for it", source))?;
+    if let Some(reason) = cancel.is_cancelled() {
+        return Err(BuildError::Cancelled(profile.to_owned(), reason));
+    }
     if status.success() {
         return Ok(());
     }
@@ -124,23 +117,6 @@ fn build_one(profile: &str, build: &Build, verbose: bool, cancel: &Arc<Cancel>) 
         status,
         log: tail(&mut log).unwrap_or_default(),
     })
-}
-
-/// Waits for the child; `None` when cancelled, its group killed.
-fn wait(child: &mut Child, cancel: &Arc<Cancel>) -> io::Result<Option<ExitStatus>> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if cancel.sleep(pause).is_some() {
-            let group = rustix::process::Pid::from_child(child);
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            child.wait()?;
-            return Ok(None);
-        }
-        pause = (pause * 2).min(Duration::from_millis(100));
-    }
 }
 
 /// The last lines of the log.
@@ -168,6 +144,7 @@ impl CloneStdio for io::Stderr {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use provium_base::events::{Discard, Event, Recorder};
 

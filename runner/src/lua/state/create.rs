@@ -21,8 +21,9 @@ pub(crate) fn create(script: &Rc<Script>, folders: &[&Path]) -> mlua::Result<Lua
     let own = lua.globals();
     // Standard output belongs to the report.
     let io: Table = own.get("io")?;
-    io.get::<mlua::Function>("output")?
-        .call::<()>(io.get::<Value>("stderr")?)?;
+    let stderr: Value = io.get("stderr")?;
+    io.get::<mlua::Function>("output")?.call::<()>(&stderr)?;
+    io.set("stdout", stderr)?;
     set_require_path(&own.get("package")?, folders)?;
     Ok(lua)
 }

@@ -5,7 +5,7 @@
 
 use mlua::Lua;
 
-use super::{assertions, load, register, wait};
+use super::{assertions, host_command, load, register, wait};
 use crate::lua::api::binding::function;
 use crate::lua::api::call::Call;
 use crate::lua::api::json;
@@ -24,7 +24,7 @@ pub(crate) struct Global {
 }
 
 /// All globals but `provium`.
-pub(crate) const GLOBALS: [Global; 11] = [
+pub(crate) const GLOBALS: [Global; 13] = [
     Global {
         name: "test",
         signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
@@ -86,6 +86,18 @@ pub(crate) const GLOBALS: [Global; 11] = [
         run: load::dofile,
     },
     Global {
+        name: "os.execute",
+        signature: "(command?: string): boolean?, string?, integer?",
+        doc: "Runs a command of the host, its output on standard error, until the test's limit at most.",
+        run: host_command::execute,
+    },
+    Global {
+        name: "io.popen",
+        signature: "(command: string, mode?: \"r\"|\"w\"): file*?, string?, integer?",
+        doc: "Starts a command of the host and returns a file to read its output or to write its input.",
+        run: host_command::popen,
+    },
+    Global {
         name: "os.exit",
         signature: "()",
         doc: "Is an error: a test cannot end the run.",
@@ -95,6 +107,7 @@ pub(crate) const GLOBALS: [Global; 11] = [
 
 /// Sets the globals of a Lua state.
 pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
+    host_command::install(lua)?;
     for global in GLOBALS {
         let value = function(lua, global.name, global.run)?;
         match global.name.split_once('.') {

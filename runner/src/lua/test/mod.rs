@@ -8,6 +8,7 @@ pub(crate) mod caught;
 pub(crate) mod chunk;
 pub(crate) mod file;
 pub(crate) mod globals;
+pub(crate) mod host_command;
 pub(crate) mod host_file;
 pub(crate) mod load;
 pub(crate) mod metadata;

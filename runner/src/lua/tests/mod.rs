@@ -5,6 +5,7 @@ mod conditions;
 mod disks;
 mod files;
 mod framework;
+mod host_commands;
 mod host_files;
 mod hostile;
 mod json;

@@ -1,0 +1,36 @@
+//! What a command says on stdout and stderr, besides reports.
+//!
+//! Input: text. Output: the text on the stream; nothing where nobody is left to read it. Not here: reports of
+//! runs.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Writes text to stdout, and nothing more once its reader has gone, as `head` does.
+///
+/// # Errors
+/// The system's, for any other reason.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    to(&mut io::stdout(), text)
+}
+
+/// The same, with the text's colours where they are wanted.
+///
+/// # Errors
+/// Those of [`print`].
+pub(super) fn print_coloured(text: &str) -> anyhow::Result<()> {
+    to(&mut anstream::stdout(), text)
+}
+
+fn to(stream: &mut dyn Write, text: &str) -> anyhow::Result<()> {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("writing to stdout: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stderr; a terminal that has gone away is no reason to panic.
+pub(super) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,163 @@
+//! The built command and its surroundings: signals, and who writes to its streams. No guest is needed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A folder with these files in it.
+fn project(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().expect("a temporary folder");
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).expect("write");
+    }
+    dir
+}
+
+/// The command in that folder, with pipes to read.
+fn provium(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provium"));
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in ["NO_COLOR", "GITHUB_ACTIONS", "PROVIUM_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Waits until a file is there, and gives its content once that ends with a newline.
+fn until_written(path: &Path) -> String {
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Waits until no process of this number runs.
+fn until_gone(pid: &str) {
+    let stat = format!("/proc/{pid}/stat");
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        std::thread::yield_now();
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("the process is there");
+}
+
+/// Its exit code, stdout and stderr.
+fn finished(child: Child) -> (Option<i32>, String, String) {
+    let output = child.wait_with_output().expect("its end");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A file whose second test writes the number of the command it waits for to `pid`.
+const WAITS_FOR_A_COMMAND: &str = "test('done', function() end)\n\
+     test('waits', function() os.execute('sleep 600 & echo $! >pid; wait') end)\n\
+     test('never', function() end)\n";
+
+#[test]
+fn each_signal_ends_the_run_and_its_commands_with_a_report() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let dir = project(&[("a.test.lua", WAITS_FOR_A_COMMAND)]);
+        let child = provium(dir.path(), &[]).spawn().expect("the command starts");
+        let command = until_written(&dir.path().join("pid"));
+        send(&child, signal);
+        let (code, stdout, _) = finished(child);
+        assert_eq!(code, Some(130), "{signal:?}: {stdout}");
+        let lines: Vec<_> = stdout.lines().collect();
+        assert_eq!(lines[0], "STOP a.test.lua (1 passed, 0 failed, 1 skipped)");
+        assert_eq!(lines[1], "  skip waits: interrupted, waiting in os.execute");
+        until_gone(&command);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_what_no_token_can_and_the_commands_with_it() {
+    // One pattern match that takes hours and in which no Lua instruction is counted.
+    let stuck = "test('stuck', function()\n\
+                   command = io.popen('echo $$ >pid; exec sleep 600')\n\
+                   while not io.open('pid') do end\n\
+                   io.open('stuck', 'w'):write('now\\n'):close()\n\
+                   string.find(string.rep('a', 5000), string.rep('.-', 50) .. 'b') end)\n";
+    let dir = project(&[("a.test.lua", stuck)]);
+    let mut child = provium(dir.path(), &[]).spawn().expect("the command starts");
+    until_written(&dir.path().join("stuck"));
+    send(&child, Signal::HUP);
+    let mut line = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
+    stderr.read_line(&mut line).expect("a line");
+    assert_eq!(
+        line,
+        "provium: ending the running tests; Ctrl-C again to quit at once\n"
+    );
+    send(&child, Signal::TERM);
+    assert_eq!(finished(child).0, Some(130));
+    until_gone(&until_written(&dir.path().join("pid")));
+}
+
+#[test]
+fn stdout_has_the_report_alone_whatever_a_test_writes_there() {
+    let noisy = "os.execute('echo one')\n\
+         test('noisy', function()\n\
+           io.popen('cat', 'w'):write('two\\n'):close()\n\
+           io.stdout:write('three\\n')\n\
+           io.write('four\\n')\n\
+           os.execute('echo five; echo six >/proc/self/fd/1')\n\
+         end)\n";
+    let dir = project(&[("a.test.lua", noisy)]);
+    let child = provium(dir.path(), &["--json"])
+        .spawn()
+        .expect("the command starts");
+    let (code, stdout, stderr) = finished(child);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for line in stdout.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect(line);
+    }
+    assert_eq!(stdout.lines().count(), 1);
+    for word in ["one", "two", "three", "four", "five", "six"] {
+        assert!(stderr.lines().any(|line| line == word), "{word}: {stderr}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let dir = project(&[("a.test.lua", "")]);
+    for args in [
+        &["list"][..],
+        &["list", "--fixtures"],
+        &["fixture", "list"],
+        &["completions", "bash"],
+        &["doctor"],
+        &["doctor", "--json"],
+    ] {
+        let mut child = provium(dir.path(), args).spawn().expect("the command starts");
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        let mut stream = child.stderr.take().expect("stderr");
+        stream.read_to_string(&mut stderr).expect("UTF-8");
+        assert_eq!(stderr, "", "{args:?}");
+        let status = child.wait().expect("its end");
+        assert!(
+            status.code() == Some(0) || args[0] == "doctor" && status.code() == Some(2),
+            "{args:?}: {status}"
+        );
+    }
+}
+
+#[test]
+fn a_terminal_that_has_gone_away_takes_no_exit_code_with_it() {
+    let dir = project(&[("a.test.lua", WAITS_FOR_A_COMMAND)]);
+    let mut child = provium(dir.path(), &[]).spawn().expect("the command starts");
+    let pid: PathBuf = dir.path().join("pid");
+    until_written(&pid);
+    drop((child.stdout.take(), child.stderr.take()));
+    send(&child, Signal::HUP);
+    assert_eq!(child.wait().expect("its end").code(), Some(130));
+}
