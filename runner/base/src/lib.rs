@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! events, outcome     what happens and what it comes to, as data; who hears of it
+//! failure             what is known of a failure
 //! cancel              telling a run to stop
 //! group               commands of the host, which end with it
 //! exit, units         exit codes; sizes and durations as people write and read them
@@ -15,6 +16,7 @@
 pub mod cancel;
 pub mod events;
 pub mod exit;
+pub mod failure;
 pub mod group;
 pub mod initramfs;
 pub mod nearest;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::CancelReason;
 use crate::exit;
+use crate::failure::Failure;
 
 /// One test file's result; its JSON form is one line of `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct FileResult {
     pub passed: bool,
     /// Why the file's own chunk failed, if it did.
     pub chunk_error: Option<String>,
+    /// The same with all that is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Box<Failure>>,
     /// Nanoseconds from start to end, clean-up included.
     pub duration_ns: u64,
     /// Its tests in the order they ran.
@@ -42,6 +46,7 @@ impl FileResult {
             timeout: Timeliness::InTime,
             passed: true,
             chunk_error: None,
+            failure: None,
             duration_ns: 0,
             tests: Vec::new(),
             not_run: Vec::new(),
@@ -69,7 +74,7 @@ pub struct TestResult {
     pub status: TestStatus,
     /// The failure's message or the skip's reason; how often a flaky test was tried.
     pub message: Option<String>,
-    /// What `t:log` said; on failure followed by each running VM's console tail.
+    /// What `t:log` said.
     pub log: Vec<String>,
     /// Nanoseconds, clean-up included.
     pub duration_ns: u64,
@@ -81,6 +86,9 @@ pub struct TestResult {
     /// Whether it passed, but only when it was tried again.
     #[serde(default)]
     pub flaky: bool,
+    /// All that is known of its failure, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Box<Failure>>,
 }
 
 fn once() -> u32 {
@@ -99,6 +107,7 @@ impl TestResult {
             line: None,
             attempts: once(),
             flaky: false,
+            failure: None,
         }
     }
 }

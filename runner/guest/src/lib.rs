@@ -67,6 +67,6 @@ pub use start::wall_clock;
 pub use start::warm_pool::WarmPool;
 pub use vm::disks::ROOTFS_DISK;
 pub use vm::error::{VmError, VmState};
-pub use vm::life::Vm;
+pub use vm::life::{ConsoleMark, Vm};
 pub use vm::timeline::{Epoch, Timeline};
 pub use wire::stream::Connection;

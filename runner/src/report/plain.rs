@@ -134,6 +134,11 @@ impl PlainReporter {
             for entry in &test.log {
                 text::indent(out, &format!("    {} ", self.paint.dim("|")), entry);
             }
+            for console in test.failure.iter().flat_map(|failure| &failure.consoles) {
+                let bar = format!("    {} ", self.paint.dim("|"));
+                text::indent(out, &bar, &format!("console of VM `{}`:", console.vm));
+                text::indent(out, &bar, text::last_bytes(console.text.trim_end(), 4096));
+            }
         }
     }
 

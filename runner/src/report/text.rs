@@ -64,3 +64,17 @@ pub(super) fn indent(out: &mut String, prefix: &str, text: &str) {
 pub(super) fn first_line(text: &str) -> String {
     clean(text).lines().next().unwrap_or_default().to_owned()
 }
+
+/// At most the last `most` bytes of a text, from the start of a line where one begins in there.
+pub(super) fn last_bytes(text: &str, most: usize) -> &str {
+    let Some(from) = text.len().checked_sub(most).filter(|from| *from > 0) else {
+        return text;
+    };
+    let from = (from..text.len())
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(text.len());
+    match text[from..].find('\n') {
+        Some(newline) if !text[..from].ends_with('\n') => &text[from + newline + 1..],
+        _ => &text[from..],
+    }
+}

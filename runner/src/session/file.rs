@@ -181,6 +181,7 @@ impl FileWatch {
             let late = ended.iter().any(|(known, late)| *late && known.name == test.name);
             if late && test.status.counts_against_the_run() {
                 test.status = TestStatus::Skipped;
+                test.failure = None;
             }
         }
         let failed = result

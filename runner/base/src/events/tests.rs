@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::failure::{Failure, SourcePlace};
 use crate::outcome::{FileResult, TestStatus, Timeliness};
 
 /// The place of each variant in [`every_event`]; a new variant is an error here until it has one.
@@ -52,12 +53,18 @@ fn every_event() -> Vec<Event> {
         line: Some(12),
         attempts: 3,
         flaky: false,
+        failure: Some(Box::new(Failure {
+            message: "left:  1".into(),
+            place: Some(SourcePlace::new("a.test.lua", 2, "one\ntwo\n")),
+            ..Failure::default()
+        })),
     };
     let file = FileResult {
         path: "a.test.lua".into(),
         timeout: Timeliness::TimedOut,
         passed: false,
         chunk_error: None,
+        failure: None,
         duration_ns: 1,
         tests: vec![result.clone()],
         not_run: vec!["behind it".into()],

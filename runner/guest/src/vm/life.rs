@@ -22,7 +22,7 @@ use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
 
 use super::error::{VmError, VmState};
 use super::timeline::Timeline;
-use crate::start::boot::{CONSOLE_TAIL, Guest};
+use crate::start::boot::Guest;
 use crate::start::resume::ResumeError;
 
 /// A VM.
@@ -55,7 +55,38 @@ pub(super) enum Life {
 pub(super) struct EndedMachine {
     pub(super) state: VmState,
     pub(super) why: String,
-    pub(super) console: Vec<u8>,
+    pub(super) console: EndedConsole,
+}
+
+/// The log of a console that prints no more.
+#[derive(Debug, Default)]
+pub(super) struct EndedConsole {
+    bytes: Vec<u8>,
+    /// Position behind the last byte.
+    end: u64,
+}
+
+impl EndedConsole {
+    /// The log of a machine as it is now.
+    pub(super) fn of(machine: &Machine) -> EndedConsole {
+        let (bytes, end) = machine.console_since(0, Duration::ZERO);
+        EndedConsole { bytes, end }
+    }
+
+    /// A log of which nothing was dropped.
+    pub(super) fn whole(bytes: Vec<u8>) -> EndedConsole {
+        let end = bytes.len() as u64;
+        EndedConsole { bytes, end }
+    }
+}
+
+/// A place in what a VM's console prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsoleMark {
+    /// Number of the log; see [`Vm::log_number`].
+    pub log: u64,
+    /// Position in there, in bytes.
+    pub at: u64,
 }
 
 impl Vm {
@@ -152,8 +183,36 @@ impl Vm {
         match &self.life {
             Life::Created => Vec::new(),
             Life::Running { guest, .. } => guest.machine.console_log(),
-            Life::Over(end) => end.console.clone(),
+            Life::Over(end) => end.console.bytes.clone(),
         }
+    }
+
+    /// The place that its console has come to.
+    pub fn console_mark(&self) -> ConsoleMark {
+        let at = match &self.life {
+            Life::Created => 0,
+            Life::Running { guest, .. } => guest.machine.console_since(u64::MAX, Duration::ZERO).1,
+            Life::Over(end) => end.console.end,
+        };
+        ConsoleMark {
+            log: self.log_number,
+            at,
+        }
+    }
+
+    /// What its console has printed since the mark, as far as it is kept: all of the log where that is
+    /// another than the mark's, after a boot, a reset or a restore.
+    pub fn console_after(&self, mark: ConsoleMark) -> Vec<u8> {
+        let mut log = self.console_log();
+        if mark.log == self.log_number {
+            let new = self.console_mark().at.saturating_sub(mark.at);
+            log.drain(
+                ..log
+                    .len()
+                    .saturating_sub(usize::try_from(new).unwrap_or(usize::MAX)),
+            );
+        }
+        log
     }
 
     /// The machine that runs now, for whoever follows its console.
@@ -162,17 +221,6 @@ impl Vm {
             Life::Running { guest, .. } => Some(Arc::clone(&guest.machine)),
             Life::Created | Life::Over(_) => None,
         }
-    }
-
-    /// The console's last lines, at most 4 KiB.
-    pub fn console_tail(&self) -> String {
-        let log = self.console_log();
-        let tail = &log[log.len().saturating_sub(CONSOLE_TAIL)..];
-        let whole_lines = match tail.iter().position(|byte| *byte == b'\n') {
-            Some(newline) if tail.len() < log.len() => &tail[newline + 1..],
-            _ => tail,
-        };
-        String::from_utf8_lossy(whole_lines).into_owned()
     }
 
     /// Notices a machine that ended while nobody was looking.
@@ -199,7 +247,7 @@ impl Vm {
     pub(super) fn finish(&mut self, state: VmState, why: String) {
         if let Life::Running { guest, .. } = &self.life {
             guest.machine.kill();
-            let console = guest.machine.console_log();
+            let console = EndedConsole::of(&guest.machine);
             self.life = Life::Over(EndedMachine { state, why, console });
         }
     }

@@ -10,7 +10,7 @@ use provium_base::cancel::Cancel;
 use provium_vmm::MachineConfig;
 
 use super::error::{VmError, VmState};
-use super::life::{EndedMachine, Life, Vm, state_after};
+use super::life::{EndedConsole, EndedMachine, Life, Vm, state_after};
 use crate::start::boot::{boot, kill_on_cancel};
 use crate::start::wall_clock;
 
@@ -115,7 +115,7 @@ impl Vm {
                 }
             }
             Err(error) => {
-                let console = error.console().as_bytes().to_vec();
+                let console = EndedConsole::whole(error.console().as_bytes().to_vec());
                 let why = format!("it did not boot: {}", error.headline());
                 self.life = Life::Over(EndedMachine {
                     state: VmState::Dead,

@@ -12,7 +12,7 @@ use provium_vmm::disk::ImageDigest;
 use provium_vmm::snapshot::Snapshot;
 
 use super::error::{VmError, VmState};
-use super::life::{EndedMachine, Life, Vm};
+use super::life::{EndedConsole, EndedMachine, Life, Vm};
 use crate::start::resume::{ResumeError, ResumeOptions, reset, resume_options_of, save_with};
 use crate::start::warm_pool::WarmPool;
 
@@ -108,7 +108,7 @@ impl Vm {
         let over = Life::Over(EndedMachine {
             state: VmState::Shutdown,
             why: "it was closed".to_owned(),
-            console: guest.machine.console_log(),
+            console: EndedConsole::of(&guest.machine),
         });
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
             match self.origin.take() {

@@ -37,6 +37,15 @@ pub(crate) fn in_test_file(lua: &Lua) -> Option<u32> {
     find(lua, |source| source == script.chunk_name()).map(|place| place.line)
 }
 
+/// The innermost frame of the user's own Lua, if that is in another file than the test file.
+pub(crate) fn in_helper(lua: &Lua) -> Option<Place> {
+    let script = Script::of(lua);
+    let chunk = calling_chunk(lua)?;
+    (chunk.starts_with('@') && chunk != script.chunk_name())
+        .then(|| caller(lua))
+        .flatten()
+}
+
 /// A place in words.
 pub(crate) fn shown_place(place: Option<&Place>) -> String {
     place.map_or_else(|| "an unknown place".to_owned(), Place::to_string)

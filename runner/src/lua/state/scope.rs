@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use provium_guest::ConsoleMark;
+
 /// A thing that must not outlive the scope it was made in.
 pub(crate) trait Held {
     /// Begins to end the thing, without waiting. A scope calls this for all that it owns before it closes
@@ -20,10 +22,36 @@ pub(crate) trait Held {
         None
     }
 
-    /// For a VM that runs or died: its name and the last lines of its console.
-    fn console_tail(&self) -> Option<(String, String)> {
+    /// The thing as a guest that may know why a test failed, if it is a VM that runs or died.
+    fn witness(&self) -> Option<&dyn Witness> {
         None
     }
+}
+
+/// A VM, asked about a failure.
+pub(crate) trait Witness {
+    /// Name of the VM.
+    fn vm(&self) -> String;
+
+    /// The place that its console has come to.
+    fn console_mark(&self) -> ConsoleMark;
+
+    /// What its console has printed since a mark; without one, all that it has kept.
+    fn console_after(&self, mark: Option<ConsoleMark>) -> Vec<u8>;
+
+    /// Why it is dead, if it is.
+    fn death(&self) -> Option<String>;
+}
+
+/// A VM that a scope asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The VM.
+    pub(crate) witness: &'a dyn Witness,
+    /// Its number among all things that are open.
+    pub(crate) id: usize,
+    /// Whether it is the file's, and not the running test's.
+    pub(crate) of_file: bool,
 }
 
 /// A connection to a VM or a place in one, which the test has not closed.
@@ -133,10 +161,22 @@ impl Scopes {
         self.open.borrow().len()
     }
 
-    /// The console of each VM that runs or died, oldest first.
-    pub(crate) fn console_tails(&self) -> Vec<(String, String)> {
-        let held = self.all().into_iter();
-        held.filter_map(|held| held.console_tail()).collect()
+    /// Asks each VM that runs or died, oldest first.
+    pub(crate) fn ask_witnesses(&self, mut ask: impl FnMut(Asked<'_>)) {
+        let of_file = self
+            .open
+            .borrow()
+            .first()
+            .map_or(0, |file| file.iter().filter_map(Entry::held).count());
+        for (at, held) in self.all().into_iter().enumerate() {
+            if let Some(witness) = held.witness() {
+                ask(Asked {
+                    witness,
+                    id: Rc::as_ptr(&held).addr(),
+                    of_file: at < of_file,
+                });
+            }
+        }
     }
 
     /// Things that are open in guests, oldest first.

@@ -3,10 +3,12 @@
 //! Input: a function of Lua's. Output: its results, or a [`Caught`]. Not here: what the error means for a
 //! test.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use mlua::{Function, IntoLuaMulti, Lua, Value};
 
+use crate::lua::api::location::Place;
 use crate::lua::api::protect::xpcall;
 use crate::lua::api::value::text_of;
 use crate::lua::api::{location, render};
@@ -17,9 +19,20 @@ pub(crate) struct Caught {
     pub(super) text: String,
     /// Line of the test file that ran when it was raised.
     pub(super) line: Option<u32>,
+    /// The place in another file that ran then, if one did.
+    pub(super) helper: Option<Place>,
 }
 
 impl Caught {
+    /// An error that no line of the user's raised.
+    pub(super) fn without_place(text: String) -> Caught {
+        Caught {
+            text,
+            line: None,
+            helper: None,
+        }
+    }
+
     /// Whether the error was raised with this text; a coroutine puts a place of its own before what leaves
     /// it.
     pub(super) fn is(&self, raised: &str) -> bool {
@@ -38,11 +51,11 @@ pub(super) fn protect_values(
     function: &Function,
     args: impl IntoLuaMulti,
 ) -> Result<mlua::MultiValue, Caught> {
-    let line = Rc::new(std::cell::Cell::new(None));
-    let noted = Rc::clone(&line);
+    let place = Rc::new(RefCell::new((None, None)));
+    let noted = Rc::clone(&place);
     let call = || -> mlua::Result<mlua::MultiValue> {
         let handler = lua.create_function(move |lua, error: Value| {
-            noted.set(location::in_test_file(lua));
+            *noted.borrow_mut() = (location::in_test_file(lua), location::in_helper(lua));
             Ok(error)
         })?;
         let mut given = args.into_lua_multi(lua)?;
@@ -57,10 +70,8 @@ pub(super) fn protect_values(
         },
         Err(error) => error.to_string(),
     };
-    Err(Caught {
-        text,
-        line: line.get(),
-    })
+    let (line, helper) = place.take();
+    Err(Caught { text, line, helper })
 }
 
 /// An error value in words.

@@ -6,9 +6,11 @@
 use std::rc::Rc;
 
 use mlua::{Function, Lua, Value};
+use provium_base::failure::Failure;
 
 use super::caught::{Caught, protect, protect_values};
 use super::file::File;
+use super::verdict::{failure, raised};
 
 /// Runs a fixture's source; returns what it returned, or why it failed, with the line of the source.
 pub(crate) fn run_source(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
@@ -33,8 +35,8 @@ fn load(lua: &Lua, file: &Rc<File>) -> Result<Function, String> {
 /// Runs the file's own code.
 pub(super) fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> {
     let chunk = load(lua, file).map_err(|error| ChunkFailure {
+        failure: Box::new(raised(file, &Caught::without_place(error.clone()))),
         error,
-        line: None,
         log: Vec::new(),
     })?;
     let caught = protect(lua, &chunk, ());
@@ -48,40 +50,50 @@ pub(super) fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> 
 pub(super) struct ChunkFailure {
     /// The error with its place.
     pub(super) error: String,
-    /// Line of the test file, where the error has none of its own.
-    pub(super) line: Option<u32>,
-    /// Lines that the code printed, and the ends of its VMs' consoles.
+    /// All that is known of it.
+    pub(super) failure: Box<Failure>,
+    /// Lines that the code printed.
     pub(super) log: Vec<String>,
 }
 
 impl std::fmt::Display for ChunkFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.error)?;
-        self.log.iter().try_for_each(|line| write!(f, "\n{line}"))
+        self.log.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        self.failure.consoles.iter().try_for_each(|console| {
+            write!(
+                f,
+                "\nconsole of VM `{}`:\n{}",
+                console.vm,
+                console.text.trim_end()
+            )
+        })
     }
 }
 
 fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
-    let (error, line) = match (file.take_ending(), caught) {
+    let (error, mut failure) = match (file.take_ending(), caught) {
         (Some(ending), _) => {
             let place = ending
                 .line
                 .map(|line| format!("{}:{line}: ", file.job().shown))
                 .unwrap_or_default();
-            (format!("{place}{}", ending.message), ending.line)
+            (
+                format!("{place}{}", ending.message),
+                failure(file, ending.message, ending.line, None),
+            )
         }
-        (None, Some(caught)) => (caught.text, caught.line),
-        (None, None) => (String::new(), None),
+        (None, Some(caught)) => {
+            let failure = raised(file, &caught);
+            (caught.text, failure)
+        }
+        (None, None) => (String::new(), Failure::default()),
     };
-    let mut log = file.printed.take();
-    log.extend(consoles(file));
-    ChunkFailure { error, line, log }
-}
-
-/// The last lines of each running VM's console.
-pub(super) fn consoles(file: &File) -> Vec<String> {
-    let tails = file.scopes.console_tails().into_iter();
-    tails
-        .map(|(name, tail)| format!("console of VM `{name}`:\n{}", tail.trim_end()))
-        .collect()
+    file.evidence.add_to(&mut failure, &file.scopes, "");
+    let log = file.printed.take();
+    ChunkFailure {
+        error,
+        failure: Box::new(failure),
+        log,
+    }
 }

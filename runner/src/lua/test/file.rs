@@ -17,6 +17,7 @@ use provium_base::events::{Discard, Sink};
 use provium_base::outcome::TestResult;
 use provium_cache::{Building, Input};
 
+use super::evidence::Evidence;
 use super::run::TestRun;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
@@ -82,6 +83,8 @@ pub(crate) struct File {
     snapshots: Cell<usize>,
     /// Lines printed outside a test, for the log of the next.
     pub(crate) printed: RefCell<Vec<String>>,
+    /// What is known of its guests.
+    pub(crate) evidence: Evidence,
     running: RefCell<Option<Rc<TestRun>>>,
 }
 
@@ -119,6 +122,7 @@ impl File {
             building,
             snapshots: Cell::default(),
             printed: RefCell::default(),
+            evidence: Evidence::default(),
             running: RefCell::default(),
         })
     }

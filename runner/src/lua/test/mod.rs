@@ -6,6 +6,7 @@
 pub(crate) mod assertions;
 pub(crate) mod caught;
 pub(crate) mod chunk;
+pub(crate) mod evidence;
 pub(crate) mod file;
 pub(crate) mod globals;
 pub(crate) mod host_command;

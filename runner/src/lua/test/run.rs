@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use mlua::{Lua, Table, Value};
 
-use crate::lua::api::location;
+use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
 
 /// A failed assertion.
@@ -21,6 +21,8 @@ pub(crate) struct Failure {
     pub(crate) raised: String,
     /// Line of the test file.
     pub(crate) line: Option<u32>,
+    /// The place in another file, if it was one that failed.
+    pub(crate) helper: Option<Place>,
 }
 
 /// A run of a test; one that is tried again has several.
@@ -83,6 +85,7 @@ impl TestRun {
             message,
             raised,
             line: location::in_test_file(lua),
+            helper: location::in_helper(lua),
         });
         error.map_or_else(Raise::from, Raise::Value)
     }

@@ -13,11 +13,11 @@ use provium_base::events::Event;
 use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
 use super::caught::{Caught, protect};
-use super::chunk::{ChunkFailure, consoles, run_chunk};
+use super::chunk::{ChunkFailure, run_chunk};
 use super::file::{File, Registered};
 use super::run::TestRun;
 use super::t::T;
-use super::verdict::{own_line, verdict, with_source, without_place};
+use super::verdict::{Verdict, verdict};
 use crate::lua::api::binding::Kind;
 use crate::lua::api::interrupt::{self, Deadline};
 use crate::session::select::Labels;
@@ -35,11 +35,14 @@ pub(crate) fn run(
 ) -> FileResult {
     let started = Instant::now();
     let job = file.job();
-    let mut chunk_error = None;
+    let (mut chunk_error, mut failure) = (None, None);
     file.scopes.enter();
     match run_chunk(lua, file) {
         ended if file.is_a_test() => file_as_test(file, started, ended.err()),
-        Err(failure) => chunk_error = Some(failure.to_string()),
+        Err(failed) => {
+            chunk_error = Some(failed.to_string());
+            failure = Some(failed.failure);
+        }
         Ok(()) => match file.reset_between_tests.get().then(|| baseline(file)).transpose() {
             Ok(put_back) => run_tests(lua, file, put_back.as_deref()),
             Err(message) => chunk_error = Some(message),
@@ -52,6 +55,7 @@ pub(crate) fn run(
     FileResult {
         passed: !failed && chunk_error.is_none() && job.cancel.is_cancelled().is_none(),
         chunk_error,
+        failure,
         duration_ns: nanos(started.elapsed()),
         tests,
         ..FileResult::new(&job.shown)
@@ -78,11 +82,9 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
     match (todo, failure) {
         (Some(reason), _) => (test.status, test.message) = (TestStatus::Skipped, Some(reason)),
         (None, Some(failure)) => {
-            let line = own_line(&failure.error, &job.shown).or(failure.line);
-            let message = without_place(&failure.error, &job.shown);
-            test.status = TestStatus::Failed;
-            test.message = Some(with_source(file, message, line));
-            (test.line, test.log) = (line, failure.log);
+            test.log = failure.log;
+            let verdict = Verdict::Failed(failure.failure);
+            (test.status, test.message, test.line, test.failure) = verdict.parts();
         }
         (None, None) => {}
     }
@@ -168,24 +170,28 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         .filter(|limit| !limit.is_zero());
     let token = file.begin_test(&run, limit);
     file.scopes.enter();
+    file.evidence.begin_test(&file.scopes);
 
     let caught = match put_back.map_or(Ok(()), |put_back| put_back()) {
         Ok(()) => run_body(lua, test, &run, limit, &token),
-        Err(text) => Some(Caught { text, line: None }),
+        Err(text) => Some(Caught::without_place(text)),
     };
     let ending = file.end_test();
     run.end();
 
-    let (status, message, line) = verdict(file, &run, caught, ending);
-    if status == TestStatus::Failed {
-        run.log.borrow_mut().extend(consoles(file));
+    let mut verdict = verdict(file, &run, caught, ending);
+    match &mut verdict {
+        Verdict::Failed(failure) => file.evidence.add_to(failure, &file.scopes, &test.name),
+        Verdict::Passed | Verdict::Skipped(_) => file.evidence.end_test(&file.scopes, &test.name),
     }
+    let (status, message, line, failure) = verdict.parts();
     file.scopes.leave();
     TestResult {
         message,
         log: run.log.take(),
         duration_ns: nanos(started.elapsed()),
         line: line.or(test.line),
+        failure,
         ..TestResult::new(&test.name, status)
     }
 }
@@ -197,12 +203,7 @@ fn run_body(
     limit: Option<Duration>,
     token: &Arc<Cancel>,
 ) -> Option<Caught> {
-    let internal = |error: String| {
-        Some(Caught {
-            text: error,
-            line: None,
-        })
-    };
+    let internal = |error: String| Some(Caught::without_place(error));
     let _deadline = match limit.map(|limit| Deadline::new(token, limit)).transpose() {
         Ok(deadline) => deadline,
         Err(error) => return internal(format!("the test's time limit cannot be watched: {error}")),

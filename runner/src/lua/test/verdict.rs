@@ -3,56 +3,112 @@
 //! Input: a run, the error that left its body, and why it was ended from outside. Output: a status, a message
 //! with the test's own line of code, that line. Not here: running anything.
 
+use std::path::Path;
+
+use provium_base::failure::{Failure, SourcePlace};
+use provium_base::outcome::TestStatus;
+
 use super::caught::Caught;
 use super::file::File;
 use super::run::TestRun;
+use crate::lua::api::location::Place;
 use crate::lua::api::render;
 use crate::lua::api::script::Ending;
-use provium_base::outcome::TestStatus;
 
-/// Status of a test, its message and its line.
-pub(super) fn verdict(
-    file: &File,
-    run: &TestRun,
-    caught: Option<Caught>,
-    ending: Option<Ending>,
-) -> (TestStatus, Option<String>, Option<u32>) {
+/// What a test came to.
+pub(super) enum Verdict {
+    /// It passed.
+    Passed,
+    /// It was skipped, for this reason.
+    Skipped(String),
+    /// It failed, of which nothing is known yet but the message and the places.
+    Failed(Box<Failure>),
+}
+
+impl Verdict {
+    /// The status, the message as results have it, the line of the test file, and the failure.
+    pub(super) fn parts(self) -> (TestStatus, Option<String>, Option<u32>, Option<Box<Failure>>) {
+        match self {
+            Verdict::Passed => (TestStatus::Passed, None, None, None),
+            Verdict::Skipped(reason) => (TestStatus::Skipped, Some(reason), None, None),
+            Verdict::Failed(failure) => (
+                TestStatus::Failed,
+                Some(with_source(&failure)),
+                failure.place.as_ref().map(|place| place.line),
+                Some(failure),
+            ),
+        }
+    }
+}
+
+/// What the run came to.
+pub(super) fn verdict(file: &File, run: &TestRun, caught: Option<Caught>, ending: Option<Ending>) -> Verdict {
+    let failed = |message, line, helper: Option<&Place>| {
+        Verdict::Failed(Box::new(failure(file, message, line, helper)))
+    };
     if let Some(ending) = ending {
-        return (
-            TestStatus::Failed,
-            Some(with_source(file, ending.message, ending.line)),
-            ending.line,
-        );
+        // Where the error came from that the ending raised, unless the body went on behind it.
+        let helper = caught.filter(|caught| caught.line == ending.line);
+        let helper = helper.and_then(|caught| caught.helper);
+        return failed(ending.message, ending.line, helper.as_ref());
     }
     let failures = run.failures.borrow();
-    let error = |caught: Caught| {
-        let line = own_line(&caught.text, &file.job().shown).or(caught.line);
-        let text = without_place(&caught.text, &file.job().shown);
-        (TestStatus::Failed, Some(with_source(file, text, line)), line)
-    };
     let Some(first) = failures.first() else {
         return match (run.skip.borrow().as_ref(), caught) {
             (Some((reason, raised)), caught) if caught.as_ref().is_none_or(|caught| caught.is(raised)) => {
-                (TestStatus::Skipped, Some(reason.clone()), None)
+                Verdict::Skipped(reason.clone())
             }
-            (_, Some(caught)) => error(caught),
-            (_, None) => (TestStatus::Passed, None, None),
+            (_, Some(caught)) => Verdict::Failed(Box::new(raised(file, &caught))),
+            (_, None) => Verdict::Passed,
         };
     };
     match caught {
         Some(caught) => match failures.iter().find(|failure| caught.is(&failure.raised)) {
-            Some(failure) => {
-                let message = with_source(file, failure.message.clone(), failure.line);
-                (TestStatus::Failed, Some(message), failure.line)
-            }
-            None => error(caught),
+            Some(known) => failed(known.message.clone(), known.line, known.helper.as_ref()),
+            None => Verdict::Failed(Box::new(raised(file, &caught))),
         },
         None => {
-            let message = with_source(file, first.message.clone(), first.line);
             let note = "\n  (the body caught this failure; it counts all the same)";
-            (TestStatus::Failed, Some(message + note), first.line)
+            failed(
+                format!("{}{note}", first.message),
+                first.line,
+                first.helper.as_ref(),
+            )
         }
     }
+}
+
+/// The failure that an error of Lua's stands for.
+pub(super) fn raised(file: &File, caught: &Caught) -> Failure {
+    let shown = &file.job().shown;
+    let line = own_line(&caught.text, shown).or(caught.line);
+    let text = without_place(&caught.text, shown);
+    let helper = caught.helper.as_ref();
+    let text = helper.map_or(text.as_str(), |helper| without_helper(&text, helper));
+    failure(file, text.to_owned(), line, helper)
+}
+
+/// A failure at a line of the file, and at a place in a helper if it was one that failed.
+pub(super) fn failure(file: &File, message: String, line: Option<u32>, helper: Option<&Place>) -> Failure {
+    Failure {
+        message,
+        place: line.map(|line| SourcePlace::new(&file.job().shown, line, file.source())),
+        helper: helper.map(|helper| {
+            let source = helper_source(&file.project().join(&helper.path));
+            SourcePlace::new(&helper.path, helper.line, &source)
+        }),
+        ..Failure::default()
+    }
+}
+
+/// The source of a helper as it is now; empty if it cannot be read, or is far too long for one.
+fn helper_source(path: &Path) -> String {
+    const MOST: u64 = 4 << 20;
+    let is_source = path
+        .metadata()
+        .is_ok_and(|found| found.is_file() && found.len() <= MOST);
+    let bytes = is_source.then(|| std::fs::read(path).ok()).flatten();
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
 /// The line in an error's own `path:line: `, if the path is the test file's.
@@ -74,18 +130,38 @@ pub(super) fn without_place(text: &str, shown: &str) -> String {
         .to_owned()
 }
 
-/// The message with the test's own line of code under it.
-pub(super) fn with_source(file: &File, message: String, line: Option<u32>) -> String {
-    let code = line.and_then(|line| {
-        Some((
-            line,
-            file.source().lines().nth(line.checked_sub(1)? as usize)?.trim(),
-        ))
-    });
-    match code {
-        Some((line, code)) if !code.is_empty() => {
-            format!("{message}\n  {line} | {}", render::shorten(code, 160))
-        }
-        _ => message,
+/// The text without the helper's `path:line: ` that Lua's own `error` has put before it, where a long path is
+/// cut at its beginning.
+fn without_helper<'a>(text: &'a str, helper: &Place) -> &'a str {
+    let place = format!(":{}: ", helper.line);
+    match text.split_once(&place) {
+        Some((path, rest)) if path.trim_start_matches("...").ends_with(file_name(&helper.path)) => rest,
+        _ => text,
     }
+}
+
+/// The last part of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The message with the line of code of each place under it.
+pub(super) fn with_source(failure: &Failure) -> String {
+    let mut message = failure.message.clone();
+    let places = failure.place.iter().map(|place| (place, String::new()));
+    let helper = failure
+        .helper
+        .iter()
+        .map(|place| (place, format!("{}:", place.path)));
+    for (place, path) in places.chain(helper) {
+        let code = place.excerpt.iter().find(|code| code.line == place.line);
+        if let Some(code) = code.map(|code| code.text.trim()).filter(|code| !code.is_empty()) {
+            message.push_str(&format!(
+                "\n  {path}{} | {}",
+                place.line,
+                render::shorten(code, 160)
+            ));
+        }
+    }
+    message
 }

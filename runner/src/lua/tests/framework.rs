@@ -175,7 +175,7 @@ fn a_failure_caught_by_the_body_counts() {
         "{message}"
     );
     assert!(
-        message.ends_with("(the body caught this failure; it counts all the same)"),
+        message.contains("\n  (the body caught this failure; it counts all the same)\n  2 | pcall("),
         "{message}"
     );
     let message = failure("pcall(t.fail, t, 'first')\nerror('then this')");

@@ -3,6 +3,7 @@
 mod classic;
 mod conditions;
 mod disks;
+mod failures;
 mod files;
 mod framework;
 mod host_commands;

@@ -13,7 +13,8 @@ use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
 use provium_cache::Input;
 use provium_guest::{
-    AGENT_PORT, BootOptions, Epoch, GuestClient, SaveMode, SetupError, VmError, VmHandle, VmState,
+    AGENT_PORT, BootOptions, ConsoleMark, Epoch, GuestClient, SaveMode, SetupError, VmError, VmHandle,
+    VmState,
 };
 use provium_vmm::snapshot::Snapshot;
 
@@ -22,7 +23,7 @@ use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise};
 use crate::lua::objects::agent::{Agent, Question};
 use crate::lua::objects::remote::Remote;
-use crate::lua::state::scope::Held;
+use crate::lua::state::scope::{Held, Witness};
 use crate::stock::Fixtures;
 
 /// A VM of a test. The handle is cheap to clone; the VM behind it is shared.
@@ -216,14 +217,32 @@ impl Held for Vm {
         self.close_for_good();
     }
 
-    fn console_tail(&self) -> Option<(String, String)> {
-        let mut core = self.core();
-        let shown = match core.state() {
+    fn witness(&self) -> Option<&dyn Witness> {
+        let shown = match self.core().state() {
             VmState::Booted | VmState::Paused | VmState::Dead => !self.is_closed(),
             VmState::Created | VmState::Shutdown => false,
         };
-        let tail = shown.then(|| core.console_tail())?;
-        (!tail.trim().is_empty()).then(|| (self.name().to_owned(), tail))
+        shown.then_some(self)
+    }
+}
+
+impl Witness for Vm {
+    fn vm(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn console_mark(&self) -> ConsoleMark {
+        self.core().console_mark()
+    }
+
+    fn console_after(&self, mark: Option<ConsoleMark>) -> Vec<u8> {
+        let core = self.core();
+        mark.map_or_else(|| core.console_log(), |mark| core.console_after(mark))
+    }
+
+    fn death(&self) -> Option<String> {
+        let mut core = self.core();
+        (core.state() == VmState::Dead).then(|| core.why().unwrap_or_default())
     }
 }
 
