@@ -2,7 +2,7 @@
 //!
 //! Input: Debian's archive, by way of debootstrap. Output: an ext4 file system with python3, nginx, curl,
 //! systemd and what a shell script expects, ready to be a profile's `rootfs`. Not here: a kernel; and whether
-//! the guest's process 1 is the agent or, with `init=` on the command line, systemd.
+//! the guest's process 1 is the agent or, with `provium.init=` on the command line, systemd.
 
 use std::path::Path;
 use std::process::Command;
