@@ -290,7 +290,97 @@ fn filters_choose_tests_and_an_empty_choice_is_an_error() {
     assert_eq!(code, Some(2));
     assert_eq!(
         error,
-        "provium: error: none of the tests in 2 file(s) is selected by the filter\n"
+        "provium: error: no test ran: none of the 4 test(s) in 2 file(s) is selected by --filter \"nowhere\"; the \
+         names are `adds up`, `is fine`, `is not`, `later`\n"
+    );
+}
+
+#[test]
+fn a_file_without_a_test_is_no_pass() {
+    let files = [
+        ("a.test.lua", "local x = 1\n"),
+        ("b.test.lua", PASSES),
+        ("c.test.lua", "todo('write it')\n"),
+        ("d.test.lua", "assert(1 == 1)\n"),
+    ];
+    let dir = project(&files);
+    let ran = run(&dir, &["-j1"]);
+    assert_eq!(ran.code, Some(1));
+    let (first, rest) = ran.stdout.split_once("PASS b.test.lua").expect("the second file");
+    assert_eq!(
+        first,
+        "NONE a.test.lua (0 passed, 1 failed, 0 skipped)\n  it has no test: no `test(…)`, no assertion, no \
+         `todo()`; --allow-empty lets it pass\n"
+    );
+    assert!(
+        rest.contains("PASS c.test.lua (0 passed, 0 failed, 1 skipped)"),
+        "{rest}"
+    );
+    assert!(
+        rest.contains("PASS d.test.lua (1 passed, 0 failed, 0 skipped)"),
+        "{rest}"
+    );
+    assert_eq!(run(&dir, &["--allow-empty"]).code, Some(0));
+    let ran = run(&dir, &["a.test.lua"]);
+    assert!(
+        ran.code == Some(2) && ran.stderr.ends_with("no test ran: there is none in 1 file(s)\n"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(run(&dir, &["a.test.lua", "--allow-empty"]).code, Some(0));
+    // What a selection leaves out anyway is nobody's failure.
+    assert_eq!(run(&dir, &["-k", "adds"]).code, Some(0));
+    let ran = run(&dir, &["--json", "a.test.lua"]);
+    let result: FileResult = serde_json::from_str(ran.stdout.trim()).expect("a result");
+    assert!(result.no_tests && !result.passed, "{result:?}");
+}
+
+#[test]
+fn known_failures_are_expected_and_what_is_mended_is_said() {
+    let known = "# of the old kernel\n\
+                 tests/a.test.lua::adds wrong  bug 7\n\
+                 tests/a.test.lua::is mended  bug 8\n\
+                 tests/a.test.lua::adds worng\n";
+    let toml = "[provium]\nroots = ['tests']\nknown_failures = 'known.txt'\n";
+    let source = "test('adds wrong', function(t)\n  t:assert_eq(1 + 1, 3)\nend)\n\
+                  test('is mended', function(t) t:assert(true) end)\n";
+    let dir = project(&[
+        ("provium.toml", toml),
+        ("known.txt", known),
+        ("tests/a.test.lua", source),
+        ("none.txt", ""),
+    ]);
+    let ran = run(&dir, &["-v"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("  XFAIL adds wrong: expected to fail (bug 7): values differ\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout
+            .contains("    passed, and known.txt:3 expects it to fail (bug 8): take that line away\n"),
+        "{}",
+        ran.stdout
+    );
+    let last = ran.stdout.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("1 file(s); 0 passed, 0 failed, 0 skipped, 1 xfailed, 1 xpassed; "),
+        "{last}"
+    );
+    assert_eq!(
+        ran.stderr,
+        "provium: warning: known.txt:4: tests/a.test.lua has no test `adds worng`; did you mean `adds wrong`?\n"
+    );
+    assert_eq!(run(&dir, &["-k", "wrong"]).code, Some(0));
+    // The command line's list is in place of the configuration's, and a wrong one is found before the run.
+    assert_eq!(run(&dir, &["--known-failures", "none.txt"]).code, Some(1));
+    let ran = run(&dir, &["--known-failures", "provium.toml"]);
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("provium.toml:1: expected `path::test`"),
+        "{}",
+        ran.stderr
     );
 }
 

@@ -115,6 +115,12 @@ pub struct RunArgs {
     /// Machines kept ready for the next fixture; 0 to make each when it is needed
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Run")]
     pub ready: usize,
+    /// Let files pass that have no test
+    #[arg(long, help_heading = "Run")]
+    pub allow_empty: bool,
+    /// A list of tests that are expected to fail: path::test a line, two blanks, a reason
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Run")]
+    pub known_failures: Option<PathBuf>,
     /// End the run at the first failed test
     #[arg(long, help_heading = "Run")]
     pub fail_fast: bool,

@@ -16,9 +16,11 @@ use super::interrupt::SignalWatch;
 use super::project::Project;
 use super::screen::Screen;
 use super::settings::{Settings, Surroundings};
+use crate::discover;
 use crate::doctor::{self, Way};
 use crate::lua;
 use crate::session::journal::Journal;
+use crate::session::known::KnownFailures;
 use crate::session::pool::Pool;
 use crate::session::{Ending, RunOptions, Session};
 use crate::stock::Fixtures;
@@ -28,6 +30,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let files = project.files(&args.choose)?;
     let around = Surroundings::of_process();
     let settings = Settings::resolve(&args, &around);
+    let known = known_failures(&args, &project)?.unwrap_or_default();
     let screen = Screen::new(&settings, &around, &project.cwd)?;
 
     let cancel = Cancel::new();
@@ -52,6 +55,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         timeout: settings.timeout,
         fail_fast: args.fail_fast,
         filter: settings.filter,
+        allow_empty: args.allow_empty,
+        known: Arc::new(known),
         journal: args.journal.as_deref().map(Journal::open).transpose()?,
     };
     let fixtures = Fixtures::new(
@@ -77,8 +82,18 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         Ok(false) => return Ok(exit::HARNESS),
         Err(error) => return Err(error),
     }
-    if let Ending::NothingSelected { found } = outcome.ending {
-        anyhow::bail!("none of the tests in {found} file(s) is selected by the filter");
+    if let Ending::NothingRan { why } = outcome.ending {
+        anyhow::bail!(why);
     }
     Ok(outcome.exit_code())
+}
+
+/// The known failures that the command line names, or else the configuration.
+fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<KnownFailures>> {
+    let given = args.known_failures.as_ref().map(|path| project.cwd.join(path));
+    let Some(path) = given.as_ref().or(project.config.known_failures.as_ref()) else {
+        return Ok(None);
+    };
+    let shown = discover::shown(path, &project.cwd);
+    Ok(Some(KnownFailures::read(path, &shown, &project.config.project)?))
 }

@@ -70,15 +70,16 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
     };
     top.allow(&["profile", "profiles", "provium"])?;
 
-    let (mut roots, mut cache_dir, mut cache_max_size) = (None, None, None);
+    let (mut roots, mut cache_dir, mut cache_max_size, mut known_failures) = (None, None, None, None);
     if let Some(provium) = top.section("provium", "[provium]".into())? {
-        provium.allow(&["cache_dir", "cache_max_size", "roots"])?;
+        provium.allow(&["cache_dir", "cache_max_size", "known_failures", "roots"])?;
         roots = provium.paths("roots")?;
         if let Some(roots) = roots.as_ref().filter(|roots| roots.value.is_empty()) {
             return Err(provium.mistake_at(roots.line, "roots", "must name at least one folder"));
         }
         cache_dir = provium.path("cache_dir")?;
         cache_max_size = provium.size("cache_max_size")?;
+        known_failures = provium.path("known_failures")?;
     }
     let profiles = profile::resolve(&read_profiles(&top)?, &shown, dir)?;
     let roots_line = roots.as_ref().map(|roots| roots.line);
@@ -89,6 +90,7 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
         roots_line,
         cache_dir: cache_dir.map_or_else(|| env.cache_dir(), |dir| dir.value),
         cache_max_size: cache_max_size.map_or(CACHE_MAX_SIZE, |size| size.value),
+        known_failures: known_failures.map(|path| path.value),
         profiles,
         file: Some(file),
     })

@@ -44,6 +44,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Size in bytes at which the least used cache entries go.
     pub cache_max_size: u64,
+    /// The file of tests that are known to fail.
+    pub known_failures: Option<PathBuf>,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
 }
@@ -81,6 +83,7 @@ impl Config {
             roots_line: None,
             cache_dir: env.cache_dir(),
             cache_max_size: load::CACHE_MAX_SIZE,
+            known_failures: None,
             profiles: BTreeMap::new(),
         }
     }

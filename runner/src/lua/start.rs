@@ -87,6 +87,8 @@ pub fn build_fixture(
         filter: Arc::new(NameFilter::default()),
         timeout: None,
         fixtures: Arc::clone(fixtures),
+        known: Arc::default(),
+        progress: Arc::default(),
         cancel: Arc::clone(cancel),
     };
     let file = File::of_fixture(&job, text, building.clone());

@@ -48,6 +48,7 @@ impl Sink for NoticeReporter {
         let line = match event {
             Event::Fixture(event) if self.wants(event) => event.to_string(),
             Event::Profile(event) => event.to_string(),
+            Event::Warning { message } => format!("warning: {message}"),
             Event::Host(event @ HostEvent::Chosen { because: Some(_) }) if self.notices != Notices::Few => {
                 event.to_string()
             }

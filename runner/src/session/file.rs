@@ -35,12 +35,13 @@ impl Run<'_> {
         let started = Instant::now();
         let job = self.job(file);
         let (cancel, shown) = (Arc::clone(&job.cancel), job.shown.clone());
+        let (progress, path) = (Arc::clone(&job.progress), job.path.clone());
         let watch = Arc::new(FileWatch {
             sink: Arc::clone(&self.session.sink),
             run: Arc::clone(&self.cancel),
             fail_fast: self.fail_fast,
             attached: AtomicBool::new(true),
-            ended: Mutex::default(),
+            tests: Mutex::default(),
         });
         tracing::debug!(file = shown, "starts");
         self.session.sink.emit(Event::FileStarted { path: shown.clone() });
@@ -71,9 +72,10 @@ impl Run<'_> {
             None => {
                 let reason = cancel.is_cancelled().unwrap_or(CancelReason::Interrupted);
                 let waited = self.session.grace.as_secs();
-                watch.unfinished(
+                watch.given_up(
                     &shown,
                     format!("{reason}, and the file did not end within {waited} s of being told"),
+                    progress.line(),
                 )
             }
         };
@@ -86,6 +88,7 @@ impl Run<'_> {
         }
         let cut = matches!(reason, Some(CancelReason::Interrupted | CancelReason::FailFast));
         let stopped = cut && watch.cut_short(&mut result);
+        self.complete(&mut result, &path, progress.tests(), stopped);
         if !stopped && let Some(journal) = &self.journal {
             journal.ended(&result)?;
         }
@@ -139,8 +142,16 @@ struct FileWatch {
     fail_fast: bool,
     /// Cleared once the file's result is settled; a thread that was given up is not heard any more.
     attached: AtomicBool,
+    tests: Mutex<Heard>,
+}
+
+/// What was heard of a file's tests.
+#[derive(Default)]
+struct Heard {
+    /// The test that runs now.
+    running: Option<String>,
     /// Each ended test, and whether it ended after the run was told to stop.
-    ended: Mutex<Vec<(TestResult, bool)>>,
+    ended: Vec<(TestResult, bool)>,
 }
 
 impl Sink for FileWatch {
@@ -148,12 +159,19 @@ impl Sink for FileWatch {
         if !self.attached.load(Ordering::SeqCst) {
             return;
         }
+        if let Event::TestStarted { test, .. } = event {
+            self.tests.lock().running = Some(test.clone());
+        }
         let Event::TestEnded { result, .. } = event else {
             self.sink.event(event);
             return;
         };
         let late = self.run.is_cancelled().is_some();
-        self.ended.lock().push((result.clone(), late));
+        {
+            let mut tests = self.tests.lock();
+            tests.running = None;
+            tests.ended.push((result.clone(), late));
+        }
         self.sink.event(event);
         if self.fail_fast && !late && result.status.counts_against_the_run() {
             self.run.cancel(CancelReason::FailFast);
@@ -167,18 +185,59 @@ impl FileWatch {
         FileResult {
             passed: false,
             chunk_error: Some(error),
-            tests: self.ended.lock().iter().map(|(test, _)| test.clone()).collect(),
+            tests: self
+                .tests
+                .lock()
+                .ended
+                .iter()
+                .map(|(test, _)| test.clone())
+                .collect(),
             ..FileResult::new(path)
         }
+    }
+
+    /// The result of a file that did not end when it was told to, with the test that it was in as failed;
+    /// `line` is the last that it was seen at.
+    fn given_up(&self, path: &str, error: String, line: Option<u32>) -> FileResult {
+        let seen = match line {
+            Some(line) => format!("last seen at {path}:{line}"),
+            None => "nobody saw where it was".to_owned(),
+        };
+        let Some(test) = self.tests.lock().running.take() else {
+            let error = match line {
+                Some(_) => format!("{error}; {seen}"),
+                None => error,
+            };
+            return self.unfinished(path, error);
+        };
+        let result = TestResult {
+            message: Some(format!("{error}; {seen}")),
+            line,
+            ..TestResult::new(test.as_str(), TestStatus::Failed)
+        };
+        let error = format!("{error}; it was in test `{test}`, {seen}");
+        // Each test that began has an end, and nobody else will tell of this one.
+        self.sink.emit(Event::TestEnded {
+            path: path.to_owned(),
+            result: result.clone(),
+        });
+        self.tests
+            .lock()
+            .ended
+            .push((result, self.run.is_cancelled().is_some()));
+        self.unfinished(path, error)
     }
 
     /// For a file of a run that was told to stop: a test that failed after that says nothing about the test,
     /// so it counts as skipped. Returns whether the file is without a verdict, which it is unless a test
     /// failed before, or everything had already passed.
     fn cut_short(&self, result: &mut FileResult) -> bool {
-        let ended = self.ended.lock();
+        let heard = self.tests.lock();
         for test in &mut result.tests {
-            let late = ended.iter().any(|(known, late)| *late && known.name == test.name);
+            let late = heard
+                .ended
+                .iter()
+                .any(|(known, late)| *late && known.name == test.name);
             if late && test.status.counts_against_the_run() {
                 test.status = TestStatus::Skipped;
                 test.failure = None;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use provium_base::cancel::Cancel;
 
+use super::known::{Expectation, KnownFailures};
 use super::pool::Pool;
-use super::select::NameFilter;
+use super::progress::{Found, Progress};
+use super::select::{Labels, NameFilter};
 use crate::config::Config;
 use crate::stock::Fixtures;
 
@@ -19,7 +21,8 @@ use crate::stock::Fixtures;
 /// The session enforces the time limit: it cancels `cancel` with the reason. The runner of the file then ends
 /// what blocks, reports the test it was in as failed with the reason as message (so that the line and the
 /// console's tail are known), leaves out the tests that had not begun, cleans up and returns. It sets neither
-/// `timeout` nor `duration_ns` of the result for good: the session overwrites both.
+/// `timeout` nor `duration_ns` nor `not_run` of the result for good: the session overwrites them. It tells of
+/// every test that the file has by [`FileJob::found`].
 #[derive(Debug, Clone)]
 pub struct FileJob {
     /// The file, absolute.
@@ -36,6 +39,28 @@ pub struct FileJob {
     pub fixtures: Arc<Fixtures>,
     /// The memory and processors that files can reserve.
     pub pool: Arc<Pool>,
+    /// The tests that are known to fail.
+    pub known: Arc<KnownFailures>,
+    /// Where the file's thread says which tests it has and where it is.
+    pub progress: Arc<Progress>,
     /// Cancelled when the file is to stop at once; a child of the run's own token.
     pub cancel: Arc<Cancel>,
+}
+
+impl FileJob {
+    /// Notes that the file has this test; says whether it is wanted.
+    pub fn found(&self, name: &str, labels: &Labels) -> bool {
+        let wanted = self.filter.wants(&self.shown, name, labels);
+        self.progress.found(Found {
+            name: name.to_owned(),
+            labels: labels.clone(),
+            wanted,
+        });
+        wanted
+    }
+
+    /// What the run's known failures say of a test of the file.
+    pub fn expectation(&self, test: &str) -> Option<Expectation> {
+        self.known.expectation(&self.path, test)
+    }
 }

@@ -10,17 +10,23 @@
 //! run      one run: the queue of files, the threads that take from it, the counts
 //! file     one file of a run: its thread, its time limit, its end
 //! job      what the function that runs a file is given
+//! progress what that function has told of the file's tests, and where it is
 //! select   which tests are wanted
+//! emptied  why none of them were
+//! known    which tests are known to fail
 //! pool     memory and processors that files reserve
 //! journal  results of a run that is interrupted from outside, for its next start
 //! build    profiles' `build` commands, before the first run
 //! ```
 
 pub mod build;
+pub mod emptied;
 mod file;
 pub mod job;
 pub mod journal;
+pub mod known;
 pub mod pool;
+pub mod progress;
 mod run;
 pub mod select;
 #[cfg(test)]
@@ -39,6 +45,7 @@ use crate::discover::TestFile;
 use crate::stock::Fixtures;
 use job::FileJob;
 use journal::{Journal, JournalError, Replayed};
+use known::KnownFailures;
 use pool::Pool;
 use select::NameFilter;
 
@@ -70,6 +77,10 @@ pub struct RunOptions {
     pub fail_fast: bool,
     /// Which tests are wanted.
     pub filter: NameFilter,
+    /// Whether a file without a test passes.
+    pub allow_empty: bool,
+    /// The tests that are known to fail.
+    pub known: Arc<KnownFailures>,
     /// Where results are noted, and what an earlier start of the same run has noted.
     pub journal: Option<(Journal, Vec<Replayed>)>,
 }
@@ -86,14 +97,14 @@ pub struct Outcome {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// Every file was run to its end.
     Completed,
-    /// Every file was run to its end, and none has a test that the filter wants.
-    NothingSelected {
-        /// Number of files.
-        found: usize,
+    /// Every file was run to its end, and no test of them ran: the filter wants none, or there is none.
+    NothingRan {
+        /// Why, for the user.
+        why: String,
     },
     /// The run was stopped before every file was through.
     Stopped(CancelReason),
@@ -102,8 +113,8 @@ pub enum Ending {
 impl Outcome {
     /// The exit code that the run stands for; see [`exit`].
     pub fn exit_code(&self) -> u8 {
-        match self.ending {
-            Ending::NothingSelected { .. } => exit::HARNESS,
+        match &self.ending {
+            Ending::NothingRan { .. } => exit::HARNESS,
             Ending::Completed | Ending::Stopped(_) => self.summary.exit_code(),
         }
     }
@@ -163,11 +174,17 @@ impl Session {
     ) -> Result<Outcome, SessionError> {
         // What has changed since the last run must be seen by this one.
         self.fixtures.begin_run();
-        let (filtered, found) = (options.filter.is_active(), files.len());
-        let (summary, files) = run::run(self, files, options, cancel)?;
+        let (filter, allow_empty, found) = (options.filter.clone(), options.allow_empty, files.len());
+        let (summary, files, seen) = run::run(self, files, options, cancel)?;
+        let empty = match filter.is_active() {
+            true => summary.files == 0,
+            false => !allow_empty && files.iter().all(|end| end.result.no_tests),
+        };
         let ending = match summary.stopped {
             Some(reason) => Ending::Stopped(reason),
-            None if filtered && summary.files == 0 => Ending::NothingSelected { found },
+            None if empty && found > 0 => Ending::NothingRan {
+                why: emptied::explain(&filter, found, &seen),
+            },
             None => Ending::Completed,
         };
         Ok(Outcome {

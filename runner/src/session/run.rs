@@ -5,6 +5,7 @@
 //! (`file`).
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,8 +15,11 @@ use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::Event;
 use provium_base::outcome::{FileEnd, FileResult, Summary, Timeliness};
 
+use super::emptied::Seen;
 use super::job::FileJob;
 use super::journal::Journal;
+use super::known::KnownFailures;
+use super::progress::Found;
 use super::select::NameFilter;
 use super::{RunOptions, Session, SessionError};
 use crate::discover::TestFile;
@@ -28,6 +32,8 @@ pub(super) struct Run<'a> {
     pub(super) timeout: Option<Duration>,
     pub(super) fail_fast: bool,
     pub(super) journal: Option<Journal>,
+    allow_empty: bool,
+    known: Arc<KnownFailures>,
     filter: Arc<NameFilter>,
     ended: Mutex<Ended>,
     error: Mutex<Option<SessionError>>,
@@ -38,16 +44,18 @@ pub(super) struct Run<'a> {
 struct Ended {
     summary: Summary,
     files: Vec<FileEnd>,
+    /// The tests that their files have told of.
+    seen: Vec<Seen>,
 }
 
-/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, and the files in the
-/// order of their ends.
+/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, the files in the order of
+/// their ends, and the tests that they have, wanted or not.
 pub(super) fn run(
     session: &Session,
     files: Vec<TestFile>,
     options: RunOptions,
     cancel: &Arc<Cancel>,
-) -> Result<(Summary, Vec<FileEnd>), SessionError> {
+) -> Result<(Summary, Vec<FileEnd>, Vec<Seen>), SessionError> {
     let started = Instant::now();
     let (journal, replayed) = options
         .journal
@@ -65,6 +73,8 @@ pub(super) fn run(
         timeout: options.timeout,
         fail_fast: options.fail_fast,
         journal,
+        allow_empty: options.allow_empty,
+        known: options.known,
         filter: Arc::new(options.filter),
         ended: Mutex::default(),
         error: Mutex::default(),
@@ -76,7 +86,14 @@ pub(super) fn run(
         run.ended(old.result, false, old.shown)?;
     }
     let left = run.work_off(queue, options.jobs);
-    let Ended { mut summary, files } = run.ended.into_inner();
+    for message in run.known.take_unmatched() {
+        session.sink.emit(Event::Warning { message });
+    }
+    let Ended {
+        mut summary,
+        files,
+        seen,
+    } = run.ended.into_inner();
     summary.unfinished += left;
     summary.stopped = run.cancel.is_cancelled().filter(|_| summary.unfinished > 0);
     summary.stopped = cancel.is_cancelled().or(summary.stopped);
@@ -84,7 +101,7 @@ pub(super) fn run(
     session.sink.emit(Event::RunEnded(summary));
     match run.error.into_inner() {
         Some(error) => Err(error),
-        None => Ok((summary, files)),
+        None => Ok((summary, files, seen)),
     }
 }
 
@@ -138,8 +155,29 @@ impl Run<'_> {
             timeout: self.timeout,
             fixtures: Arc::clone(&self.session.fixtures),
             pool: Arc::clone(&self.session.pool),
+            known: Arc::clone(&self.known),
+            progress: Arc::default(),
             cancel: self.cancel.child(),
         }
+    }
+
+    /// Completes a file's result by what its thread has told of its tests: those that never began, and that
+    /// there are none. Takes note of all of them.
+    pub(super) fn complete(&self, result: &mut FileResult, path: &Path, tests: Vec<Found>, stopped: bool) {
+        let began = |name: &str| result.tests.iter().any(|test| test.name == name);
+        let not_run = tests.iter().filter(|test| test.wanted && !began(&test.name));
+        result.not_run = not_run.map(|test| test.name.clone()).collect();
+        // A file that a filter leaves out is none of this run's.
+        if result.no_tests && !self.allow_empty && !self.filter.is_active() {
+            result.passed = false;
+        }
+        if result.chunk_error.is_none() && !stopped {
+            self.known.check(path, &tests);
+        }
+        let mut ended = self.ended.lock();
+        ended
+            .seen
+            .extend(tests.into_iter().map(|test| (result.path.clone(), test)));
     }
 
     /// Adds a file's end to the counts, tells of it and notes in the journal that it was told.

@@ -153,6 +153,22 @@ impl Expression {
     }
 }
 
+/// As one would write it, with the parentheses it needs.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = |inner: &Expression| match inner {
+            Expression::Word(_) | Expression::Not(_) => inner.to_string(),
+            Expression::And(..) | Expression::Or(..) => format!("({inner})"),
+        };
+        match self {
+            Expression::Word(word) => f.write_str(word),
+            Expression::Not(not) => write!(f, "not {}", inner(not)),
+            Expression::And(a, b) => write!(f, "{} and {}", inner(a), inner(b)),
+            Expression::Or(a, b) => write!(f, "{} or {}", inner(a), inner(b)),
+        }
+    }
+}
+
 impl std::str::FromStr for Expression {
     type Err = ExpressionError;
 

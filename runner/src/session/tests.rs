@@ -237,6 +237,146 @@ fn a_file_that_does_not_obey_is_given_up() {
 }
 
 #[test]
+fn a_file_that_is_given_up_names_the_test_and_its_line_and_what_is_behind_it() {
+    let limit = Duration::from_millis(500);
+    let options = RunOptions {
+        timeout: Some(limit),
+        ..options()
+    };
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let (mut session, heard) = session(move |job, sink| {
+        for name in ["first", "hangs", "behind it"] {
+            job.found(name, &select::Labels::new());
+        }
+        test_ended(sink, "a", "first", TestStatus::Passed);
+        sink.emit(Event::TestStarted {
+            path: "a".to_owned(),
+            test: "hangs".to_owned(),
+        });
+        job.progress.at_line(12);
+        let _ = held.lock().recv_timeout(Duration::from_secs(60));
+        passed(job)
+    });
+    session.grace = limit;
+    let outcome = session.run(files(&["a"]), options, &Cancel::new());
+    let ran = ran(outcome.expect("the harness works"), &heard);
+    drop(release);
+    let result = &ran.end("a").result;
+    let told = "the file's time limit has passed, and the file did not end within 0 s of being told";
+    let error = format!("{told}; it was in test `hangs`, last seen at a:12");
+    assert_eq!(result.chunk_error, Some(error));
+    let hangs = &result.tests[1];
+    assert_eq!((hangs.status, hangs.line), (TestStatus::Failed, Some(12)));
+    assert_eq!(hangs.message, Some(format!("{told}; last seen at a:12")));
+    assert_eq!(result.not_run, ["behind it"]);
+    assert_eq!(
+        (ran.summary.passed, ran.summary.failed, ran.summary.not_run),
+        (1, 1, 1)
+    );
+    // The test that began has its end.
+    assert_eq!(
+        ran.events[2..5],
+        ["tested a first", "test a hangs", "tested a hangs"]
+    );
+}
+
+#[test]
+fn tests_that_never_began_are_named_however_the_file_ended() {
+    let file = |job: &FileJob, sink: &Arc<dyn Sink>| {
+        let none = select::Labels::new();
+        for name in ["first", "second", "third"] {
+            job.found(name, &none);
+        }
+        test_ended(sink, &job.shown, "first", TestStatus::Passed);
+        let first = samples::test("first", TestStatus::Passed, None);
+        FileResult {
+            passed: job.shown == "through",
+            chunk_error: (job.shown == "broken").then(|| "broken: x".to_owned()),
+            tests: vec![first],
+            ..passed(job)
+        }
+    };
+    let filter = NameFilter {
+        expression: Some("not third".parse().expect("an expression")),
+        ..NameFilter::default()
+    };
+    let options = RunOptions { filter, ..options() };
+    let ran = run_with(&["broken"], options, &Cancel::new(), file);
+    assert_eq!(
+        ran.end("broken").result.not_run,
+        ["second"],
+        "third is not wanted"
+    );
+    let options = || RunOptions {
+        timeout: Some(Duration::from_millis(20)),
+        ..RunOptions::default()
+    };
+    let ran = run_with(&["slow"], options(), &Cancel::new(), move |job, sink| {
+        job.cancel.sleep(Duration::from_secs(60));
+        file(job, sink)
+    });
+    assert_eq!(ran.end("slow").result.not_run, ["second", "third"]);
+    assert_eq!((ran.summary.passed, ran.summary.not_run), (1, 2));
+}
+
+#[test]
+fn a_file_without_a_test_fails_the_run_unless_it_may_be_empty() {
+    let empty = |job: &FileJob, _: &Arc<dyn Sink>| match job.shown.as_str() {
+        "a" => FileResult {
+            no_tests: true,
+            ..passed(job)
+        },
+        _ => samples::passing(&job.shown),
+    };
+    let ran = run_with(&["a", "b"], options(), &Cancel::new(), empty);
+    assert!(!ran.end("a").result.passed && ran.end("a").failed());
+    assert_eq!((ran.summary.failed, ran.outcome.exit_code()), (1, exit::FAILED));
+    let allowed = || RunOptions {
+        allow_empty: true,
+        ..options()
+    };
+    let ran = run_with(&["a", "b"], allowed(), &Cancel::new(), empty);
+    assert_eq!((ran.summary.failed, ran.outcome.exit_code()), (0, exit::SUCCESS));
+    // A run of nothing else ran no test at all.
+    let ran = run_with(&["a"], options(), &Cancel::new(), empty);
+    let why = "no test ran: there is none in 1 file(s)".to_owned();
+    assert_eq!(ran.outcome.ending, Ending::NothingRan { why });
+    assert_eq!(ran.outcome.exit_code(), exit::HARNESS);
+    let ran = run_with(&["a"], allowed(), &Cancel::new(), empty);
+    assert_eq!(ran.outcome.exit_code(), exit::SUCCESS);
+}
+
+#[test]
+fn known_failures_that_match_nothing_are_warned_of() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let list = dir.path().join("known.txt");
+    std::fs::write(&list, "a::frist\na::first\nb::anything\n").expect("a file");
+    let known = || {
+        // The session's files are below `/p`, where none is.
+        let known = KnownFailures::read(&list, "known.txt", "/p".as_ref()).expect("it is right");
+        known.take_unmatched();
+        Arc::new(known)
+    };
+    let options = RunOptions {
+        known: known(),
+        ..options()
+    };
+    let ran = run_with(&["a"], options, &Cancel::new(), |job, _| {
+        assert!(job.expectation("first").is_some() && job.expectation("second").is_none());
+        job.found("first", &select::Labels::new());
+        passed(job)
+    });
+    let warning = "Warning { message: \"known.txt:1: a has no test `frist`; did you mean `first`?\" }";
+    let warnings: Vec<_> = ran
+        .events
+        .iter()
+        .filter(|line| line.starts_with("Warning"))
+        .collect();
+    assert_eq!(warnings, [warning]);
+}
+
+#[test]
 fn an_interrupt_stops_the_run_and_is_no_verdict() {
     let cancel = Cancel::new();
     let other = cancel.clone();
@@ -402,12 +542,13 @@ fn files_without_wanted_tests_do_not_count() {
     };
     assert!(!selected("a") && selected("b"));
     assert_eq!((one.summary.files, one.summary.failed), (1, 1));
-    assert_eq!((one.ending, one.exit_code()), (Ending::Completed, exit::FAILED));
+    assert_eq!((one.exit_code(), one.ending), (exit::FAILED, Ending::Completed));
     let none = run(&["a", "c"], filter());
-    assert_eq!(none.ending, Ending::NothingSelected { found: 2 });
+    let why = "no test ran: there is none in 2 file(s)".to_owned();
+    assert_eq!(none.ending, Ending::NothingRan { why });
     assert_eq!(none.exit_code(), exit::HARNESS);
     let all = run(&["a", "c"], NameFilter::default());
-    assert_eq!((all.ending, all.exit_code()), (Ending::Completed, exit::SUCCESS));
+    assert_eq!((all.exit_code(), all.ending), (exit::SUCCESS, Ending::Completed));
 }
 
 #[test]
@@ -451,6 +592,9 @@ fn a_session_runs_one_test_of_one_file() {
         let wanted = names
             .into_iter()
             .filter(|name| job.filter.wants(&job.shown, name, &none));
+        for name in names {
+            job.found(name, &none);
+        }
         let tests = wanted.map(|name| {
             test_ended(sink, &job.shown, name, TestStatus::Passed);
             samples::test(name, TestStatus::Passed, None)
@@ -472,6 +616,7 @@ fn a_session_runs_one_test_of_one_file() {
         lines(&heard),
         ["run 1", "start a", "tested a boots", "end a", "ended 1 0"]
     );
-    assert_eq!(run("no such").ending, Ending::NothingSelected { found: 1 });
+    let why = "no test ran: none of the 3 test(s) in 1 file(s) is selected by the name `boot`; did you mean `boots`?";
+    assert_eq!(run("boot").ending, Ending::NothingRan { why: why.to_owned() });
     assert_eq!(run("boots twice").summary.passed, 1);
 }

@@ -63,6 +63,11 @@ pub enum Event {
     },
     /// A run has ended.
     RunEnded(Summary),
+    /// Something that the user should know, and that is no failure.
+    Warning {
+        /// What.
+        message: String,
+    },
     /// Something about a fixture.
     Fixture(FixtureEvent),
     /// Something about a profile's build.

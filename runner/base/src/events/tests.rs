@@ -30,6 +30,7 @@ fn place(event: &Event) -> usize {
         Event::Host(HostEvent::Running { .. }) => 18,
         Event::Host(HostEvent::Again { .. }) => 19,
         Event::Host(HostEvent::Ended) => 20,
+        Event::Warning { .. } => 21,
     }
 }
 
@@ -166,6 +167,9 @@ fn every_event() -> Vec<Event> {
         }
         .into(),
         HostEvent::Ended.into(),
+        Event::Warning {
+            message: "known.txt:3: there is no file a.test.lua".into(),
+        },
     ]
 }
 
@@ -173,7 +177,7 @@ fn every_event() -> Vec<Event> {
 fn every_event_is_the_same_after_it_was_written_down() {
     let events = every_event();
     let places: Vec<_> = events.iter().map(place).collect();
-    assert_eq!(places, (0..21).collect::<Vec<_>>(), "one of each, in order");
+    assert_eq!(places, (0..22).collect::<Vec<_>>(), "one of each, in order");
     for event in events {
         let text = serde_json::to_string(&event).expect("JSON");
         assert!(!text.contains('\n'), "an event is one line: {text}");

@@ -25,13 +25,18 @@ pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
 }
 
 fn hook(lua: &Lua, interval: u32) -> mlua::Result<()> {
-    lua.set_global_hook(
-        HookTriggers::new().every_nth_instruction(interval),
-        |lua, _| match ending(lua, "") {
+    lua.set_global_hook(HookTriggers::new().every_nth_instruction(interval), |lua, _| {
+        note_line(lua);
+        match ending(lua, "") {
             None => Ok(VmState::Continue),
             Some(message) => Err(mlua::Error::runtime(message)),
-        },
-    )
+        }
+    })
+}
+
+/// Tells the script's owner which line runs, who can say so when the code never comes back.
+pub(crate) fn note_line(lua: &Lua) {
+    Script::of(lua).at_line(location::in_test_file(lua));
 }
 
 /// The message for the running code if it is to end. The first time, the line it was at is noted; `what` is

@@ -30,16 +30,19 @@ pub(crate) struct Script {
     cancel: RefCell<Arc<Cancel>>,
     part_limit: Cell<Option<Duration>>,
     ending: RefCell<Option<Ending>>,
+    at_line: Box<dyn Fn(u32)>,
 }
 
 impl Script {
     /// The script that messages name `shown`; paths of other chunks are shown relative to `project`. `cancel`
-    /// ends it, and `limit` is its time limit as messages say it.
+    /// ends it, and `limit` is its time limit as messages say it. `at_line` hears now and then which line of
+    /// it runs.
     pub(crate) fn new(
         shown: &str,
         project: &Path,
         cancel: &Arc<Cancel>,
         limit: Option<Duration>,
+        at_line: Box<dyn Fn(u32)>,
     ) -> Rc<Script> {
         Rc::new(Script {
             chunk_name: format!("@{shown}"),
@@ -49,6 +52,7 @@ impl Script {
             cancel: RefCell::new(Arc::clone(cancel)),
             part_limit: Cell::default(),
             ending: RefCell::default(),
+            at_line,
         })
     }
 
@@ -111,6 +115,13 @@ impl Script {
             line,
         });
         message
+    }
+
+    /// Tells which line of it runs now.
+    pub(crate) fn at_line(&self, line: Option<u32>) {
+        if let Some(line) = line {
+            (self.at_line)(line);
+        }
     }
 
     /// Whether an ending was noted.

@@ -105,8 +105,10 @@ impl File {
         building: Option<Building>,
         sink: Arc<dyn Sink>,
     ) -> Rc<File> {
+        let progress = Arc::clone(&job.progress);
+        let at_line = Box::new(move |line| progress.at_line(line));
         Rc::new(File {
-            script: Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout),
+            script: Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout, at_line),
             job: job.clone(),
             source,
             scopes: Scopes::default(),
@@ -171,9 +173,11 @@ impl File {
         &*self.sink
     }
 
-    /// Whether the file is one test by itself: it asserts, or uses the classic dialect, and has no tests.
+    /// Whether the file is one test by itself: it asserts, says `todo()` or uses the classic dialect, and has
+    /// no tests.
     pub(crate) fn is_a_test(&self) -> bool {
-        (self.asserted.get() || self.in_place.get()) && self.names.borrow().is_empty()
+        let says_something = self.asserted.get() || self.in_place.get() || self.todo.borrow().is_some();
+        says_something && self.names.borrow().is_empty()
     }
 
     /// Job of the file.

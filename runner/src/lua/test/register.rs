@@ -36,6 +36,7 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
     }
     let settings = metadata::settings(call, &meta)?;
     file.names.borrow_mut().insert(name.clone());
+    let wanted = file.job().found(&name, &settings.labels);
     let test = Registered {
         name,
         meta,
@@ -43,6 +44,9 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         body,
         line: location::in_test_file(call.lua()),
     };
+    if !wanted {
+        return none();
+    }
     if !file.in_place.get() {
         file.tests.borrow_mut().push(test);
         return none();

@@ -51,6 +51,10 @@ pub(crate) fn run(
     let tests = file.results.take();
     file.scopes.leave();
     file.forget_lua();
+    let no_tests = chunk_error.is_none()
+        && job.cancel.is_cancelled().is_none()
+        && file.names.borrow().is_empty()
+        && !file.is_a_test();
     let failed = tests.iter().any(|test| test.status.counts_against_the_run());
     FileResult {
         passed: !failed && chunk_error.is_none() && job.cancel.is_cancelled().is_none(),
@@ -58,6 +62,7 @@ pub(crate) fn run(
         failure,
         duration_ns: nanos(started.elapsed()),
         tests,
+        no_tests,
         ..FileResult::new(&job.shown)
     }
 }
@@ -70,7 +75,7 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         .strip_suffix(".test.lua")
         .or(name.strip_suffix(".lua"))
         .unwrap_or(&name);
-    if !job.filter.wants(&job.shown, name, &Labels::new()) {
+    if !job.found(name, &Labels::new()) {
         return;
     }
     let mut test = TestResult {
@@ -78,7 +83,7 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         duration_ns: nanos(started.elapsed()),
         ..TestResult::new(name, TestStatus::Passed)
     };
-    let todo = file.todo.borrow_mut().take();
+    let todo = file.todo.borrow().clone();
     match (todo, failure) {
         (Some(reason), _) => (test.status, test.message) = (TestStatus::Skipped, Some(reason)),
         (None, Some(failure)) => {
@@ -109,12 +114,9 @@ fn run_tests(lua: &Lua, file: &Rc<File>, put_back: Option<&PutBack>) {
     }
 }
 
-/// Runs one test, if it is wanted: now or, in the classic dialect, in the middle of the file's own code.
+/// Runs one test: after the file's own code or, in the classic dialect, in the middle of the file's own code.
 pub(crate) fn run_test(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&PutBack>) {
     let job = file.job();
-    if !job.filter.wants(&job.shown, &test.name, &test.settings.labels) {
-        return;
-    }
     file.sink().emit(Event::TestStarted {
         path: job.shown.clone(),
         test: test.name.clone(),

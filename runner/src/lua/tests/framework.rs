@@ -142,6 +142,9 @@ fn skipping_in_every_way() {
         ]
     );
     assert_eq!(got[7].1, TestStatus::Failed);
+    let only = run("todo('later')");
+    assert_eq!(statuses(&only), [("a", TestStatus::Skipped)]);
+    assert!(only.passed && !only.no_tests);
     let all = run("todo()\ntest('a', error)\ntest('b', error)");
     assert!(
         all.passed
@@ -165,6 +168,50 @@ fn the_filter_leaves_tests_out() {
         statuses(&run_file(&job, &silent())),
         [("one", TestStatus::Passed)]
     );
+}
+
+#[test]
+fn a_file_without_a_test_says_so() {
+    assert!(run("local x = 1").no_tests);
+    assert!(run("").no_tests);
+    for source in [
+        "test('x', print)",
+        "assert(true)",
+        "todo()",
+        "error('x')",
+        "test('x', {slow = true}, print)",
+    ] {
+        assert!(!run(source).no_tests, "{source}");
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut job = job(dir.path(), "test('one', {tags = 'net'}, print)");
+    job.filter = Arc::new(NameFilter {
+        substring: Some("two".to_owned()),
+        ..NameFilter::default()
+    });
+    let result = run_file(&job, &silent());
+    assert!(
+        result.tests.is_empty() && !result.no_tests,
+        "it has one, which is left out"
+    );
+    let found = job.progress.tests();
+    assert_eq!((found[0].name.as_str(), found[0].wanted), ("one", false));
+    assert_eq!(found[0].labels["tags"], ["net"]);
+}
+
+#[test]
+fn where_a_file_is_can_be_seen_from_outside() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let job = job(
+        dir.path(),
+        "test('x', function(t)\n  t:log(1)\n  local s = ('x'):rep(9)\nend)",
+    );
+    run_file(&job, &silent());
+    assert_eq!(job.progress.line(), Some(2));
+    let busy = "test('x', function(t)\n\n  for _ = 1, 100000 do end\nend)";
+    std::fs::write(&job.path, busy).expect("a file");
+    run_file(&job, &silent());
+    assert_eq!(job.progress.line(), Some(3));
 }
 
 #[test]

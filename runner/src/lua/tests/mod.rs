@@ -63,6 +63,8 @@ fn job(dir: &Path, source: &str) -> FileJob {
             memory: 1 << 30,
             cpus: 4,
         }),
+        known: Arc::default(),
+        progress: Arc::default(),
         cancel: Cancel::new(),
     }
 }
