@@ -360,7 +360,7 @@ fn known_failures_are_expected_and_what_is_mended_is_said() {
     );
     assert!(
         ran.stdout
-            .contains("    passed, and known.txt:3 expects it to fail (bug 8): take that line away\n"),
+            .contains("    passed, and known.txt:3 expects it to fail (bug 8): take that mark away\n"),
         "{}",
         ran.stdout
     );
@@ -518,15 +518,19 @@ fn ctrl_c_ends_a_busy_test_and_reports_what_ran() {
         "provium: ending the running tests; Ctrl-C again to quit at once\n"
     );
     let lines: Vec<_> = ran.stdout.lines().collect();
-    assert_eq!(lines[0], "STOP busy.test.lua (1 passed, 0 failed, 1 skipped)");
+    assert_eq!(
+        lines[0],
+        "STOP busy.test.lua (1 passed, 0 failed, 1 skipped, 1 not run)"
+    );
     assert!(
         lines[1].starts_with("  skip spins: interrupted"),
         "{}",
         ran.stdout
     );
-    assert_eq!(lines[2], "interrupted: 2 file(s) not run to the end");
+    assert_eq!(lines[2], "  not run: never");
+    assert_eq!(lines[3], "interrupted: 2 file(s) not run to the end");
     assert!(
-        lines[3].starts_with("1 file(s); 1 passed, 0 failed, 1 skipped; "),
+        lines[4].starts_with("1 file(s); 1 passed, 0 failed, 1 skipped, 1 not run; "),
         "{}",
         ran.stdout
     );

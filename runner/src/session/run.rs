@@ -48,8 +48,8 @@ struct Ended {
     seen: Vec<Seen>,
 }
 
-/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, the files in the order of
-/// their ends, and the tests that they have, wanted or not.
+/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, the files in the order
+/// of their ends, and the tests that they have, wanted or not.
 pub(super) fn run(
     session: &Session,
     files: Vec<TestFile>,

@@ -97,6 +97,12 @@ impl Script {
         token
     }
 
+    /// Begins a part whose token is not cancelled with the script's.
+    pub(crate) fn begin_detached(&self, token: &Arc<Cancel>, limit: Option<Duration>) {
+        *self.cancel.borrow_mut() = Arc::clone(token);
+        self.part_limit.set(limit);
+    }
+
     /// Ends the part; returns why it was ended from outside, if it was.
     pub(crate) fn end_part(&self) -> Option<Ending> {
         *self.cancel.borrow_mut() = Arc::clone(&self.whole);

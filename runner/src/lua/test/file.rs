@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     /// Number of further runs after a failure.
     pub(crate) retries: u32,
+    /// That the test is expected to fail, and perhaps why.
+    pub(crate) xfail: Option<Option<String>>,
     /// Labels that tests are chosen by.
     pub(crate) labels: Labels,
 }
@@ -72,6 +74,10 @@ pub(crate) struct File {
     pub(crate) asserted: Cell<bool>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
+    /// Functions to run before each test.
+    pub(crate) before_each: RefCell<Vec<Function>>,
+    /// Functions to run after each test.
+    pub(crate) after_each: RefCell<Vec<Function>>,
     /// Reason to skip all tests, if `todo` was called at file scope.
     pub(crate) todo: RefCell<Option<String>>,
     /// Time limit of each test that has none of its own.
@@ -118,6 +124,8 @@ impl File {
             in_place: Cell::default(),
             asserted: Cell::default(),
             tests: RefCell::default(),
+            before_each: RefCell::default(),
+            after_each: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
             reset_between_tests: Cell::default(),
@@ -216,10 +224,20 @@ impl File {
         self.script.begin_part(limit)
     }
 
-    /// Ends the test; returns why it was ended from outside, if it was.
-    pub(crate) fn end_test(&self) -> Option<Ending> {
-        *self.running.borrow_mut() = None;
+    /// Ends what has a token of its own: a test's body, its clean-up. Returns why it was ended from outside, if
+    /// it was.
+    pub(crate) fn end_part(&self) -> Option<Ending> {
         self.script.end_part()
+    }
+
+    /// Begins what cleans up after a test, which is not ended by what has ended the test.
+    pub(crate) fn begin_cleanup(&self, token: &Arc<Cancel>, limit: Option<Duration>) {
+        self.script.begin_detached(token, limit);
+    }
+
+    /// Ends the test.
+    pub(crate) fn end_test(&self) {
+        *self.running.borrow_mut() = None;
     }
 
     /// Whether the file was ended from outside, and that was not taken note of yet.
@@ -235,6 +253,8 @@ impl File {
     /// Drops every Lua value, before the Lua state closes.
     pub(crate) fn forget_lua(&self) {
         self.tests.take();
+        self.before_each.take();
+        self.after_each.take();
         self.running.take();
     }
 }

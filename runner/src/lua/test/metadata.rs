@@ -15,7 +15,7 @@ use crate::lua::test::file::Settings;
 use crate::session::select::{Labels, TAG, TAGS};
 
 /// The keys that the runner knows.
-const KEYS: [&str; 6] = ["slow", "skip", TAGS, "timeout", "spec", "retries"];
+const KEYS: [&str; 7] = ["slow", "skip", TAGS, "timeout", "spec", "retries", "xfail"];
 /// Most letters in which a mistyped key differs from the one that was meant.
 const MISTYPED: usize = 2;
 
@@ -62,6 +62,16 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
             }
             ("skip", Value::String(reason)) => settings.skip = Some(reason.to_string_lossy()),
             ("skip", got) => return Err(expected(&key, "true or a reason", got)),
+            ("xfail", Value::Boolean(false)) => {}
+            ("xfail", Value::Boolean(true)) => settings.xfail = Some(None),
+            ("xfail", Value::String(reason)) if reason.as_bytes().is_empty() => {
+                return Err(bad(
+                    &key,
+                    "expected true or a reason, got an empty string".to_owned(),
+                ));
+            }
+            ("xfail", Value::String(reason)) => settings.xfail = Some(Some(reason.to_string_lossy())),
+            ("xfail", got) => return Err(expected(&key, "true or a reason", got)),
             ("timeout", value) => {
                 settings.timeout = Some(duration(value).map_err(|message| bad(&key, message))?);
             }

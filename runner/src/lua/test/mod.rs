@@ -6,9 +6,12 @@
 pub(crate) mod assertions;
 pub(crate) mod caught;
 pub(crate) mod chunk;
+mod cleanup;
 pub(crate) mod evidence;
+mod expected;
 pub(crate) mod file;
 pub(crate) mod globals;
+pub(crate) mod hooks;
 pub(crate) mod host_command;
 pub(crate) mod host_file;
 pub(crate) mod load;

@@ -3,11 +3,11 @@
 //! Input: failures and lines, as they come. Output: the same to `verdict`, there even when the body catches
 //! the error. Not here: deciding what the test came to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use mlua::{Lua, Table, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
@@ -25,6 +25,18 @@ pub(crate) struct Failure {
     pub(crate) helper: Option<Place>,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Stage {
+    /// The file's `before_each` run.
+    #[default]
+    Before,
+    /// The body runs.
+    Body,
+    /// What is left for the end runs.
+    After,
+}
+
 /// A run of a test; one that is tried again has several.
 pub(crate) struct TestRun {
     /// Name of the test.
@@ -32,6 +44,12 @@ pub(crate) struct TestRun {
     meta: Table,
     /// Lines that it logged and printed.
     pub(crate) log: RefCell<Vec<String>>,
+    /// How far it is.
+    pub(crate) stage: Cell<Stage>,
+    /// Functions for the end of the test.
+    pub(crate) deferred: RefCell<Vec<Function>>,
+    /// Functions that hear of the test's failure.
+    pub(crate) on_failure: RefCell<Vec<Function>>,
     /// Failed assertions, caught or not.
     pub(crate) failures: RefCell<Vec<Failure>>,
     /// The reason and the error raised, once it asked to be skipped.
@@ -47,6 +65,9 @@ impl TestRun {
             name,
             meta,
             log: RefCell::default(),
+            stage: Cell::default(),
+            deferred: RefCell::default(),
+            on_failure: RefCell::default(),
             failures: RefCell::default(),
             skip: RefCell::default(),
             life: RefCell::new(Some(Arc::default())),
@@ -55,6 +76,8 @@ impl TestRun {
 
     /// Ends the run: its `t` can do nothing more.
     pub(crate) fn end(&self) {
+        self.deferred.take();
+        self.on_failure.take();
         self.life.take();
     }
 
@@ -70,6 +93,11 @@ impl TestRun {
             .as_ref()
             .map(Arc::downgrade)
             .unwrap_or_default()
+    }
+
+    /// Whether it is known already what it comes to: something failed in it, or it asked to be skipped.
+    pub(crate) fn is_decided(&self) -> bool {
+        !self.failures.borrow().is_empty() || self.skip.borrow().is_some()
     }
 
     /// The test's metadata, as the test wrote it.

@@ -14,8 +14,10 @@ use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
 use super::caught::{Caught, protect};
 use super::chunk::{ChunkFailure, run_chunk};
+use super::cleanup::clean_up;
+use super::expected;
 use super::file::{File, Registered};
-use super::run::TestRun;
+use super::run::{Stage, TestRun};
 use super::t::T;
 use super::verdict::{Verdict, verdict};
 use crate::lua::api::binding::Kind;
@@ -93,6 +95,9 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         }
         (None, None) => {}
     }
+    if let Some(expectation) = job.expectation(name) {
+        expected::settle(file, &expectation, &mut test);
+    }
     file.sink().emit(Event::TestStarted {
         path: job.shown.clone(),
         test: test.name.clone(),
@@ -141,9 +146,12 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
             ..TestResult::new(&test.name, TestStatus::Skipped)
         };
     }
+    let expected = expected::of_test(file, test);
     let mut result = run_once(lua, file, test, put_back);
     let mut earlier = Vec::new();
-    for attempt in 2..=test.settings.retries.saturating_add(1) {
+    // Nobody waits for a test to pass that is expected to fail.
+    let retries = expected.as_ref().map_or(test.settings.retries, |_| 0);
+    for attempt in 2..=retries.saturating_add(1) {
         if result.status != TestStatus::Failed || file.job().cancel.is_cancelled().is_some() {
             break;
         }
@@ -155,6 +163,9 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
             result.flaky = true;
             result.message = Some(format!("flaky: passed at attempt {attempt}"));
         }
+    }
+    if let Some(expected) = &expected {
+        expected::settle(file, expected, &mut result);
     }
     result.log.splice(0..0, earlier);
     result.duration_ns = nanos(started.elapsed());
@@ -171,20 +182,24 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         .or(file.default_timeout.get())
         .filter(|limit| !limit.is_zero());
     let token = file.begin_test(&run, limit);
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
     file.scopes.enter();
     file.evidence.begin_test(&file.scopes);
 
     let caught = match put_back.map_or(Ok(()), |put_back| put_back()) {
-        Ok(()) => run_body(lua, test, &run, limit, &token),
+        Ok(()) => run_body(lua, file, test, &run, limit, &token),
         Err(text) => Some(Caught::without_place(text)),
     };
-    let ending = file.end_test();
-    run.end();
-
+    let ending = file.end_part();
     let mut verdict = verdict(file, &run, caught, ending);
-    match &mut verdict {
-        Verdict::Failed(failure) => file.evidence.add_to(failure, &file.scopes, &test.name),
-        Verdict::Passed | Verdict::Skipped(_) => file.evidence.end_test(&file.scopes, &test.name),
+    if let Verdict::Failed(failure) = &mut verdict {
+        file.evidence.add_to(failure, &file.scopes, &test.name);
+    }
+    let verdict = clean_up(lua, file, &run, verdict, until);
+    file.end_test();
+    run.end();
+    if !matches!(verdict, Verdict::Failed(_)) {
+        file.evidence.end_test(&file.scopes, &test.name);
     }
     let (status, message, line, failure) = verdict.parts();
     file.scopes.leave();
@@ -198,8 +213,10 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
     }
 }
 
+/// Runs the file's `before_each`, and the body unless one of them failed or skipped the test.
 fn run_body(
     lua: &Lua,
+    file: &File,
     test: &Registered,
     run: &Rc<TestRun>,
     limit: Option<Duration>,
@@ -214,10 +231,19 @@ fn run_body(
     if let Err(error) = interrupt::watch(lua) {
         return internal(error.to_string());
     }
-    match T(Rc::clone(run)).into_userdata(lua) {
-        Ok(t) => protect(lua, &test.body, t),
-        Err(error) => internal(error.to_string()),
+    let t = match T(Rc::clone(run)).into_userdata(lua) {
+        Ok(t) => t,
+        Err(error) => return internal(error.to_string()),
+    };
+    let before_each = file.before_each.borrow().clone();
+    for function in before_each {
+        let caught = protect(lua, &function, &t);
+        if caught.is_some() || run.is_decided() || token.is_cancelled().is_some() {
+            return caught;
+        }
     }
+    run.stage.set(Stage::Body);
+    protect(lua, &test.body, t)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use mlua::Value;
 
+use super::hooks::{defer, on_failure};
 use super::raises::assert_raises;
-use super::run::TestRun;
+use super::run::{Stage, TestRun};
 use crate::lua::api::binding::{Field, Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::condition::{always_true, refusal};
@@ -68,6 +69,18 @@ impl Kind for T {
                 signature: "(reason: string)",
                 doc: "Ends the test here and reports it as skipped.",
                 run: skip,
+            },
+            Method {
+                name: "defer",
+                signature: "(fn: fun(t: t))",
+                doc: "Runs a function at the end of the test whatever came, the last one first; the test's VMs are there.",
+                run: defer,
+            },
+            Method {
+                name: "on_failure",
+                signature: "(fn: fun(message: string))",
+                doc: "Runs a function if the test fails, with the failure's message, before anything is cleaned up.",
+                run: on_failure,
             },
             Method {
                 name: "log",
@@ -198,6 +211,9 @@ fn fail(call: &mut Call<'_>, t: &T) -> Answer {
 fn skip(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
     let reason = call.string(0, "a string as reason")?.to_string_lossy();
+    if t.0.stage.get() == Stage::After {
+        return Err(call.fail("the test's body is over, and what cleans up after it cannot skip it"));
+    }
     Err(t.0.skip(call.lua(), reason))
 }
 

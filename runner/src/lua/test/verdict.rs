@@ -10,7 +10,7 @@ use provium_base::outcome::TestStatus;
 
 use super::caught::Caught;
 use super::file::File;
-use super::run::TestRun;
+use super::run::{self, Stage, TestRun};
 use crate::lua::api::location::Place;
 use crate::lua::api::render;
 use crate::lua::api::script::Ending;
@@ -43,6 +43,26 @@ impl Verdict {
 
 /// What the run came to.
 pub(super) fn verdict(file: &File, run: &TestRun, caught: Option<Caught>, ending: Option<Ending>) -> Verdict {
+    let skip = run.skip.borrow().clone();
+    let mut verdict = came_to(file, &run.failures.borrow(), skip, caught, ending);
+    if let Verdict::Failed(failure) = &mut verdict
+        && run.stage.get() == Stage::Before
+        && !file.before_each.borrow().is_empty()
+    {
+        let note = "\n  (in a function of provium.before_each; the test's body did not run)";
+        failure.message.push_str(note);
+    }
+    verdict
+}
+
+/// What code came to that failed in this way, asked for this skip with that error, and ended so.
+pub(super) fn came_to(
+    file: &File,
+    failures: &[run::Failure],
+    skip: Option<(String, String)>,
+    caught: Option<Caught>,
+    ending: Option<Ending>,
+) -> Verdict {
     let failed = |message, line, helper: Option<&Place>| {
         Verdict::Failed(Box::new(failure(file, message, line, helper)))
     };
@@ -52,11 +72,10 @@ pub(super) fn verdict(file: &File, run: &TestRun, caught: Option<Caught>, ending
         let helper = helper.and_then(|caught| caught.helper);
         return failed(ending.message, ending.line, helper.as_ref());
     }
-    let failures = run.failures.borrow();
     let Some(first) = failures.first() else {
-        return match (run.skip.borrow().as_ref(), caught) {
-            (Some((reason, raised)), caught) if caught.as_ref().is_none_or(|caught| caught.is(raised)) => {
-                Verdict::Skipped(reason.clone())
+        return match (skip, caught) {
+            (Some((reason, raised)), caught) if caught.as_ref().is_none_or(|caught| caught.is(&raised)) => {
+                Verdict::Skipped(reason)
             }
             (_, Some(caught)) => Verdict::Failed(Box::new(raised(file, &caught))),
             (_, None) => Verdict::Passed,

@@ -3,9 +3,11 @@
 mod classic;
 mod conditions;
 mod disks;
+mod expected;
 mod failures;
 mod files;
 mod framework;
+mod hooks;
 mod host_commands;
 mod host_files;
 mod hostile;

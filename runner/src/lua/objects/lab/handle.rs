@@ -19,7 +19,14 @@ use crate::lua::objects::vm::handle::Vm;
 use crate::lua::state::scope::Held;
 
 /// Names that would hide what the API means by them.
-const RESERVED: [&str; 4] = ["pack", "unpack", "vm_fixture", "lab_fixture"];
+const RESERVED: [&str; 6] = [
+    "pack",
+    "unpack",
+    "vm_fixture",
+    "lab_fixture",
+    "before_each",
+    "after_each",
+];
 
 /// A lab as Lua has it. The handle is cheap to clone.
 #[derive(Clone)]

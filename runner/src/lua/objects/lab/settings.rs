@@ -1,15 +1,17 @@
-//! Settings of a file, which are fields of its root lab: `timeout` and `reset_between_tests`.
+//! Settings of a file, which are fields of its root lab: `timeout`, `reset_between_tests`, and the functions
+//! that run around each test.
 //!
 //! Input: values that a file assigns. Output: settings that the runner obeys. Not here: obeying them.
 
 use mlua::Value;
 
 use super::handle::Lab;
-use crate::lua::api::binding::Field;
+use crate::lua::api::binding::{Field, bound};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none};
 use crate::lua::api::value::{duration, type_name};
 use crate::lua::test::file::File;
+use crate::lua::test::hooks;
 
 /// The settings as fields.
 pub(crate) fn fields() -> Vec<Field<Lab>> {
@@ -29,7 +31,37 @@ pub(crate) fn fields() -> Vec<Field<Lab>> {
             doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
             get: |lua, _| Ok(Value::Boolean(File::of(lua).reset_between_tests.get())),
         },
+        Field {
+            name: "before_each",
+            ty: "fun(fn: fun(t: t))",
+            doc: "Has a function run before each test of the file; if it fails, the test fails and its body does not run.",
+            get: |lua, lab| {
+                bound(lua, "provium.before_each", lab, |call, lab| {
+                    of_root(call, lab)?;
+                    hooks::before_each(call)
+                })
+            },
+        },
+        Field {
+            name: "after_each",
+            ty: "fun(fn: fun(t: t))",
+            doc: "Has a function run after each test of the file, whatever came, the last one first.",
+            get: |lua, lab| {
+                bound(lua, "provium.after_each", lab, |call, lab| {
+                    of_root(call, lab)?;
+                    hooks::after_each(call)
+                })
+            },
+        },
     ]
+}
+
+/// Refuses a lab that is not the file's own.
+fn of_root(call: &Call<'_>, lab: &Lab) -> Result<(), Raise> {
+    match lab.is(&Lab::root_of(call.lua())) {
+        true => Ok(()),
+        false => Err(call.fail(format_args!("lab `{}` has no tests; the file has", lab.name()))),
+    }
 }
 
 /// `provium.timeout = …` and `provium.reset_between_tests = …`.
