@@ -10,15 +10,18 @@
 //! group               commands of the host, which end with it
 //! exit, units         exit codes; sizes and durations as people write and read them
 //! nearest, walk       "did you mean"; which folders a search goes into
-//! initramfs           archives for a guest
+//! cause               what the system said, once and without its number
+//! initramfs, initrd   archives for a guest, made and looked at
 //! ```
 
 pub mod cancel;
+pub mod cause;
 pub mod events;
 pub mod exit;
 pub mod failure;
 pub mod group;
 pub mod initramfs;
+pub mod initrd;
 pub mod nearest;
 pub mod outcome;
 pub mod units;

@@ -3,13 +3,16 @@
 //! Input: a word and the candidates. Output: the nearest candidate, if one is near enough.
 //! Not here: how the hint is worded.
 
-/// The candidate that a mistyped word most likely means, if any is near enough: at most half of its letters
-/// differ, or it begins alike.
+/// The candidate that a mistyped word most likely means, if any is near enough: at most a third of its
+/// letters differ, one in short words, or it begins alike.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let letters = word.chars().count();
+    let most = match word.chars().count() {
+        0 | 1 => 0,
+        letters => (letters / 3).max(1),
+    };
     let near = candidates.filter_map(|candidate| {
         let distance = strsim::osa_distance(word, candidate);
-        let near = distance * 2 <= letters || strsim::jaro_winkler(word, candidate) > 0.8;
+        let near = distance <= most || strsim::jaro_winkler(word, candidate) > 0.8;
         near.then_some((distance, candidate))
     });
     near.min_by_key(|(distance, _)| *distance)
@@ -49,6 +52,7 @@ mod tests {
         for (word, expected) in cases {
             assert_eq!(nearest(word, keys.into_iter()), expected, "{word}");
         }
+        assert_eq!(nearest("bisect", ["list", "fixture"].into_iter()), None);
     }
 
     #[test]

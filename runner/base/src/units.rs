@@ -7,14 +7,17 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The longest duration that is taken from anybody, 100 years: what can be added to every clock's time.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A duration or size that could not be understood; the message quotes what was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a duration at all, negative or not finite.
     #[error("`{0}` is not a duration; write seconds, or a number with ms, s, m or h such as `500ms` or `2m`")]
     Duration(String),
-    /// A duration that does not fit.
-    #[error("duration `{0}` is too long")]
+    /// A duration beyond [`LONGEST`].
+    #[error("`{0}` is more than 100 years")]
     DurationTooLong(String),
     /// Not a size at all, negative, not finite or a fraction of a byte.
     #[error("`{0}` is not a size; write bytes, or a number with K, M or G such as `256M`")]
@@ -38,7 +41,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "h" => number * 3600.0,
         _ => return Err(invalid()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| UnitError::DurationTooLong(text.to_owned()))
+    within_reason(seconds).ok_or_else(|| UnitError::DurationTooLong(text.to_owned()))
+}
+
+/// The duration, if it is at most [`LONGEST`].
+fn within_reason(seconds: f64) -> Option<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok();
+    duration.filter(|duration| *duration <= LONGEST)
 }
 
 /// Takes a number of seconds, as Lua gives it.
@@ -49,7 +58,7 @@ pub fn duration_from_secs(seconds: f64) -> Result<Duration, UnitError> {
     if !seconds.is_finite() || seconds < 0.0 {
         return Err(UnitError::Duration(seconds.to_string()));
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| UnitError::DurationTooLong(seconds.to_string()))
+    within_reason(seconds).ok_or_else(|| UnitError::DurationTooLong(seconds.to_string()))
 }
 
 /// Reads `64K`, `256M`, `1.5G` (1024-based, either case, a `B` or `iB` may follow) or a bare number of bytes.
@@ -152,6 +161,19 @@ impl fmt::Display for DisplayDuration {
     }
 }
 
+/// Shows a time limit as it is written: `40 s`, `1.5 s`, `50 ms`.
+#[derive(Debug, Clone, Copy)]
+pub struct DisplayLimit(pub Duration);
+
+impl fmt::Display for DisplayLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            0 => write!(f, "{} ms", self.0.as_secs_f64() * 1000.0),
+            _ => write!(f, "{} s", self.0.as_secs_f64()),
+        }
+    }
+}
+
 /// Shows a duration in seconds, however long it is: `4.3 s`, `185.0 s`.
 #[derive(Debug, Clone, Copy)]
 pub struct DisplaySeconds(pub Duration);
@@ -228,6 +250,15 @@ mod tests {
         assert_eq!(parse_duration(&long), Err(UnitError::DurationTooLong(long)));
         assert!(parse_duration(&"9".repeat(400)).is_err());
         assert!(duration_from_secs(f64::MAX).is_err());
+        let longest = LONGEST.as_secs();
+        assert_eq!(parse_duration(&longest.to_string()), Ok(LONGEST));
+        assert_eq!(duration_from_secs(longest as f64), Ok(LONGEST));
+        let error = parse_duration(&format!("{}s", longest + 1))
+            .expect_err("too long")
+            .to_string();
+        assert_eq!(error, "`3153600001s` is more than 100 years");
+        assert!(duration_from_secs(longest as f64 + 1.0).is_err());
+        assert!(std::time::Instant::now().checked_add(LONGEST).is_some());
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5] {
             let error = duration_from_secs(number)
                 .expect_err("not a duration")
@@ -296,6 +327,14 @@ mod tests {
             "2 h 05 min"
         );
     }
+
+    #[test]
+    fn limits_are_shown_as_they_are_written() {
+        let limits = [0, 50, 999, 1500, 40_000];
+        let shown = limits.map(|ms| DisplayLimit(Duration::from_millis(ms)).to_string());
+        assert_eq!(shown, ["0 ms", "50 ms", "999 ms", "1.5 s", "40 s"]);
+    }
+
     #[test]
     fn shown_to_get_an_idea() {
         let sizes = [0, 512, 4096, 70 << 20, 3 << 29].map(|bytes| RoughSize(bytes).to_string());

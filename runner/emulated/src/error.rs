@@ -6,6 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use provium_base::cause::Cause;
+
 use crate::prepare::PrepareError;
 
 /// Least memory of an emulated host, in MiB; with less, nested guests have no room.
@@ -30,6 +32,14 @@ pub enum EmulatedError {
         path: PathBuf,
         /// Why not, in words.
         reason: String,
+    },
+    /// The cache's folder cannot be written.
+    #[error("cannot write below {}: {}", path.display(), Cause(source))]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// Too little memory, in MiB.
     #[error(

@@ -40,7 +40,8 @@ pub fn reexec(
             reason,
         }
     })?;
-    let scratch = Scratch::create(&cache.join("runs"))?;
+    let scratch = Scratch::create(&cache.join("runs"));
+    let scratch = scratch.map_err(|source| EmulatedError::Cache { path: cache, source })?;
     let journal = scratch.path().join("journal");
     let (command, args) = args.split_at(words.min(args.len()));
     let mut argv = vec![env::current_exe()?.into_os_string()];

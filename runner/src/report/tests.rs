@@ -381,7 +381,7 @@ fn notices_are_as_many_as_are_wanted() {
     provium: building profile min: make
     provium: fixture `base`: building
     provium: fixture `base`: torn
-    provium: KVM is absent; tests run in the emulated host (`provium doctor` says more)
+    provium: KVM is absent; using the emulated host, which is slower (`provium doctor` says why)
     provium: the emulated host: fetching it
     provium: it froze; starting it again (2 of 4)
     provium: ending the running tests; Ctrl-C again to quit at once
@@ -391,7 +391,7 @@ fn notices_are_as_many_as_are_wanted() {
     provium: fixture `base`: from the cache
     provium: fixture `base`: building
     provium: fixture `base`: torn
-    provium: KVM is absent; tests run in the emulated host (`provium doctor` says more)
+    provium: KVM is absent; using the emulated host, which is slower (`provium doctor` says why)
     provium: the emulated host: fetching it
     provium: it froze; starting it again (2 of 4)
     provium: ending the running tests; Ctrl-C again to quit at once

@@ -55,11 +55,15 @@ impl fmt::Display for HostEvent {
             HostEvent::Chosen {
                 because: Some(because),
             } => {
-                // The rest of what is wrong is for `doctor`.
+                // The rest of what is wrong is for `doctor`, and so is what was measured.
                 let first = because.split("; ").next().unwrap_or_default();
+                let cause = match first.starts_with("ring-0 code") {
+                    true => "this machine's /dev/kvm cannot run a kernel",
+                    false => first,
+                };
                 write!(
                     f,
-                    "{first}; tests run in the emulated host (`provium doctor` says more)"
+                    "{cause}; using the emulated host, which is slower (`provium doctor` says why)"
                 )
             }
             HostEvent::Preparing { step } => write!(f, "the emulated host: {step}"),

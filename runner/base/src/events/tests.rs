@@ -205,7 +205,7 @@ fn lines_for_people_are_what_they_were() {
             "fixture `net/router`: torn",
             "building profile min: make",
             "built profile min in 340 ms",
-            "slow; tests run in the emulated host (`provium doctor` says more)",
+            "slow; using the emulated host, which is slower (`provium doctor` says why)",
             "the emulated host: fetching",
             "starting the emulated host again (start 2)",
             "the command runs in the emulated host",
