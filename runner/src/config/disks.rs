@@ -50,7 +50,9 @@ fn disk(section: &Section<'_, '_>, at: usize) -> Result<RawDisk, ConfigError> {
     if image.is_none() && size.is_none() {
         return Err(section.mistake_at(line, "path", "give `path`, or `scratch` for scratch"));
     }
-    if let Some(format) = section.string("format")?.filter(|format| format.value != "raw") {
+    let format = section.string("format")?;
+    let raw = format.is_some();
+    if let Some(format) = format.filter(|format| format.value != "raw") {
         let what = format!(
             "`{}` is not supported, only `raw`; convert it: qemu-img convert -O raw IMAGE IMAGE.raw",
             format.value
@@ -62,6 +64,7 @@ fn disk(section: &Section<'_, '_>, at: usize) -> Result<RawDisk, ConfigError> {
         option: DiskOption {
             id: id.unwrap_or_else(|| format!("disk{at}")),
             image: None,
+            raw,
             readonly: section
                 .boolean("readonly")?
                 .is_some_and(|readonly| readonly.value),

@@ -8,7 +8,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use linux_loader::loader::bootparam::setup_header;
-use linux_loader::loader::{BzImage, Elf, KernelLoader};
+use linux_loader::loader::elf::Error as ElfError;
+use linux_loader::loader::{BzImage, Elf, Error as LoaderError, KernelLoader};
 use provium_devices::GuestRam;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
@@ -138,11 +139,17 @@ fn load_elf(ram: &GuestRam, path: &Path, file: &mut File, head: &[u8]) -> Result
         });
     }
     check_elf_segments(ram, path, file)?;
-    let loaded =
-        Elf::load(ram, None, file, Some(layout::HIMEM_START)).map_err(|error| LoadError::Unloadable {
+    let loaded = Elf::load(ram, None, file, Some(layout::HIMEM_START)).map_err(|error| match error {
+        // What begins below the first megabyte, or nowhere, is what a compiler makes for Linux.
+        LoaderError::Elf(ElfError::InvalidEntryAddress) => LoadError::NotAKernel {
+            path: path.to_owned(),
+            found: "it is a program or a library".to_owned(),
+        },
+        error => LoadError::Unloadable {
             path: path.to_owned(),
             detail: error.to_string(),
-        })?;
+        },
+    })?;
     let header = setup_header {
         boot_flag: 0xaa55,
         header: BZIMAGE_MAGIC,
@@ -454,6 +461,16 @@ mod tests {
         let mut old = bzimage(10);
         old[0x206..0x208].copy_from_slice(&0x0206u16.to_le_bytes());
         assert!(error(&old, 64).contains("boot protocol 0x0206 has no 64-bit entry"));
+    }
+
+    #[test]
+    fn a_program_is_no_kernel() {
+        let error = load_kernel(&ram(64), Path::new("/bin/sh"))
+            .err()
+            .expect("no kernel");
+        let expected = "`/bin/sh` is no kernel this monitor can boot: it is neither a bzImage nor an x86-64 ELF \
+                        vmlinux (it is a program or a library)";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

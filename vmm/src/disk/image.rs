@@ -98,19 +98,71 @@ impl ImageFile {
     }
 }
 
-/// The name of the image format, other than raw, that the file at `path` begins like; `None` for raw.
+/// A format, other than raw, that an image begins or ends like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignFormat {
+    /// Name of the format: `qcow2`.
+    pub name: &'static str,
+    /// Command that makes a raw image of it, up to the image's path.
+    pub command: &'static str,
+}
+
+impl ForeignFormat {
+    /// The command that makes a raw image of the one at `path`.
+    pub fn conversion(&self, path: &Path) -> String {
+        let (command, path) = (self.command, path.display());
+        match command.starts_with("qemu-img") {
+            true => format!("{command} {path} {path}.raw"),
+            false => format!("{command} {path}"),
+        }
+    }
+}
+
+/// Command for what qemu-img reads.
+const CONVERT: &str = "qemu-img convert -O raw";
+/// Where a signature stands, the signature, the format, the command.
+const SIGNATURES: [(usize, &[u8], &str, &str); 11] = [
+    (0, b"QFI\xfb", "qcow2", CONVERT),
+    (0, b"KDMV", "vmdk", CONVERT),
+    (0, b"# Disk Descriptor", "vmdk", CONVERT),
+    (0, b"conectix", "vhd", CONVERT),
+    (0, b"vhdxfile", "vhdx", CONVERT),
+    (64, b"\x7f\x10\xda\xbe", "vdi", CONVERT),
+    (0, b"\x1f\x8b\x08", "gzip", "gzip -dk"),
+    (0, b"\xfd7zXZ\0", "xz", "xz -dk"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd", "zstd -dk"),
+    (0, b"BZh", "bzip2", "bzip2 -dk"),
+    (0, b"\x04\x22\x4d\x18", "lz4", "lz4 -dk"),
+];
+/// Bytes at the end of a VHD of fixed size, the only place where it says so.
+const VHD_FOOTER: u64 = 512;
+
+/// The format, other than raw, of the regular file at `path`; `None` for raw and for what is no regular file.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn foreign_format(path: &Path) -> io::Result<Option<&'static str>> {
+pub fn foreign_format(path: &Path) -> io::Result<Option<ForeignFormat>> {
+    // Looked at first: opening a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(path)?;
     let mut start = Vec::new();
-    File::open(path)?.take(8).read_to_end(&mut start)?;
-    let known: [(&[u8], &str); 4] = [
-        (b"QFI\xfb", "qcow2"),
-        (b"KDMV", "vmdk"),
-        (b"conectix", "vhd"),
-        (b"vhdxfile", "vhdx"),
-    ];
-    let found = known.into_iter().find(|(magic, _)| start.starts_with(magic));
-    Ok(found.map(|(_, name)| name))
+    (&file).take(128).read_to_end(&mut start)?;
+    let is = |at: usize, signature: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(signature));
+    let found = SIGNATURES
+        .into_iter()
+        .find(|(at, signature, ..)| is(*at, signature));
+    if let Some((_, _, name, command)) = found {
+        return Ok(Some(ForeignFormat { name, command }));
+    }
+    let mut footer = [0; 8];
+    if let Some(at) = metadata.len().checked_sub(VHD_FOOTER) {
+        file.read_exact_at(&mut footer, at)?;
+    }
+    Ok((&footer == b"conectix").then_some(ForeignFormat {
+        name: "vhd",
+        command: CONVERT,
+    }))
 }

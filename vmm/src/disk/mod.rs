@@ -30,7 +30,7 @@ mod tests;
 
 pub use error::{DiskError, SavedDiskError};
 pub use fault::{Fault, FaultMode};
-pub use image::{ImageStamp, foreign_format};
+pub use image::{ForeignFormat, ImageStamp, foreign_format};
 pub use medium::Disk;
 pub use saved::{DiskState, ImageDigest, ImageState};
 pub use spec::{DiskSpec, MAX_DISK};

@@ -252,11 +252,44 @@ fn disks_that_cannot_be_are_refused_in_words() {
 }
 
 #[test]
-fn an_image_of_another_format_is_known_by_its_beginning() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    assert_eq!(foreign_format(file.path()).unwrap(), None);
-    file.write_all(b"QFI\xfb and more").unwrap();
-    assert_eq!(foreign_format(file.path()).unwrap(), Some("qcow2"));
+fn an_image_of_another_format_is_known_by_its_beginning_or_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    let format = |content: &[u8]| {
+        std::fs::write(&path, content).unwrap();
+        foreign_format(&path).unwrap()
+    };
+    for content in [&b""[..], b"conect", b"\x1f\x8b", &[0; 2048]] {
+        assert_eq!(format(content), None, "{content:?}");
+    }
+    let vdi = [&[b' '; 64][..], b"\x7f\x10\xda\xbe", &[0; 512]].concat();
+    let fixed = [&[0; 4096][..], b"conectix", &[0; 504]].concat();
+    for (content, name) in [
+        (&b"QFI\xfb and more"[..], "qcow2"),
+        (b"KDMV", "vmdk"),
+        (b"# Disk DescriptorFile\nversion=1", "vmdk"),
+        (b"conectix", "vhd"),
+        (&fixed, "vhd"),
+        (b"vhdxfile", "vhdx"),
+        (&vdi, "vdi"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"BZh9", "bzip2"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+    ] {
+        assert_eq!(format(content).map(|format| format.name), Some(name));
+    }
+    let command = |content: &[u8]| format(content).map(|format| format.conversion(Path::new("a.img")));
+    assert_eq!(
+        command(b"QFI\xfb").as_deref(),
+        Some("qemu-img convert -O raw a.img a.img.raw")
+    );
+    assert_eq!(command(b"\xfd7zXZ\0").as_deref(), Some("xz -dk a.img"));
+    let pipe = dir.path().join("pipe");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    assert_eq!(foreign_format(&pipe).unwrap(), None, "and it did not wait");
 }
 
 #[test]

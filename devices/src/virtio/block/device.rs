@@ -21,6 +21,8 @@ use crate::virtio::saved::{BlockState, DeviceState};
 use crate::{QueueState, StateError};
 
 const QUEUE_SIZE: u16 = 256;
+/// Longest time that a request is put off, 100 years: what can be added to the clock's time.
+const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Most buffers of a request besides header and status.
 pub(super) const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
 
@@ -183,7 +185,7 @@ impl RequestQueue {
             };
             DelayedRequest {
                 position,
-                due: Instant::now() + effect.delay,
+                due: Instant::now() + effect.delay.min(LONGEST_DELAY),
                 fails: effect.fails,
             }
         });

@@ -11,7 +11,7 @@ use provium_vmm::disk::DiskSpec;
 use provium_vmm::{Discovery, MachineConfig};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::disk::DiskOption;
+use super::disk::{DiskOption, check_raw};
 use super::error::OptionsError;
 use super::files::{self, InjectedFile};
 use super::spec::{GuestSpec, WallClock};
@@ -130,6 +130,9 @@ impl BootOptions {
         root: Option<&Path>,
         folder: &Path,
     ) -> Result<Vec<DiskSpec>, OptionsError> {
+        if let Some(image) = root {
+            check_raw(ROOTFS_DISK, image)?;
+        }
         let mut specs: Vec<DiskSpec> = root
             .map(|image| DiskSpec {
                 id: ROOTFS_DISK.to_owned(),
@@ -179,6 +182,7 @@ mod tests {
             disks: Some(vec![DiskOption {
                 id: "data".to_owned(),
                 image: Some("a.img".into()),
+                raw: false,
                 readonly: true,
                 size: None,
                 writable: false,
@@ -295,6 +299,7 @@ mod tests {
             disks: Some(vec![DiskOption {
                 id: id.to_owned(),
                 image: None,
+                raw: false,
                 readonly: false,
                 size: Some(1 << 20),
                 writable: false,

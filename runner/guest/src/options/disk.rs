@@ -17,6 +17,9 @@ pub struct DiskOption {
     pub id: String,
     /// A raw image, absolute or below the project's folder; scratch without.
     pub image: Option<PathBuf>,
+    /// The image is raw, whatever it begins like. Fixtures from before the option lack it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
     /// The guest cannot write.
     pub readonly: bool,
     /// Bytes; the image's without.
@@ -32,14 +35,8 @@ impl DiskOption {
     /// [`OptionsError::ForeignImage`].
     pub fn spec(&self, folder: &Path) -> Result<DiskSpec, OptionsError> {
         let image = self.image.as_ref().map(|path| folder.join(path));
-        if let Some(path) = &image
-            && let Ok(Some(format)) = foreign_format(path)
-        {
-            return Err(OptionsError::ForeignImage {
-                id: self.id.clone(),
-                path: path.clone(),
-                format,
-            });
+        if let Some(path) = image.as_ref().filter(|_| !self.raw) {
+            check_raw(&self.id, path)?;
         }
         Ok(DiskSpec {
             id: self.id.clone(),
@@ -48,5 +45,21 @@ impl DiskOption {
             readonly: self.readonly,
             writable: self.writable,
         })
+    }
+}
+
+/// Refuses an image that is not raw.
+///
+/// # Errors
+/// [`OptionsError::ForeignImage`].
+pub(super) fn check_raw(id: &str, path: &Path) -> Result<(), OptionsError> {
+    // What cannot be read is said by whoever opens it.
+    match foreign_format(path) {
+        Ok(Some(format)) => Err(OptionsError::ForeignImage {
+            id: id.to_owned(),
+            path: path.to_owned(),
+            format,
+        }),
+        _ => Ok(()),
     }
 }

@@ -6,13 +6,17 @@
 use std::io;
 use std::path::PathBuf;
 
+use provium_base::cause::Cause;
 use provium_base::initramfs::ArchiveError;
+use provium_vmm::disk::ForeignFormat;
+
+use crate::vm::disks::ROOTFS_DISK;
 
 /// An option that cannot be had on this host.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// A file of the host for the guest cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), Cause(error))]
     File {
         /// The file.
         path: PathBuf,
@@ -30,9 +34,11 @@ pub enum OptionsError {
     Archive(#[from] ArchiveError),
     /// A disk's image is of a format that the monitor does not read.
     #[error(
-        "disk `{id}`: {0} is a {format} image, and only raw ones are supported; convert it: qemu-img convert -O raw \
-         {0} {0}.raw",
-        path.display()
+        "disk `{id}`: {} is in the format {}, and only raw images are supported; convert it: {}{}",
+        path.display(),
+        format.name,
+        format.conversion(path),
+        if id == ROOTFS_DISK { "" } else { " (if it is raw all the same, write format = \"raw\")" }
     )]
     ForeignImage {
         /// The disk.
@@ -40,7 +46,7 @@ pub enum OptionsError {
         /// Its image.
         path: PathBuf,
         /// The format.
-        format: &'static str,
+        format: ForeignFormat,
     },
     /// A disk has the name that the root disk has.
     #[error("disk `{0}` is the profile's `rootfs`")]

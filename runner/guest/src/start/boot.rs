@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
+use provium_base::units::{DisplayLimit, LONGEST};
 use provium_protocol::HOST_PORT;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VsockStream};
 
@@ -49,8 +50,8 @@ pub enum BootError {
     },
     /// The time is over and the guest still runs.
     #[error(
-        "the guest's agent did not answer within {:.0} s (boot_timeout); the guest still ran{}",
-        limit.as_secs_f64(), console_block(.console)
+        "the guest's agent did not answer within {} (boot_timeout); the guest still ran{}",
+        DisplayLimit(*limit), console_block(.console)
     )]
     TimedOut {
         /// The time it had.
@@ -116,7 +117,7 @@ fn first_session(
     limit: Duration,
     cancel: &Arc<Cancel>,
 ) -> Result<GuestClient, BootError> {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit.min(LONGEST);
     let _end_on_cancel = kill_on_cancel(machine, cancel);
     let listener = machine.listen(HOST_PORT).map_err(BootError::Listen)?;
     machine.start()?;

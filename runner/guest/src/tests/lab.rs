@@ -104,7 +104,10 @@ fn what_is_done_to_all_says_who_could_not() {
     });
     for result in [lab.pause_all(), lab.resume_all()] {
         let error = result.expect_err("VMs that never booted");
-        assert!(error.to_string().starts_with("VM `a` is created"), "{error}");
+        assert!(
+            error.to_string().starts_with("VM `a` was not booted yet"),
+            "{error}"
+        );
     }
     lab.prepare_all(&pool).expect("no disks");
     let error = lab.boot_all(&cancel).expect_err("no kernel");
@@ -169,6 +172,7 @@ fn disks_are_prepared_once_and_a_root_must_be_an_image() {
         disks: Some(vec![DiskOption {
             id: "scratch".to_owned(),
             image: None,
+            raw: false,
             readonly: false,
             size: Some(1 << 20),
             writable: false,

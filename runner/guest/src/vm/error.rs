@@ -44,10 +44,7 @@ impl fmt::Display for VmState {
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
     /// The call does not fit the state.
-    #[error(
-        "VM `{name}` is {state}{}, this needs it {needs}",
-        why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
-    )]
+    #[error("{}", wrong_state(name, *state, why.as_deref(), needs))]
     WrongState {
         /// The VM.
         name: String,
@@ -121,4 +118,13 @@ pub enum VmError {
         /// Why.
         error: Box<MachineError>,
     },
+}
+
+/// What is said of a call that does not fit a VM's state.
+fn wrong_state(name: &str, state: VmState, why: Option<&str>, needs: &str) -> String {
+    match (state, why) {
+        (VmState::Created, _) => format!("VM `{name}` was not booted yet: call vm:boot() first"),
+        (state, Some(why)) => format!("VM `{name}` is {state} ({why}), this needs it {needs}"),
+        (state, None) => format!("VM `{name}` is {state}, this needs it {needs}"),
+    }
 }

@@ -58,7 +58,9 @@ pub(crate) fn disk(
     if path.is_none() && bytes.is_none() {
         return Err(options.fail(image, format_args!("give `{image}`, or `{size}` for scratch")));
     }
-    if let Some(format) = options.text("format")?.filter(|format| format != "raw") {
+    let format = options.text("format")?;
+    let raw = format.is_some();
+    if let Some(format) = format.filter(|format| format != "raw") {
         let message = format!(
             "`{format}` is not supported, only `raw`; convert it: qemu-img convert -O raw IMAGE IMAGE.raw"
         );
@@ -77,6 +79,7 @@ pub(crate) fn disk(
     let read = DiskOption {
         id: options.text("id")?.unwrap_or(id),
         image: path,
+        raw,
         size: bytes,
         readonly: options.boolean("readonly")?.unwrap_or(false),
         writable: options.boolean("writable")?.unwrap_or(false),

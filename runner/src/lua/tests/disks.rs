@@ -155,7 +155,7 @@ fn wrong_calls_say_what_is_wrong() {
         (
             vm,
             "vm:attach_disk{image = 'image.qcow2'}",
-            "is a qcow2 image, and only raw ones are supported",
+            "image.qcow2 is in the format qcow2, and only raw images are supported; convert it: qemu-img convert -O raw ",
         ),
         (
             vm,
@@ -215,4 +215,16 @@ fn wrong_calls_say_what_is_wrong() {
         assert!(message.contains(expected), "{call}: {message}");
         assert_eq!(result.status, TestStatus::Failed, "{call}");
     }
+}
+
+#[test]
+fn an_image_that_is_said_to_be_raw_is_taken_as_it_is() {
+    passes(
+        r#"
+        local vm = provium:vm("a", "p")
+        local disk = vm:attach_disk{image = "image.qcow2", format = "raw", size = 512}
+        t:assert_eq(disk:read_sectors(0, 1):sub(1, 4), "QFI\xfb")
+        vm:attach_disk{id = "other", size = 512, format = "raw"}
+        "#,
+    );
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use provium_base::units::LONGEST;
 use provium_guest::{Connection, FollowStream, GuestError, OutputChunk, StreamRead};
 
 /// Standard output, then standard error.
@@ -109,7 +110,7 @@ impl Capture {
     /// Both outputs of a program that has ended. All of them was taken in but for what a stream still brings,
     /// which is waited for at most `limit`; an error says how much of an output is missing.
     pub(crate) fn finish(&self, limit: Duration) -> Result<[Vec<u8>; OUTPUTS], String> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit.min(LONGEST);
         let mut outputs = self.outputs.lock();
         while outputs
             .iter()
@@ -134,7 +135,7 @@ impl Capture {
 
     /// The bytes of an output behind `at`, waited for at most `limit`.
     pub(crate) fn since(&self, which: usize, at: u64, limit: Duration) -> Result<Vec<u8>, String> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit.min(LONGEST);
         let mut outputs = self.outputs.lock();
         loop {
             let output = &outputs[which];
