@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use mlua::Lua;
 use provium_base::cancel::Cancel;
+use provium_base::cause::Cause;
 use provium_base::events::Sink;
 use provium_base::outcome::FileResult;
 use provium_cache::{Building, FixtureSource};
@@ -16,13 +17,14 @@ use provium_guest::Baseline;
 
 use super::api::binding::Kind;
 use super::api::interrupt;
+use super::api::source::Source;
 use super::objects::fixture_entry::store;
 use super::objects::lab::claim;
 use super::objects::lab::handle::Lab;
 use super::test::chunk::run_source;
 use super::test::file::File;
 use super::test::runner::PutBack;
-use super::test::{globals, load, runner};
+use super::test::{globals, modules, runner};
 use crate::config::Config;
 use crate::discover::shown;
 use crate::session::job::FileJob;
@@ -41,9 +43,9 @@ pub(super) fn run_prepared(
     sink: &Arc<dyn Sink>,
     prepare: impl FnOnce(&Lua) -> mlua::Result<()>,
 ) -> FileResult {
-    let source = match std::fs::read_to_string(&job.path) {
+    let source = match Source::read(&job.path) {
         Ok(source) => source,
-        Err(error) => return not_run(job, format!("{}: cannot be read: {error}", job.shown)),
+        Err(error) => return not_run(job, format!("{}: cannot be read: {}", job.shown, Cause(&error))),
     };
     let file = File::new(job, source, sink);
     let created = create(&file).and_then(|(lua, lab)| prepare(&lua).map(|()| (lua, lab)));
@@ -76,8 +78,8 @@ pub fn build_fixture(
     building: &Building,
     cancel: &Arc<Cancel>,
 ) -> Result<(), String> {
-    let text = std::fs::read_to_string(&source.path)
-        .map_err(|error| format!("{}: {error}", source.path.display()))?;
+    let text = Source::read(&source.path)
+        .map_err(|error| format!("{}: {}", source.path.display(), Cause(&error)))?;
     let job = FileJob {
         // A fixture reserves nothing.
         pool: Pool::new(Amount::default()),
@@ -108,9 +110,7 @@ pub(super) fn create(file: &Rc<File>) -> mlua::Result<(Lua, Lab)> {
     lab.set_root(&lua);
     lua.globals().set("provium", lab.clone().into_userdata(&lua)?)?;
     globals::set(&lua)?;
-    if file.building().is_some() {
-        load::watch_require(&lua)?;
-    }
+    modules::install(&lua)?;
     interrupt::watch(&lua)?;
     Ok((lua, lab))
 }

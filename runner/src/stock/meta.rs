@@ -13,7 +13,7 @@ use provium_vmm::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
 /// The file of an entry that says which VMs are in it.
-const META: &str = "fixture.json";
+pub(crate) const META: &str = "fixture.json";
 /// The folder of an entry with a folder for each VM.
 const VMS: &str = "vm";
 

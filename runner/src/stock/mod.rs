@@ -31,6 +31,7 @@ use provium_guest::WarmPool;
 
 use crate::config::Config;
 
+pub(crate) use meta::META;
 pub use meta::{Fixture, FixtureMeta, FixtureVm, read_meta};
 use meta::{open_entry, verify_entry};
 

@@ -49,6 +49,7 @@ const FILES: [(&str, &str); 26] = [
         "runner/emulated/src/spawn.rs",
         "what a child does before it executes",
     ),
+    ("runner/src/lua/api/hook.rs", "a hook of Lua's own, in C"),
     (
         "runner/src/lua/classic/grep.rs",
         "the C library's regular expressions",

@@ -5,33 +5,28 @@
 //! is killed, and reports the ending in place of its own error). Not here: C functions of Lua's own libraries
 //! that run long, such as a pathological `string.find`; nothing can end those from inside.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mlua::{HookTriggers, Lua, VmState};
+use mlua::Lua;
 use provium_base::cancel::{Cancel, CancelReason};
 
-use super::location;
 use super::script::Script;
 use super::value::seconds;
+use super::{hook, location};
 
 /// Instructions between two looks at the token.
-const INTERVAL: u32 = 10_000;
+const INTERVAL: c_int = 10_000;
 
 /// Sets the hook that looks at the current token every few thousand instructions.
 pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
-    hook(lua, INTERVAL)
-}
-
-fn hook(lua: &Lua, interval: u32) -> mlua::Result<()> {
-    lua.set_global_hook(HookTriggers::new().every_nth_instruction(interval), |lua, _| {
+    let look = lua.create_function(|lua, ()| {
         note_line(lua);
-        match ending(lua, "") {
-            None => Ok(VmState::Continue),
-            Some(message) => Err(mlua::Error::runtime(message)),
-        }
-    })
+        Ok(ending(lua, ""))
+    })?;
+    hook::set(lua, INTERVAL, Some(look))
 }
 
 /// Tells the script's owner which line runs, who can say so when the code never comes back.
@@ -46,7 +41,7 @@ pub(crate) fn ending(lua: &Lua, what: &str) -> Option<String> {
     let reason = script.cancel().is_cancelled()?;
     // From now on at each instruction, so that code which catches the error gets no further. Where that
     // cannot be set, the hook that looks now and then remains.
-    let _ = hook(lua, 1);
+    let _ = hook::set(lua, 1, None);
     Some(script.note_ending(|| (ending_message(&script, reason, what), location::in_test_file(lua))))
 }
 

@@ -10,10 +10,13 @@ const PCALL: &str = "provium.pcall";
 /// Registry key of Lua's own `xpcall`.
 const XPCALL: &str = "provium.xpcall";
 
-/// Saves `pcall` and `xpcall` of a fresh Lua state. The globals stay Lua's own, so that coroutines can yield
-/// through them.
+/// Registry key of Lua's own `load`.
+const LOAD: &str = "provium.load";
+
+/// Saves Lua's own `pcall`, `xpcall` and `load` of a fresh Lua state.
 pub(crate) fn save(lua: &Lua) -> mlua::Result<()> {
     let own = lua.globals();
+    lua.set_named_registry_value(LOAD, own.get::<Function>("load")?)?;
     lua.set_named_registry_value(XPCALL, own.get::<Function>("xpcall")?)?;
     lua.set_named_registry_value(PCALL, own.get::<Function>("pcall")?)
 }
@@ -34,4 +37,9 @@ pub(crate) fn pcall(lua: &Lua) -> mlua::Result<Function> {
 /// Lua's own `xpcall`.
 pub(crate) fn xpcall(lua: &Lua) -> mlua::Result<Function> {
     lua.named_registry_value(XPCALL)
+}
+
+/// Lua's own `load`, which takes bytecode.
+pub(crate) fn own_load(lua: &Lua) -> mlua::Result<Function> {
+    lua.named_registry_value(LOAD)
 }

@@ -6,6 +6,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use mlua::{Lua, Table};
+use provium_base::cause::Cause;
 use provium_guest::{DirEntry, EntryType, Stat, ops};
 
 use crate::lua::api::binding::Method;
@@ -232,7 +233,13 @@ fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
     if auto_dep {
         call.takes_in_file(&host)?;
     }
-    let unreadable = |error| call.fail(format_args!("{}: {error}", host.display()));
+    if host.is_dir() {
+        return Err(call.fail(format_args!(
+            "{} is a folder, and only files are copied",
+            host.display()
+        )));
+    }
+    let unreadable = |error| call.fail(format_args!("{}: {}", host.display(), Cause(&error)));
     let mut file = std::fs::File::open(&host).map_err(unreadable)?;
     let perm = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
     vm.ask(call, |client| client.push_file(&guest, Some(perm), &mut file))?;
@@ -247,9 +254,15 @@ pub(crate) fn pull_file<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answer {
         .file()
         .project()
         .join(call.name(1, "a string as path on the host")?);
-    let failed = |error: std::io::Error| call.fail(format_args!("{}: {error}", to.display()));
+    let failed = |error: std::io::Error| call.fail(format_args!("{}: {}", to.display(), Cause(&error)));
     // What is there stays until all of the new content is.
     let folder = to.parent().unwrap_or(&to);
+    if !folder.exists() {
+        return Err(call.fail(format_args!(
+            "folder {} does not exist on the host",
+            folder.display()
+        )));
+    }
     let mut new = tempfile::Builder::new()
         .prefix(".provium-pull-")
         .permissions(std::fs::Permissions::from_mode(0o666))

@@ -5,11 +5,13 @@
 //! sandbox, since tests are the user's own code. The `debug` library and C modules are left out because they
 //! can break the state itself.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use mlua::{Lua, LuaOptions, StdLib, Table, Value};
 
+use super::guards;
 use crate::lua::api::protect;
 use crate::lua::api::script::Script;
 
@@ -24,15 +26,26 @@ pub(crate) fn create(script: &Rc<Script>, folders: &[&Path]) -> mlua::Result<Lua
     let stderr: Value = io.get("stderr")?;
     io.get::<mlua::Function>("output")?.call::<()>(&stderr)?;
     io.set("stdout", stderr)?;
-    set_require_path(&own.get("package")?, folders)?;
+    guards::set(&lua)?;
+    let package: Table = own.get("package")?;
+    package.set("path", lua.create_string(search_path(folders))?)?;
+    package.set("cpath", "")?;
     Ok(lua)
 }
 
-fn set_require_path(package: &Table, folders: &[&Path]) -> mlua::Result<()> {
-    let patterns = folders.iter().flat_map(|folder| {
-        let folder = folder.display();
-        [format!("{folder}/?.lua"), format!("{folder}/?/init.lua")]
-    });
-    package.set("path", patterns.collect::<Vec<_>>().join(";"))?;
-    package.set("cpath", "")
+/// `package.path` with these folders, as far as it can name them.
+fn search_path(folders: &[&Path]) -> Vec<u8> {
+    let named = folders.iter().filter(|folder| can_be_named(folder));
+    let templates = named.flat_map(|folder| ["/?.lua", "/?/init.lua"].map(|end| (folder, end)));
+    let templates = templates.map(|(folder, end)| [folder.as_os_str().as_bytes(), end.as_bytes()].concat());
+    templates.collect::<Vec<_>>().join(&b';')
+}
+
+/// Whether `package.path` can name a folder: it has other uses for `;` and `?`.
+pub(crate) fn can_be_named(folder: &Path) -> bool {
+    !folder
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .any(|byte| b";?".contains(byte))
 }

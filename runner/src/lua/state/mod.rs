@@ -4,4 +4,5 @@
 //! libraries; the end of each thing. Not here: what a test is, and what is made.
 
 pub(crate) mod create;
+pub(crate) mod guards;
 pub(crate) mod scope;

@@ -3,6 +3,7 @@
 
 use mlua::Value;
 
+use crate::lua::api::absent;
 use crate::lua::api::binding::{Field, Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, one};
@@ -34,7 +35,15 @@ impl Kind for Lab {
     }
 
     fn missing(call: &mut Call<'_>, lab: &Lab, key: &str) -> Answer {
-        one(call.lua(), lab.find(key))
+        let member = lab.find(key);
+        if member.is_none() {
+            let shown = match lab.is(&Lab::root_of(call.lua())) {
+                true => lab.name().to_owned(),
+                false => format!("lab `{}`", lab.name()),
+            };
+            absent::note(call.lua(), &shown, key, names);
+        }
+        one(call.lua(), member)
     }
 
     fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
@@ -48,4 +57,12 @@ impl Kind for Lab {
     fn same(&self, other: &Lab) -> bool {
         self.is(other)
     }
+}
+
+/// Names of what every lab has.
+fn names() -> Vec<&'static str> {
+    let methods = Lab::methods().into_iter().map(|method| method.name);
+    methods
+        .chain(Lab::fields().into_iter().map(|field| field.name))
+        .collect()
 }

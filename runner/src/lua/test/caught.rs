@@ -11,7 +11,7 @@ use mlua::{Function, IntoLuaMulti, Lua, Value};
 use crate::lua::api::location::Place;
 use crate::lua::api::protect::xpcall;
 use crate::lua::api::value::text_of;
-use crate::lua::api::{location, render};
+use crate::lua::api::{absent, location, render};
 
 /// An error that left protected code.
 pub(crate) struct Caught {
@@ -56,7 +56,7 @@ pub(super) fn protect_values(
     let call = || -> mlua::Result<mlua::MultiValue> {
         let handler = lua.create_function(move |lua, error: Value| {
             *noted.borrow_mut() = (location::in_test_file(lua), location::in_helper(lua));
-            Ok(error)
+            absent::explain(lua, error)
         })?;
         let mut given = args.into_lua_multi(lua)?;
         given.push_front(Value::Function(handler));

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, Value};
+use mlua::{Lua, Value};
 use provium_base::failure::Failure;
 
 use super::caught::{Caught, protect, protect_values};
@@ -14,27 +14,17 @@ use super::verdict::{failure, raised};
 
 /// Runs a fixture's source; returns what it returned, or why it failed, with the line of the source.
 pub(crate) fn run_source(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
-    let chunk = load(lua, file)?;
+    let chunk = file.source().function(lua, file.chunk_name())?;
     match protect_values(lua, &chunk, ()) {
         Ok(mut values) if !file.has_ending() => Ok(values.pop_front().unwrap_or(Value::Nil)),
         caught => Err(chunk_failure(file, caught.err()).to_string()),
     }
 }
 
-fn load(lua: &Lua, file: &Rc<File>) -> Result<Function, String> {
-    let chunk = lua
-        .load(file.source())
-        .set_name(file.chunk_name())
-        .into_function();
-    chunk.map_err(|error| match error {
-        mlua::Error::SyntaxError { message, .. } => message,
-        error => error.to_string(),
-    })
-}
-
 /// Runs the file's own code.
 pub(super) fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> {
-    let chunk = load(lua, file).map_err(|error| ChunkFailure {
+    let chunk = file.source().function(lua, file.chunk_name());
+    let chunk = chunk.map_err(|error| ChunkFailure {
         failure: Box::new(raised(file, &Caught::without_place(error.clone()))),
         error,
         log: Vec::new(),

@@ -22,6 +22,7 @@ use super::run::TestRun;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::script::{Ending, Script};
+use crate::lua::api::source::Source;
 use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
 use crate::session::job::FileJob;
@@ -60,7 +61,7 @@ pub(crate) struct Settings {
 pub(crate) struct File {
     job: FileJob,
     script: Rc<Script>,
-    source: String,
+    source: Source,
     /// Scopes that close what the file and its tests make.
     pub(crate) scopes: Scopes,
     sink: Arc<dyn Sink>,
@@ -96,18 +97,18 @@ pub(crate) struct File {
 
 impl File {
     /// The file of a job, before its chunk runs; `sink` hears of its tests.
-    pub(crate) fn new(job: &FileJob, source: String, sink: &Arc<dyn Sink>) -> Rc<File> {
+    pub(crate) fn new(job: &FileJob, source: Source, sink: &Arc<dyn Sink>) -> Rc<File> {
         File::with_build(job, source, None, Arc::clone(sink))
     }
 
     /// The source of a fixture that is being built; it has no tests to hear of.
-    pub(crate) fn of_fixture(job: &FileJob, source: String, building: Building) -> Rc<File> {
+    pub(crate) fn of_fixture(job: &FileJob, source: Source, building: Building) -> Rc<File> {
         File::with_build(job, source, Some(building), Arc::new(Discard))
     }
 
     fn with_build(
         job: &FileJob,
-        source: String,
+        source: Source,
         building: Option<Building>,
         sink: Arc<dyn Sink>,
     ) -> Rc<File> {
@@ -139,13 +140,18 @@ impl File {
 
     /// A fresh Lua state for it, which knows no globals of the API yet.
     pub(crate) fn create_state(self: &Rc<File>) -> mlua::Result<Lua> {
+        let lua = create(&self.script, &self.module_folders())?;
+        lua.set_app_data(Rc::clone(self));
+        Ok(lua)
+    }
+
+    /// Folders that `require` looks in, in this order.
+    pub(crate) fn module_folders(&self) -> Vec<&Path> {
         let mut folders: Vec<&Path> = self.job.config.roots.iter().map(|root| root.as_path()).collect();
         if !folders.contains(&self.project()) {
             folders.push(self.project());
         }
-        let lua = create(&self.script, &folders)?;
-        lua.set_app_data(Rc::clone(self));
-        Ok(lua)
+        folders
     }
 
     /// The file this Lua state runs.
@@ -204,7 +210,7 @@ impl File {
     }
 
     /// Source text of the file.
-    pub(crate) fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 

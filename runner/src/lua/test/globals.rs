@@ -6,6 +6,7 @@
 use mlua::Lua;
 
 use super::{assertions, host_command, load, register, wait};
+use crate::lua::api::absent;
 use crate::lua::api::binding::function;
 use crate::lua::api::call::Call;
 use crate::lua::api::json;
@@ -24,7 +25,7 @@ pub(crate) struct Global {
 }
 
 /// All globals but `provium`.
-pub(crate) const GLOBALS: [Global; 13] = [
+pub(crate) const GLOBALS: [Global; 15] = [
     Global {
         name: "test",
         signature: "(name: string, meta: table|fun(t: t), body?: fun(t: t))",
@@ -98,6 +99,18 @@ pub(crate) const GLOBALS: [Global; 13] = [
         run: host_command::popen,
     },
     Global {
+        name: "loadfile",
+        signature: "(path: string, mode?: string, env?: table): function?, string?",
+        doc: "A Lua file as a function, relative to the project's folder.",
+        run: load::loadfile,
+    },
+    Global {
+        name: "load",
+        signature: "(chunk: string|fun(): string?, name?: string, mode?: string, env?: any): function?, string?",
+        doc: "Source text as a function; bytecode is refused.",
+        run: load::load,
+    },
+    Global {
         name: "os.exit",
         signature: "()",
         doc: "Is an error: a test cannot end the run.",
@@ -117,6 +130,7 @@ pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
                     Some(table) => table,
                     None => {
                         let table = lua.create_table()?;
+                        table.set_metatable(Some(with_absent(lua, module)?))?;
                         lua.globals().set(module, &table)?;
                         table
                     }
@@ -126,4 +140,22 @@ pub(crate) fn set(lua: &Lua) -> mlua::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The metatable of a module of ours: a key that is not there is nil, and a call of it says so.
+fn with_absent(lua: &Lua, module: &'static str) -> mlua::Result<mlua::Table> {
+    let functions = move || {
+        let names = GLOBALS.iter().filter_map(|global| global.name.split_once('.'));
+        let own = names.filter(|(of, _)| *of == module);
+        own.map(|(_, name)| name).collect()
+    };
+    let index = lua.create_function(move |lua, (_, key): (mlua::Value, mlua::Value)| {
+        if let mlua::Value::String(key) = key {
+            absent::note(lua, module, &key.to_string_lossy(), functions);
+        }
+        Ok(mlua::Nil)
+    })?;
+    let meta = lua.create_table()?;
+    meta.set("__index", index)?;
+    Ok(meta)
 }

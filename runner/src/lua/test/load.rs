@@ -1,43 +1,98 @@
-//! The globals `dofile` and `os.exit`, and `require` as a fixture's source has it.
+//! The globals `dofile`, `loadfile`, `load` and `os.exit`.
 //!
-//! Input: paths and names of modules. Output: what the files return; in a fixture's source, each file is
-//! noted as an input. Not here: where modules are looked for; that is Lua's `package.path`.
+//! Input: paths and source text. Output: functions, or what they return; in a fixture's source, each file is
+//! noted as an input. Not here: `require` (`modules`); and bytecode, which all of them refuse.
 
-use std::path::PathBuf;
+use mlua::{MultiValue, Value};
+use provium_base::cause::Cause;
 
-use mlua::{Function, Lua, Table, Value};
-use provium_cache::Input;
-
-use crate::lua::api::binding::function;
 use crate::lua::api::call::Call;
-use crate::lua::api::protect::protected;
-use crate::lua::api::raise::{Answer, Raise, none};
+use crate::lua::api::protect::{own_load, protected};
+use crate::lua::api::raise::{Answer, Raise, none, one};
+use crate::lua::api::source::{NO_BYTECODE, Source};
 
 /// `dofile(path)`: relative to the project's folder.
 pub(crate) fn dofile(call: &mut Call<'_>) -> Answer {
-    let chunk = load(call)?;
-    let mut result = protected(call.lua(), &chunk, ())?;
+    let (source, name) = read(call)?;
+    let chunk = source.function(call.lua(), &name);
+    let chunk = chunk.map_err(|message| call.fail(message))?;
+    raised(protected(call.lua(), &chunk, ())?)
+}
+
+/// `loadfile(path, mode, env)`: relative to the project's folder; nil and a message where it cannot be done.
+pub(crate) fn loadfile(call: &mut Call<'_>) -> Answer {
+    let done = read(call).and_then(|(source, name)| {
+        let chunk = source.function(call.lua(), &name);
+        chunk.map_err(|message| call.fail(message))
+    });
+    match done {
+        Ok(chunk) => {
+            match call.take(2) {
+                Value::Nil => {}
+                Value::Table(environment) => {
+                    chunk.set_environment(environment)?;
+                }
+                other => return Err(call.wrong("a table as environment", &other)),
+            }
+            one(call.lua(), chunk)
+        }
+        Err(Raise::Text(message)) => not_loaded(call, &message),
+        Err(other) => Err(other),
+    }
+}
+
+/// `load(chunk, name, mode, env)`: Lua's own, for source text alone.
+pub(crate) fn load(call: &mut Call<'_>) -> Answer {
+    const BINARY: &[u8] = b"attempt to load a binary chunk";
+    if !matches!(call.arg(0), Value::String(_) | Value::Function(_)) {
+        return Err(call.wrong("source text, or a function that gives it", call.arg(0)));
+    }
+    let mut args: Vec<Value> = (0..call.count()).map(|at| call.take(at)).collect();
+    if args.get(2).is_some_and(is_binary) {
+        return not_loaded(call, NO_BYTECODE);
+    }
+    args.resize(args.len().max(3), Value::Nil);
+    args[2] = Value::String(call.lua().create_string("t")?);
+    let result = raised(protected(
+        call.lua(),
+        &own_load(call.lua())?,
+        MultiValue::from_vec(args),
+    )?)?;
+    match result.get(1) {
+        Some(Value::String(message)) if message.as_bytes().starts_with(BINARY) => {
+            not_loaded(call, NO_BYTECODE)
+        }
+        _ => Ok(result),
+    }
+}
+
+/// Whether a mode of `load` leaves source text out.
+fn is_binary(mode: &Value) -> bool {
+    matches!(mode, Value::String(mode) if !mode.as_bytes().contains(&b't'))
+}
+
+/// The file of the first argument and its chunk's name.
+fn read(call: &Call<'_>) -> Result<(Source, String), Raise> {
+    let path = call.name(0, "a string as path")?;
+    let full = call.file().project().join(&path);
+    call.takes_in_file(&full)?;
+    let source = Source::read(&full);
+    let source = source.map_err(|error| call.fail(format_args!("{}: {}", full.display(), Cause(&error))))?;
+    Ok((source, format!("@{path}")))
+}
+
+/// The results of a protected call, or its error, as it was raised.
+fn raised(mut result: MultiValue) -> Answer {
     match result.pop_front() {
         Some(Value::Boolean(true)) => Ok(result),
         _ => Err(Raise::Value(result.pop_front().unwrap_or(Value::Nil))),
     }
 }
 
-fn load(call: &Call<'_>) -> Result<Function, Raise> {
-    let path = call.name(0, "a string as path")?;
-    let full = call.file().project().join(&path);
-    call.takes_in_file(&full)?;
-    let source =
-        std::fs::read(&full).map_err(|error| call.fail(format_args!("{}: {error}", full.display())))?;
-    call.lua()
-        .load(source)
-        .set_name(format!("@{path}"))
-        .set_mode(mlua::chunk::ChunkMode::Text)
-        .into_function()
-        .map_err(|error| match error {
-            mlua::Error::SyntaxError { message, .. } => call.fail(message),
-            error => call.fail(error),
-        })
+/// What `load` and `loadfile` return where there is no function.
+fn not_loaded(call: &Call<'_>, message: &str) -> Answer {
+    let message = call.lua().create_string(message)?;
+    Ok(MultiValue::from_vec(vec![Value::Nil, Value::String(message)]))
 }
 
 /// `os.exit`: would take every other test of the run with it.
@@ -47,47 +102,4 @@ pub(crate) fn exit(call: &mut Call<'_>) -> Answer {
         None => Err(call.fail("a test file cannot end the process; use error or return")),
     }
     .and_then(|()| none())
-}
-
-/// Makes `require` note what it finds, and what it looked for before.
-pub(crate) fn watch_require(lua: &Lua) -> mlua::Result<()> {
-    let original: Function = lua.globals().get("require")?;
-    let watched = function(lua, "require", move |call| {
-        let name = call.name(0, "a string as the module's name")?;
-        let package: Table = call.lua().globals().get("package")?;
-        let loaded: Value = package.get::<Table>("loaded")?.get(name.as_str())?;
-        if loaded.is_nil() {
-            let path: String = package.get("path")?;
-            note_module(call, &name, &path)?;
-        }
-        let mut result = protected(call.lua(), &original, call.arg(0))?;
-        match result.pop_front() {
-            Some(Value::Boolean(true)) => Ok(result),
-            _ => Err(Raise::Value(result.pop_front().unwrap_or(Value::Nil))),
-        }
-    })?;
-    lua.globals().set("require", watched)
-}
-
-fn note_module(call: &Call<'_>, name: &str, path: &str) -> Result<(), Raise> {
-    let file = name.replace('.', "/");
-    for candidate in path
-        .split(';')
-        .map(|pattern| PathBuf::from(pattern.replace('?', &file)))
-    {
-        let found = candidate.is_file();
-        let input = match found {
-            true => Input::Helper {
-                name: name.to_owned(),
-                path: candidate,
-            },
-            // One that appears there later would be found first.
-            false => Input::HostFile { path: candidate },
-        };
-        call.takes_in(input)?;
-        if found {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@ pub(crate) mod host_command;
 pub(crate) mod host_file;
 pub(crate) mod load;
 pub(crate) mod metadata;
+pub(crate) mod modules;
 mod raises;
 pub(crate) mod register;
 pub(crate) mod run;

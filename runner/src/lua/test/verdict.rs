@@ -111,7 +111,7 @@ pub(super) fn raised(file: &File, caught: &Caught) -> Failure {
 pub(super) fn failure(file: &File, message: String, line: Option<u32>, helper: Option<&Place>) -> Failure {
     Failure {
         message,
-        place: line.map(|line| SourcePlace::new(&file.job().shown, line, file.source())),
+        place: line.map(|line| SourcePlace::new(&file.job().shown, line, &file.source().text())),
         helper: helper.map(|helper| {
             let source = helper_source(&file.project().join(&helper.path));
             SourcePlace::new(&helper.path, helper.line, &source)

@@ -236,7 +236,7 @@ fn what_a_classic_call_gets_wrong_is_found_before_the_guest() {
         ),
         ("vm:exec({})", "vm:exec: expected a string as command, got table"),
         ("vm:dmesg('[a')", "vm:dmesg: pattern `[a`: "),
-        ("vm:exec('true')", "vm:exec: VM `min` is created"),
+        ("vm:exec('true')", "vm:exec: VM `min` was not booted yet"),
         (
             "vm:wait_until(function() end, {timeout = 0, desc = 'ready'})",
             "vm:wait_until: ready not met within 0s",

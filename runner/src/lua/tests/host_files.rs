@@ -77,3 +77,29 @@ fn one_that_is_nowhere_is_an_error_that_names_both_places() {
         "{message}"
     );
 }
+
+#[test]
+fn folders_where_files_are_meant_and_the_other_way_round_are_named() {
+    for (body, expected) in [
+        (
+            "vm:push_file('lib', '/x')",
+            "vm:push_file: DIR/tests/lib is a folder, and only files are copied",
+        ),
+        (
+            "vm:pull_file('/x', 'no/such')",
+            "vm:pull_file: folder DIR/no does not exist on the host",
+        ),
+        ("vm:restore('no')", "vm:restore: there is no snapshot in DIR/no"),
+        (
+            "vm:restore('tests')",
+            "vm:restore: there is no snapshot in DIR/tests",
+        ),
+        (
+            "provium:restore('no')",
+            "provium:restore: there is no snapshot in DIR/no",
+        ),
+    ] {
+        let message = run_below(body).message.expect(body);
+        assert!(message.starts_with(&format!("{expected}\n")), "{body}: {message}");
+    }
+}

@@ -154,7 +154,7 @@ test("own", function(t)
     t:assert(provium.shared == shared and provium:vm("shared") == shared and provium:lab("lab") == lab)
     t:assert_contains(t:assert_raises(function() provium:vm("shard") end), "did you mean `shared`?")
     t:assert_eq(lab:vm_names(), {"inner"})
-    t:assert_contains(t:assert_raises(function() lab:pause() end), "VM `inner` is created")
+    t:assert_contains(t:assert_raises(function() lab:pause() end), "VM `inner` was not booted yet")
 end)
 "#,
     );

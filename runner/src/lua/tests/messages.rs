@@ -166,3 +166,49 @@ fn waiting_returns_the_value_or_says_what_for() {
         assert!(message.starts_with(expected), "{call}: {message}");
     }
 }
+
+#[test]
+fn a_call_of_what_is_not_there_names_the_nearest() {
+    for (body, expected) in [
+        (
+            "provium:vmm('a')",
+            "provium has no method `vmm`; did you mean `vm`?",
+        ),
+        (
+            "provium.vm_fixtur('a')",
+            "provium has no function `vm_fixtur`; did you mean `vm_fixture`?",
+        ),
+        ("provium:qqqqqq()", "provium has no method `qqqqqq`"),
+        (
+            "provium:lab('x'):vmm('a')",
+            "lab `x` has no method `vmm`; did you mean `vm`?",
+        ),
+        (
+            "json.encod({})",
+            "json has no function `encod`; did you mean `encode`?",
+        ),
+        (
+            "tset('x', print)",
+            "there is no global `tset`; did you mean `test`?",
+        ),
+        ("qqqqqq()", "attempt to call a nil value (global 'qqqqqq')"),
+        (
+            "local x = {} x.vmm()",
+            "attempt to call a nil value (field 'vmm')",
+        ),
+        (
+            "local x = provium.vmm x()",
+            "attempt to call a nil value (local 'x')",
+        ),
+        (
+            "wait_until(function() provium:vmm() end)",
+            "provium has no method `vmm`; did you mean `vm`?",
+        ),
+    ] {
+        let result = run_body(body);
+        let message = result.message.expect("a failure has a message");
+        assert_eq!(message, format!("{expected}\n  2 | {body}"));
+        assert_eq!(result.line, Some(2));
+    }
+    passes("t:assert_eq(provium.vmm, nil) t:assert_eq(json.null, nil)");
+}

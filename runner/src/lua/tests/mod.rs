@@ -14,6 +14,7 @@ mod hostile;
 mod json;
 mod labs;
 mod limits;
+mod loading;
 mod messages;
 mod metadata;
 mod process;

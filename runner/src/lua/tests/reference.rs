@@ -248,7 +248,11 @@ fn names(lua: &Lua) -> BTreeSet<String> {
 fn every_global_is_in_the_table_and_described() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = super::job(dir.path(), "");
-    let file = crate::lua::test::file::File::new(&job, String::new(), &super::silent());
+    let file = crate::lua::test::file::File::new(
+        &job,
+        crate::lua::api::source::Source::new(Vec::new()),
+        &super::silent(),
+    );
     let (lua, _) = crate::lua::start::create(&file).expect("a state");
     let own = mlua::StdLib::ALL_SAFE;
     let plain = Lua::new_with(own, mlua::LuaOptions::new()).expect("a state");

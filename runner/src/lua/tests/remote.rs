@@ -434,7 +434,10 @@ fn wrong_arguments_are_refused_in_words() {
                 "vm:pull_file: expected a string as path on the host, got nil",
             ),
             ("vm:pull_file('/no/such', dir .. '/x')", "No such file"),
-            ("vm:pull_file('/etc/passwd', dir .. '/no/such/x')", "No such file"),
+            (
+                "vm:pull_file('/etc/passwd', dir .. '/no/such/x')",
+                "does not exist on the host",
+            ),
             (
                 "vm:open_file('/x')",
                 "expected a table such as {read = true} as mode, got nil",

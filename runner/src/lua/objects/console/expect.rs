@@ -108,7 +108,10 @@ pub(super) fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
     let vm = console.open(call)?.clone();
     let (wanted, limit) = arguments(call)?;
     if vm.core().state() == VmState::Created {
-        return Err(call.fail(format_args!("VM `{}` is created; boot it first", vm.name())));
+        return Err(call.fail(format_args!(
+            "VM `{}` was not booted yet: call vm:boot() first",
+            vm.name()
+        )));
     }
     let mark = {
         let mut marks = console.marks().borrow_mut();

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use mlua::Value;
 use provium_guest::{RestoreAllError, VmPath, placed_vms, restore_all};
-use provium_vmm::snapshot::Snapshot as Saved;
+use provium_vmm::snapshot::{STATE_FILE, Snapshot as Saved};
 
+use super::folder::check;
 use super::saved::{LabSnapshot, PlacedVm, Snapshot, failed, path_of};
 use crate::lua::api::binding::{Kind, Method, this};
 use crate::lua::api::call::Call;
@@ -17,7 +18,7 @@ use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::value::type_name;
 use crate::lua::objects::lab::handle::Lab;
 use crate::lua::objects::vm::handle::Vm;
-use crate::stock::read_meta;
+use crate::stock::{META, read_meta};
 
 /// `VM:snapshot` and `VM:restore`.
 pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
@@ -88,6 +89,7 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
     let saved: Vec<(VmPath, Arc<Saved>)> = match call.arg(0) {
         Value::String(_) => {
             let folder = call.host_path(0)?;
+            check(&folder, META).map_err(|message| call.fail(message))?;
             let meta = read_meta(&folder).map_err(|message| call.fail(message))?;
             let opened = meta
                 .vms
@@ -132,6 +134,7 @@ fn optional_path(call: &Call<'_>) -> Result<Option<PathBuf>, Raise> {
 
 /// Opens a snapshot that somebody may have carried around.
 fn open(call: &Call<'_>, folder: &Path) -> Result<Arc<Saved>, Raise> {
+    check(folder, STATE_FILE).map_err(|message| call.fail(message))?;
     let opened = Saved::open(folder).and_then(|saved| saved.verify().map(|()| saved));
     opened.map_err(|error| call.fail(error))
 }

@@ -6,25 +6,35 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use provium_base::cause::Cause;
 use provium_vmm::snapshot::files;
 use tempfile::TempDir;
 
 /// A folder of its own for a snapshot, which goes with the value.
 pub(super) fn temporary() -> Result<TempDir, String> {
     let made = tempfile::Builder::new().prefix("provium-snapshot-").tempdir();
-    made.map_err(|error| format!("no folder for the snapshot: {error}"))
+    made.map_err(|error| format!("no folder for the snapshot: {}", Cause(&error)))
 }
 
 /// Makes the folder of a snapshot; refuses one that has something in it.
 pub(super) fn new_folder(path: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {}", path.display(), Cause(&error)))?;
     match std::fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
         Ok(false) => Ok(()),
         Ok(true) => Err(format!(
             "{}: the folder is not empty; a snapshot needs one of its own",
             path.display()
         )),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(format!("{}: {}", path.display(), Cause(&error))),
+    }
+}
+
+/// Refuses a folder in which nothing that is called `file` can be read.
+pub(super) fn check(folder: &Path, file: &str) -> Result<(), String> {
+    match folder.join(file).try_exists() {
+        Ok(false) => Err(format!("there is no snapshot in {}", folder.display())),
+        // What cannot be looked at says itself why.
+        Ok(true) | Err(_) => Ok(()),
     }
 }
 

@@ -13,8 +13,8 @@ use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
 use provium_cache::Input;
 use provium_guest::{
-    AGENT_PORT, BootOptions, ConsoleMark, Epoch, GuestClient, SaveMode, SetupError, VmError, VmHandle,
-    VmState,
+    AGENT_PORT, BootOptions, ConsoleMark, Epoch, GuestClient, GuestError, SaveMode, SetupError, VmError,
+    VmHandle, VmState,
 };
 use provium_vmm::snapshot::Snapshot;
 
@@ -119,9 +119,34 @@ impl Vm {
     /// An error in the words of a call.
     pub(crate) fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
         match error {
-            VmError::Guest(error) => call.fail(format_args!("VM `{}`: {error}", self.name())),
+            VmError::Guest(error) => {
+                let why = self.without_programs(&error).unwrap_or_default();
+                call.fail(format_args!("VM `{}`: {error}{why}", self.name()))
+            }
             error => call.fail(error),
         }
+    }
+
+    /// Why a program cannot be there, if nothing brings any.
+    fn without_programs(&self, error: &GuestError) -> Option<String> {
+        let profile = &self.0.profile;
+        let none = profile.guest.initrd.is_none() && profile.guest.rootfs.is_none();
+        let missing = error.errno() == Some(libc::ENOENT) && error.to_string().starts_with("exec ");
+        (none && missing).then(|| {
+            let root = match profile
+                .guest
+                .cmdline
+                .split_whitespace()
+                .any(|word| word.starts_with("root="))
+            {
+                true => ", and `root=` has no effect: use `rootfs`",
+                false => "",
+            };
+            format!(
+                "; profile `{}` has neither `initrd` nor `rootfs`, so the guest has no programs{root}",
+                profile.name
+            )
+        })
     }
 
     /// Runs `action` on the VM; the call returns its object.
