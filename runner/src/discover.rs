@@ -4,9 +4,12 @@
 //! Not here: reading them; what tests a file has is known only when its chunk runs.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use provium_base::cause::Cause;
 use provium_base::walk::is_searched;
 use walkdir::WalkDir;
 
@@ -35,7 +38,7 @@ pub enum DiscoverError {
     #[error("cannot search for tests: {0}")]
     Walk(#[from] walkdir::Error),
     /// A path could not be made absolute.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}: {}", Cause(source))]
     Path {
         /// As given.
         path: String,
@@ -69,11 +72,7 @@ pub fn discover(paths: &[PathBuf], cwd: &Path) -> Result<Vec<TestFile>, Discover
             let walk = WalkDir::new(&path).into_iter().filter_entry(is_searched);
             for entry in walk {
                 let path = entry?.into_path();
-                let name = path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .unwrap_or_default();
-                if name.ends_with(SUFFIX) && path.is_file() {
+                if is_test(&path) && path.is_file() {
                     insert(&mut files, path, cwd).map_err(io_error)?;
                 }
             }
@@ -90,13 +89,31 @@ pub fn discover(paths: &[PathBuf], cwd: &Path) -> Result<Vec<TestFile>, Discover
     Ok(files)
 }
 
-/// The path relative to the working directory where it is below it; the directory itself is `.`.
+/// Whether a file has the name of a test file.
+fn is_test(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+/// The path relative to the working directory where it is below it; the directory itself is `.`. Bytes that
+/// are not UTF-8 are shown as `\xFF`, so that no two paths look alike.
 pub fn shown(path: &Path, cwd: &Path) -> String {
     match path.strip_prefix(cwd) {
         Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-        Ok(rest) => rest.to_string_lossy().into_owned(),
-        Err(_) => path.to_string_lossy().into_owned(),
+        Ok(rest) => escaped(rest),
+        Err(_) => escaped(path),
     }
+}
+
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02X}");
+        }
+    }
+    text
 }
 
 fn insert(files: &mut BTreeMap<PathBuf, TestFile>, path: PathBuf, cwd: &Path) -> io::Result<()> {
@@ -110,6 +127,7 @@ fn insert(files: &mut BTreeMap<PathBuf, TestFile>, path: PathBuf, cwd: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
     use std::fs;
     use tempfile::TempDir;
 
@@ -136,6 +154,8 @@ mod tests {
             "a/z.test.lua",
             "a/helper.lua",
             "a/notes.txt",
+            "a/._z.test.lua",
+            ".x.test.lua",
             ".hidden/x.test.lua",
             "a/.git/x.test.lua",
             "target/x.test.lua",
@@ -148,6 +168,23 @@ mod tests {
         );
         assert_eq!(found(&dir, &["target"]), Ok(vec!["target/x.test.lua".into()]));
         assert_eq!(found(&dir, &[".hidden"]), Ok(vec![".hidden/x.test.lua".into()]));
+        assert_eq!(found(&dir, &[".x.test.lua"]), Ok(vec![".x.test.lua".into()]));
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_found_and_look_different() {
+        let dir = tree(&["b.test.lua"]);
+        for name in [&b"a\xff.test.lua"[..], b"a\xfe.test.lua"] {
+            fs::write(dir.path().join(OsStr::from_bytes(name)), "").expect("write");
+        }
+        assert_eq!(
+            found(&dir, &["."]),
+            Ok(vec![
+                "a\\xFE.test.lua".into(),
+                "a\\xFF.test.lua".into(),
+                "b.test.lua".into()
+            ])
+        );
     }
 
     #[test]

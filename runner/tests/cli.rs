@@ -121,8 +121,61 @@ fn no_tests_says_where_it_looked() {
         (Some(2), "provium: error: no test files (*.test.lua) in sub\n")
     );
     let ran = run(&dir, &["lst"]);
-    let message = "provium: error: no such file or folder: lst; did you mean `provium list`?\n";
+    let message = "provium: error: `lst` is neither a command nor a path; did you mean `provium list`?\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
+    let ran = run(&dir, &["run"]);
+    let message =
+        "provium: error: `run` is neither a command nor a path; `provium --help` lists the commands\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
+    let ran = run(&dir, &["run/it"]);
+    let message = "provium: error: no such file or folder: run/it\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
+    let ran = run(&dir, &["--retries", "3"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr.contains("unexpected argument '--retries' found"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("-- --retries"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_missing_root_names_its_line() {
+    let dir = project(&[
+        ("provium.toml", "[provium]\nroots = ['test']\n"),
+        ("tests/a.test.lua", PASSES),
+    ]);
+    let message =
+        "provium: error: provium.toml:2: `roots` in [provium]: test does not exist; did you mean `tests`?\n";
+    for args in [&[][..], &["list"], &["list", "--fixtures"], &["fixture", "list"]] {
+        let ran = run(&dir, args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message), "{args:?}");
+    }
+    assert_eq!(run(&dir, &["list", "tests"]).code, Some(0));
+}
+
+#[test]
+fn names_of_test_files_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let dir = project(&[("b.test.lua", PASSES), ("._b.test.lua", "no Lua")]);
+    let name = std::ffi::OsStr::from_bytes(b"a\xff?;.test.lua");
+    std::fs::write(dir.path().join(name), PASSES).expect("a file");
+    assert_eq!(run(&dir, &["list"]).stdout, "a\\xFF?;.test.lua\nb.test.lua\n");
+    let ran = run(&dir, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("a\\xFF?;.test.lua"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_list_that_nobody_reads_to_its_end_is_no_error() {
+    let dir = project(&[("a.test.lua", "")]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = provium(dir.path(), &["list"]).stdout(writer).output();
+    let ran = finished(output.expect("the command starts"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub const SUFFIX: &str = ".fixture.lua";
 /// Name of the folder in which every Lua file is a fixture, except tests.
 const FOLDER: &str = "fixtures";
 
+/// Most names that a message lists.
+const MOST_NAMES: usize = 20;
+
 /// A fixture's name and the file that makes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FixtureSource {
@@ -175,8 +178,23 @@ impl Sources {
                     .map_or(".".into(), |project| project.to_string_lossy())
             );
         }
-        let names: Vec<_> = names().collect();
-        format!("there is no fixture `{given}`; there are {}", names.join(", "))
+        let mut names: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+        if let [only] = names.as_slice() {
+            return format!("there is no fixture `{given}`; there is only {only}");
+        }
+        let (more, most) = (
+            names.len().saturating_sub(MOST_NAMES),
+            names.len().min(MOST_NAMES),
+        );
+        names.truncate(most);
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more (`provium list --fixtures`)"),
+        };
+        format!(
+            "there is no fixture `{given}`; there are {}{more}",
+            names.join(", ")
+        )
     }
 
     /// The fixtures below `folder` that are not known yet: the files whose names end with `suffix`.
@@ -190,16 +208,17 @@ impl Sources {
                 let path = error.path().unwrap_or(folder).to_owned();
                 FixtureError::io("searching", &path)(error.into())
             })?;
-            let Some(name) = entry
-                .path()
-                .strip_prefix(folder)
-                .ok()
-                .and_then(Path::to_str)
-                .and_then(|name| name.strip_suffix(suffix))
-                .filter(|name| !name.is_empty() && !name.ends_with('/'))
-            else {
+            let name = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            if !name.as_os_str().as_encoded_bytes().ends_with(suffix.as_bytes()) {
                 continue;
+            }
+            let Some(name) = name.to_str() else {
+                let shown = entry.path().display();
+                return Err(FixtureError::Name(format!(
+                    "{shown}: the name of a fixture must be UTF-8"
+                )));
             };
+            let name = name.strip_suffix(suffix).unwrap_or(name);
             if !entry.path().is_file() || name.ends_with(".test") {
                 continue;
             }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use provium_base::units;
 
@@ -320,6 +321,14 @@ pub enum ProgressChoice {
     None,
 }
 
+/// A usage error without the advice to write a flag that is not there behind `--`, as if it were a path.
+pub(super) fn helpful(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}
+
 fn overcommit(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if (0.5..=8.0).contains(&factor) => Ok(factor),
@@ -380,8 +389,17 @@ mod tests {
     fn bad_values_are_quoted_with_what_is_wrong() {
         let message = |args: &[&str]| {
             let error = Cli::try_parse_from([&["provium"], args].concat()).expect_err("does not parse");
+            let error = helpful(error);
             (error.exit_code(), error.to_string())
         };
+        for flag in ["--retries", "--jason", "-z"] {
+            let (_, text) = message(&[flag, "3"]);
+            assert!(
+                text.contains(&format!("unexpected argument '{flag}' found")),
+                "{text}"
+            );
+            assert!(!text.contains("as a value"), "{text}");
+        }
         let cases: &[(&[&str], &str)] = &[
             (
                 &["-j", "0"],

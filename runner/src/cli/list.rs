@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use provium_base::cause::Cause;
 use provium_base::exit;
 use provium_cache::{FixtureSource, Sources};
 
@@ -29,10 +30,11 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
 
 /// A line for each fixture whose source is one of `paths` or below one; for all of them without.
 fn fixtures(project: &Project, paths: &[PathBuf]) -> anyhow::Result<String> {
+    project.config.check_roots()?;
     let mut places = Vec::new();
     for path in paths {
         let place = std::fs::canonicalize(project.cwd.join(path));
-        places.push(place.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?);
+        places.push(place.map_err(|error| anyhow::anyhow!("{}: {}", path.display(), Cause(&error)))?);
     }
     let sources = Sources::find(&project.config.project, &project.config.roots)?;
     let chosen = |source: &&FixtureSource| {

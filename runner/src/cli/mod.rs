@@ -20,7 +20,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use provium_base::exit;
+use provium_base::{cause, exit};
 use tracing_subscriber::EnvFilter;
 
 use crate::doctor;
@@ -29,7 +29,8 @@ use args::{Cli, Command};
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     log_to_stderr();
-    let cli = Cli::parse(); // usage errors and --help end here, with 2 and 0
+    // Usage errors and --help end here, with 2 and 0.
+    let cli = Cli::try_parse().unwrap_or_else(|error| args::helpful(error).exit());
     let done = match cli.command {
         None => run::run(cli.run),
         Some(Command::List(args)) => list::list(&args),
@@ -43,7 +44,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            print::complain(&format!("provium: error: {error:#}"));
+            print::complain(&format!("provium: error: {}", cause::once(error.as_ref())));
             ExitCode::from(exit::HARNESS)
         }
     }

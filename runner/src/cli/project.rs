@@ -39,17 +39,20 @@ impl Project {
     /// The test files that the paths, or else the roots, hold.
     pub(super) fn files(&self, choose: &ChooseArgs) -> anyhow::Result<Vec<TestFile>> {
         let paths = if choose.paths.is_empty() {
+            self.config.check_roots()?;
             &self.config.roots
         } else {
             &choose.paths
         };
         discover::discover(paths, &self.cwd).map_err(|error| match error {
             // `provium doctr` is no path but a mistyped command.
-            DiscoverError::Missing(path) => match nearest_command(&path) {
-                Some(command) => {
-                    anyhow::anyhow!("no such file or folder: {path}; did you mean `provium {command}`?")
-                }
-                None => anyhow::anyhow!("no such file or folder: {path}"),
+            DiscoverError::Missing(word) if is_a_word(&word) => match nearest_command(&word) {
+                Some(command) => anyhow::anyhow!(
+                    "`{word}` is neither a command nor a path; did you mean `provium {command}`?"
+                ),
+                None => anyhow::anyhow!(
+                    "`{word}` is neither a command nor a path; `provium --help` lists the commands"
+                ),
             },
             other => anyhow::anyhow!(other),
         })
@@ -67,6 +70,12 @@ impl Project {
             built => Ok(built.map(|()| true)?),
         }
     }
+}
+
+/// Whether this could be the name of a command.
+fn is_a_word(path: &str) -> bool {
+    path.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn nearest_command(word: &str) -> Option<String> {

@@ -3,16 +3,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use provium_base::cause::Cause;
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", file.display())]
+    #[error("cannot read the configuration {}: {why}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: io::Error,
+        why: String,
     },
     /// A mistake in the file.
     #[error("{file}:{line}: {message}")]
@@ -28,9 +30,21 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn read(file: &Path, source: io::Error) -> Self {
+        let dangling = source.kind() == io::ErrorKind::NotFound && file.is_symlink();
         ConfigError::Read {
             file: file.to_owned(),
-            source,
+            why: match dangling {
+                true => "it is a link to what does not exist".to_owned(),
+                false => Cause(&source).to_string(),
+            },
+        }
+    }
+
+    pub(super) fn not_a_file(file: &Path, folder: bool) -> Self {
+        let what = if folder { "a folder" } else { "not a regular file" };
+        ConfigError::Read {
+            file: file.to_owned(),
+            why: format!("it is {what}"),
         }
     }
 

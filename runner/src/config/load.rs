@@ -4,6 +4,7 @@
 //! the line. Not here: what a profile's keys mean (`profile`), and how a value is read (`table`).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -60,7 +61,8 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
     };
     let table = DeTable::parse(&text).map_err(|error| {
         let message = error.message().trim_end().replace('\n', "; ");
-        doc.error(&error.span().unwrap_or(0..0), message)
+        let span = error.span().unwrap_or(0..0);
+        doc.error(&span, twice(&doc, &span).unwrap_or(message))
     })?;
     let top = Section {
         doc,
@@ -96,6 +98,16 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
     })
 }
 
+/// What is said of a table's header that is there a second time; its span is within its line.
+fn twice(doc: &Document<'_>, span: &Range<usize>) -> Option<String> {
+    let line = doc.line(span);
+    let header = doc.text.lines().nth(line.checked_sub(1)?)?.trim();
+    let name = header.strip_prefix('[')?;
+    let first = doc.text.lines().position(|line| line.trim() == header)? + 1;
+    let table = !name.starts_with('[') && first < line;
+    table.then(|| format!("{header} is there twice (first on line {first})"))
+}
+
 /// The profiles under either spelling of their table.
 fn read_profiles(top: &Section<'_, '_>) -> Result<BTreeMap<String, RawProfile>, ConfigError> {
     let mut profiles = BTreeMap::new();
@@ -103,8 +115,12 @@ fn read_profiles(top: &Section<'_, '_>) -> Result<BTreeMap<String, RawProfile>, 
         let Some(all) = top.section(spelling, format!("[{spelling}]"))? else {
             continue;
         };
-        for (key, _) in all.table {
+        for (key, value) in all.table {
             let name: &str = key.as_ref();
+            if profile::KEYS.contains(&name) && !value.as_ref().is_table() {
+                let what = format!("a profile needs a name: [{spelling}.NAME] with `{name}` below it");
+                return Err(all.doc.error(&all.span, what));
+            }
             if name.is_empty() {
                 return Err(all.doc.error(&key.span(), "a profile needs a name"));
             }

@@ -70,7 +70,12 @@ impl Config {
                 None => return Ok(Config::without_file(cwd, env)),
             },
         };
-        load::load(&file, cwd, env)
+        // Opening a pipe would wait for its other end.
+        match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.is_file() => load::load(&file, cwd, env),
+            Ok(metadata) => Err(ConfigError::not_a_file(&file, metadata.is_dir())),
+            Err(error) => Err(ConfigError::read(&file, error)),
+        }
     }
 
     /// What holds where there is no file: the working directory is the only root and there are no profiles.
@@ -93,16 +98,34 @@ impl Config {
     /// # Errors
     /// The first that does not, with the line that names it.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        for root in self.roots.iter().filter(|_| self.roots_line.is_some()) {
-            if !root.is_dir() {
-                let message = format!("a root must be a folder, and {} is none", root.display());
-                return Err(ConfigError::at(&self.shown, self.roots_line, message));
-            }
-        }
+        self.check_roots()?;
         for profile in self.profiles.values() {
             profile.check_files(&self.shown)?;
         }
         Ok(())
+    }
+
+    /// Checks that the folders exist that are searched for tests.
+    ///
+    /// # Errors
+    /// The first that does not, with the line that names it and the nearest that does.
+    pub fn check_roots(&self) -> Result<(), ConfigError> {
+        let written = self.roots.iter().filter(|_| self.roots_line.is_some());
+        let Some(root) = written.into_iter().find(|root| !root.is_dir()) else {
+            return Ok(());
+        };
+        let problem = match root.exists() {
+            true => "is no folder".to_owned(),
+            false => format!("does not exist{}", near_folder(root)),
+        };
+        let message = format!("`roots` in [provium]: {} {problem}", self.shown_path(root));
+        Err(ConfigError::at(&self.shown, self.roots_line, message))
+    }
+
+    /// A path as it is written in the file: relative to its folder where possible.
+    fn shown_path(&self, path: &Path) -> String {
+        let relative = path.strip_prefix(&self.project).unwrap_or(path);
+        relative.display().to_string()
     }
 
     /// The profile of that name.
@@ -142,8 +165,24 @@ impl Config {
 
 /// The [`FILE_NAME`] in `folder` or the nearest folder above it.
 fn nearest_file(folder: &Path) -> Option<PathBuf> {
-    let candidates = folder.ancestors().map(|dir| dir.join(FILE_NAME));
-    candidates.into_iter().find(|path| path.is_file())
+    let mut candidates = folder.ancestors().map(|dir| dir.join(FILE_NAME));
+    // Whatever has the name is meant: a dangling link or a folder is a mistake, not an absence.
+    candidates.find(|path| path.symlink_metadata().is_ok())
+}
+
+/// The folder beside a missing one whose name is nearest, as a question.
+fn near_folder(missing: &Path) -> String {
+    let name = missing.file_name().unwrap_or_default().to_string_lossy();
+    let entries = missing.parent().and_then(|parent| parent.read_dir().ok());
+    let folders = entries.into_iter().flatten().filter_map(Result::ok);
+    let folders = folders.filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = folders
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    nearest(&name, names.iter().map(String::as_str))
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default()
 }
 
 /// The innermost folder that all of `paths` are in, or are.
@@ -174,10 +213,15 @@ pub fn check_memory(bytes: u64) -> Result<u64, String> {
             Size(bytes)
         ),
         false => format!(
-            "memory must be {} to {}, got {}",
+            "memory must be {} to {}, got {}{}",
             Size(limits::MIN_MEMORY),
             Size(limits::MAX_MEMORY),
-            Size(bytes)
+            Size(bytes),
+            // A bare number is most likely one of MiB.
+            match limits::check_memory(bytes.saturating_mul(1 << 20)) {
+                Ok(_) if bytes < limits::MIN_MEMORY => format!(" bytes; write \"{bytes}M\""),
+                _ => String::new(),
+            }
         ),
     })
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use provium_base::cause::Cause;
+use provium_base::initrd;
 use provium_base::nearest::nearest;
 use provium_guest::{DiskOption, GuestSpec, WallClock};
 
@@ -15,7 +17,7 @@ use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
 
 /// Every key of a profile.
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "build",
     "build_out",
     "cmdline",
@@ -73,14 +75,22 @@ impl Profile {
         let named = files.chain(images);
         for (key, path, line) in named.filter_map(|(key, path, line)| Some((key, path?, line))) {
             let problem = match std::fs::metadata(path) {
+                // Without the agent, it may be a file system that the kernel is told of.
+                Ok(metadata) if metadata.is_file() && key == "initrd" && self.guest.inject_agent => {
+                    match initrd::problem(path) {
+                        Ok(None) => continue,
+                        Ok(Some(problem)) => problem.to_owned(),
+                        Err(error) => format!("cannot be read: {}", Cause(&error)),
+                    }
+                }
                 Ok(metadata) if metadata.is_file() => continue,
                 Ok(metadata) if key == "rootfs" && metadata.is_dir() => continue,
                 Ok(_) if key == "rootfs" => "is neither a disk image nor a folder".to_owned(),
                 Ok(_) => "is not a file".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-                Err(error) => format!("cannot be used: {error}"),
+                Err(error) => format!("cannot be used: {}", Cause(&error)),
             };
-            let hint = if self.build.is_some() {
+            let hint = if self.build.is_some() && !path.exists() {
                 " (and `build` did not make it)"
             } else {
                 ""
@@ -210,8 +220,10 @@ impl RawProfile {
             None => None,
             Some(file) => Some(read_cmdline(&file.value).map_err(|error| {
                 let shown_file = file.value.display();
-                let message =
-                    format!("`cmdline_file` in [profiles.{name}]: cannot read {shown_file}: {error}");
+                let message = format!(
+                    "`cmdline_file` in [profiles.{name}]: cannot read {shown_file}: {}",
+                    Cause(&error)
+                );
                 ConfigError::at(shown, Some(file.line), message)
             })?),
         };
@@ -305,6 +317,10 @@ fn inherited(
 
 /// The file's words on one line.
 fn read_cmdline(path: &Path) -> std::io::Result<String> {
+    // Opening a pipe would wait for its other end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     Ok(std::fs::read_to_string(path)?
         .split_whitespace()
         .collect::<Vec<_>>()

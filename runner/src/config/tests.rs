@@ -139,6 +139,7 @@ fn disks_arrive_and_are_inherited() {
         DiskOption {
             id: "data".to_owned(),
             image: Some(project.path("data.raw")),
+            raw: true,
             readonly: true,
             size: None,
             writable: false,
@@ -146,6 +147,7 @@ fn disks_arrive_and_are_inherited() {
         DiskOption {
             id: "disk1".to_owned(),
             image: None,
+            raw: false,
             readonly: false,
             size: Some(1 << 20),
             writable: false,
@@ -335,7 +337,31 @@ fn mistakes_name_file_line_and_remedy() {
         ),
         (
             "[provium]\nroots = ['nope']".into(),
-            "provium.toml:2: a root must be a folder, and DIR/nope is none",
+            "provium.toml:2: `roots` in [provium]: nope does not exist",
+        ),
+        (
+            "[provium]\nroots = ['provium.toml']".into(),
+            "provium.toml:2: `roots` in [provium]: provium.toml is no folder",
+        ),
+        (
+            "[profile]\ncmdline = 'q'\nkernel = 'k'".into(),
+            "provium.toml:1: a profile needs a name: [profile.NAME] with `cmdline` below it",
+        ),
+        (
+            "[profiles.p]\nkernel = 'k'\n\n[profiles.p]\ncmdline = 'q'".into(),
+            "provium.toml:4: [profiles.p] is there twice (first on line 1)",
+        ),
+        (
+            "[profiles.p]\nkernel = 'k'\nkernel = 'l'".into(),
+            "provium.toml:3: duplicate key",
+        ),
+        (
+            in_profile("memory = 512"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 64G, got 512 bytes; write \"512M\"",
+        ),
+        (
+            in_profile("memory = 1"),
+            "provium.toml:4: `memory` in [profiles.p]: memory must be 64M to 64G, got 1",
         ),
         (
             "[provium]\ncache_max_size = 'big'".into(),
@@ -407,7 +433,7 @@ fn mistakes_name_file_line_and_remedy() {
         ),
         (
             in_profile("cmdline_file = 'nope'"),
-            "provium.toml:4: `cmdline_file` in [profiles.p]: cannot read DIR/nope: No such file or directory (os error 2)",
+            "provium.toml:4: `cmdline_file` in [profiles.p]: cannot read DIR/nope: No such file or directory",
         ),
         (
             in_profile("build_out = 'o'"),
@@ -528,4 +554,83 @@ fn limits_name_the_value() {
     assert_eq!(check_cpus(32), Ok(32));
     assert_eq!(check_cpus(-1), Err("cpus must be 1 to 32, got -1".into()));
     assert_eq!(check_cpus(257), Err("cpus must be 1 to 32, got 257".into()));
+}
+
+#[test]
+fn what_has_the_name_of_the_file_is_meant() {
+    let project = Project::new("");
+    let file = project.path(FILE_NAME);
+    let error = || {
+        let error = project.load().expect_err("no configuration").to_string();
+        error.replace(&*project.0.path().to_string_lossy(), "DIR")
+    };
+    fs::write(&file, b"# \xff").expect("write");
+    assert_eq!(
+        error(),
+        "cannot read the configuration DIR/provium.toml: stream did not contain valid UTF-8"
+    );
+    fs::remove_file(&file).expect("remove");
+    std::os::unix::fs::symlink("nowhere", &file).expect("a link");
+    assert_eq!(
+        error(),
+        "cannot read the configuration DIR/provium.toml: it is a link to what does not exist"
+    );
+    fs::remove_file(&file).expect("remove");
+    fs::create_dir(&file).expect("a folder");
+    assert_eq!(
+        error(),
+        "cannot read the configuration DIR/provium.toml: it is a folder"
+    );
+    fs::remove_dir(&file).expect("remove");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &file, kind, mode, 0).expect("a pipe");
+    assert_eq!(
+        error(),
+        "cannot read the configuration DIR/provium.toml: it is not a regular file"
+    );
+    fs::remove_file(&file).expect("remove");
+    let profile = "[profiles.p]\nkernel = 'k'\ncmdline = 'q'\ncmdline_file = 'pipe'";
+    fs::write(&file, profile).expect("write");
+    rustix::fs::mknodat(rustix::fs::CWD, project.path("pipe"), kind, mode, 0).expect("a pipe");
+    assert!(
+        error().ends_with("cannot read DIR/pipe: it is not a regular file"),
+        "{}",
+        error()
+    );
+}
+
+#[test]
+fn a_root_that_is_missing_has_a_neighbour() {
+    let project = Project::new("[provium]\nroots = ['test']");
+    for folder in ["tests", "docs"] {
+        fs::create_dir(project.path(folder)).expect("a folder");
+    }
+    let config = project.load().expect("a good file");
+    let error = config.check_roots().expect_err("no root").to_string();
+    assert_eq!(
+        error,
+        "provium.toml:2: `roots` in [provium]: test does not exist; did you mean `tests`?"
+    );
+}
+
+#[test]
+fn an_initrd_that_no_kernel_unpacks_is_refused() {
+    let toml = "[profiles.p]\nkernel = 'k'\ncmdline = 'q'\ninitrd = 'i'\n";
+    let project = Project::new(toml);
+    fs::write(project.path("k"), "").expect("write");
+    fs::write(project.path("i"), "root:x:0:0").expect("write");
+    let check = |project: &Project| project.load().expect("a good file").check_files();
+    let error = check(&project).expect_err("no archive").to_string();
+    assert!(
+        error.starts_with("provium.toml:4: `initrd` in [profiles.p]: /")
+            && error
+                .ends_with("/i is no newc cpio archive, nor one in gzip, bzip2, lzma, xz, lzo, lz4 or zstd"),
+        "{error}"
+    );
+    // Whoever brings an agent may boot from a file system.
+    fs::write(project.path(FILE_NAME), format!("{toml}inject_agent = false\n")).expect("write");
+    check(&project).expect("nothing to say");
+    fs::write(project.path(FILE_NAME), toml).expect("write");
+    fs::write(project.path("i"), "070701").expect("write");
+    check(&project).expect("an archive");
 }

@@ -25,6 +25,8 @@ const FILES: &[&str] = &[
     "tests/fixtures/not.test.lua",
     "tests/target/x.fixture.lua",
     "tests/.hidden/x.fixture.lua",
+    "tests/._base.fixture.lua",
+    "fixtures/._classic.lua",
     "tests/helper.lua",
     "outside.fixture.lua",
 ];
@@ -94,7 +96,7 @@ fn names_are_whole_or_the_last_part_or_a_path() {
         is("net/rooter"),
         "there is no fixture `net/rooter`; did you mean `net/router`?"
     );
-    assert!(is("zzzzzzzz").starts_with("there is no fixture `zzzzzzzz`; there are base, classic, "));
+    assert!(is("zzzzzzzz").starts_with("there is no fixture `zzzzzzzz`; there are `base`, `classic`, "));
 }
 
 #[test]
@@ -146,6 +148,21 @@ fn a_source_that_is_gone_is_an_error_with_its_path() {
     let error = store.status(&source, &world).expect_err("gone").to_string();
     assert!(
         error.starts_with("fixture `a`: cannot read ") && error.contains("a.fixture.lua: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let bench = Bench::new(&[("fixtures/a.lua", "")]);
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff.lua");
+    std::fs::write(bench.path("fixtures").join(odd), "").expect("a file");
+    let found = Sources::find(&bench.files().project, &bench.files().roots);
+    let error = found.expect_err("a bad name").to_string();
+    assert!(
+        error.ends_with("odd\u{fffd}.lua: the name of a fixture must be UTF-8"),
         "{error}"
     );
 }

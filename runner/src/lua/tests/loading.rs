@@ -115,7 +115,7 @@ fn load_is_luas_own_for_text() {
         t:assert_eq(load(function() return table.remove(parts, 1) end)(), 9)
         x = 10
         t:assert_eq(load("return x")(), 10)
-        t:assert_contains(t:assert_raises(function() load() end), "a.test.lua:10: load: expected source text, or a function that gives it, got nil")
+        t:assert_contains(t:assert_raises(function() load() end), "a.test.lua:11: load: expected source text, or a function that gives it, got nil")
         local none, why = loadfile("nowhere.lua")
         t:assert_eq(none, nil)
         t:assert_contains(why, "nowhere.lua: No such file or directory")
