@@ -137,6 +137,19 @@ test("a guest in which nobody answers is given up, and its console shown", funct
   t:assert_contains(err, "last console lines:")
 end)
 
+test("a boot without time says how little it had", function(t)
+  local err = t:assert_raises(function() provium:vm("v", "silent", {boot_timeout = "50ms"}):boot() end)
+  t:assert_contains(err, "the guest's agent did not answer within 50 ms (boot_timeout)")
+end)
+
+test("a guest without programs says why it has none", function(t)
+  local vm = provium:vm("v", "bare")
+  vm:boot()
+  local err = t:assert_raises(function() vm:run("true") end)
+  t:assert_contains(err, "exec `/bin/sh`: No such file or directory; profile `bare` has neither `initrd` nor `rootfs`")
+  t:assert_contains(err, "so the guest has no programs, and `root=` has no effect: use `rootfs`")
+end)
+
 test("what cannot be a machine is refused in words", function(t)
   local function raises(text, options)
     t:assert_contains(t:assert_raises(function() provium:vm("v", "small", options) end), text)

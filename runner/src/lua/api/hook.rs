@@ -28,9 +28,9 @@ pub(super) fn set(lua: &Lua, interval: c_int, look: Option<Function>) -> mlua::R
 
 /// Calls the function and raises what it returns.
 unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
-    // SAFETY: Lua calls a hook with a valid state and at least LUA_MINSTACK free slots, of which two are used.
-    // Nothing in this frame has a destructor, so that an error may leave it by a jump; the function itself is
-    // called in protected mode, so that none leaves its frames.
+    // SAFETY: Lua calls a hook with a valid state and LUA_MINSTACK free slots, of which two are used. Nothing
+    // in this frame has a destructor, so that an error may leave it by a jump; the function itself is called
+    // in protected mode, so that none leaves its frames.
     unsafe {
         ffi::lua_getfield(state, ffi::LUA_REGISTRYINDEX, LOOK.as_ptr());
         let failed = ffi::lua_pcall(state, 0, 1, 0) != ffi::LUA_OK;

@@ -1,8 +1,9 @@
 //! Lua source text, taken as Lua's own loader takes it.
 //!
-//! Input: the bytes of a file. Output: a function, with line numbers that are the file's; or the syntax error.
-//! A UTF-8 byte-order mark and a first line that begins with `#` are passed over, and bytes that are no UTF-8
-//! are bytes. Not here: Lua bytecode, which is refused, since a wrong byte of it can bring the process down.
+//! Input: the bytes of a file. Output: a function, with line numbers that are the file's; or the syntax
+//! error. A UTF-8 byte-order mark and a first line that begins with `#` are passed over, and bytes that are
+//! no UTF-8 are bytes. Not here: Lua bytecode, which is refused, since a wrong byte of it can bring the
+//! process down.
 
 use std::borrow::Cow;
 use std::io;

@@ -1,5 +1,8 @@
 //! What Lua finds in a `Lab`: methods, settings, the functions of the classic dialect, and its VMs by their
 //! names.
+//!
+//! Input: a key. Output: what it stands for; nil where there is nothing, which is noted for the error of a
+//! call of it. Not here: what the methods do (`objects::lab`).
 
 use mlua::Value;
 
