@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use provium_protocol::AGENT_PORT;
 use rustix::io::Errno;
 
+use crate::estate::KeptEstates;
 use crate::parked::ParkedConnections;
 use crate::process::table::ProgramTable;
 use crate::random::RandomDevice;
 use crate::root::InitRoot;
 use crate::supervisor::Supervisor;
 use crate::syscalls::table::CallTable;
+use crate::threads::ThreadWatch;
 
 /// State shared by all sessions.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ pub struct Agent {
     pub(crate) programs: ProgramTable,
     /// System calls that sessions have started.
     pub(crate) calls: CallTable,
+    /// Threads that somebody waits for.
+    pub(crate) threads: Arc<ThreadWatch>,
+    /// What sessions have left to others.
+    pub(crate) kept: KeptEstates,
     /// Connections that wait for a worker.
     pub(crate) parked: ParkedConnections,
     /// The random number generator, for guests that were restored.
@@ -47,6 +53,8 @@ impl Agent {
             init_root,
             programs: ProgramTable::default(),
             calls: CallTable::default(),
+            threads: Arc::default(),
+            kept: KeptEstates::default(),
             parked: ParkedConnections::default(),
             random: RandomDevice::default(),
             port: AGENT_PORT,

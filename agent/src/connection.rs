@@ -90,13 +90,13 @@ pub(crate) fn wait_for(
 /// The body of a request, which is being read. It must be read to its end before the reply, by
 /// [`Body::drain`] if nothing else does.
 pub(crate) struct Body<'s> {
-    stream: &'s mut File,
+    stream: &'s File,
     over: bool,
 }
 
 impl<'s> Body<'s> {
     /// The body that comes next on the stream.
-    pub(crate) fn new(stream: &'s mut File) -> Body<'s> {
+    pub(crate) fn new(stream: &'s File) -> Body<'s> {
         Body { stream, over: false }
     }
 
@@ -105,7 +105,7 @@ impl<'s> Body<'s> {
         if self.over {
             return Ok(None);
         }
-        match read_frame(self.stream)? {
+        match read_frame(&mut self.stream)? {
             Frame::Data { channel: BODY, bytes } => Ok(Some(bytes)),
             Frame::End { channel: BODY } => {
                 self.over = true;

@@ -87,7 +87,7 @@ impl Daemon {
                 let _ = rustix::io::read(&ready, &mut [0; 1]);
             }
             self.agent.random.prepare();
-            if let Err(error) = session.and_then(Session::run)
+            if let Err(error) = session.map(Session::kept).and_then(Session::run)
                 && !error.is_hang_up()
             {
                 say!("the session with the host ended: {error}");

@@ -14,8 +14,9 @@
 //! main, init, daemon                       who runs
 //! serve ⇄ worker, listener                 requests; a worker answers as a session does
 //! ops/                                     one request each
-//! session, agent                           state of one connection, of all of them
+//! session, estate, agent                   state of one connection, of all of them
 //! process/, follow/, syscalls/             programs, streams, system calls on threads
+//! threads/                                 notices threads that the kernel has ended
 //! connection, failure, supervisor, …       what all of these use
 //! sys, fds, poll, lock                     the kernel
 //! ```
@@ -34,6 +35,7 @@ pub mod vsock;
 mod agent;
 mod connection;
 mod console;
+mod estate;
 mod failure;
 mod fds;
 mod follow;
@@ -50,6 +52,7 @@ mod serve;
 mod session;
 mod sys;
 mod syscalls;
+mod threads;
 mod wakeup;
 mod worker;
 

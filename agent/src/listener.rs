@@ -1,7 +1,8 @@
 //! The supervisor's duties in a guest: sessions that the host opens, and the end of the machine.
 //!
 //! Input: a listening vsock socket, a proc file system.
-//! Output: a running supervisor; a thread for each session.
+//! Output: a running supervisor, another one where the kernel has ended its thread; a thread for each
+//! session.
 //! Not here: the first session, which the agent itself opens; see `daemon`.
 
 use std::io;
@@ -20,6 +21,8 @@ use crate::{power, vsock};
 
 /// Pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Most times that another thread takes the supervisor's place: a kernel that ends each will end the next.
+const MAX_LOST: u32 = 8;
 
 /// Starts the supervisor's thread. Without a `socket`, no sessions come in; `proc` is a proc file system for
 /// the end of the machine.
@@ -28,14 +31,29 @@ pub(crate) fn start(
     proc: Option<Arc<OwnedFd>>,
     socket: Option<OwnedFd>,
 ) -> io::Result<()> {
-    let supervisor = agent.supervisor.clone();
     let duties = GuestDuties {
         agent: agent.clone(),
         proc,
         socket,
     };
+    run(Arc::new(duties), MAX_LOST)
+}
+
+/// Has a thread do the duties, and another if the kernel ends it, at most so many times.
+fn run(duties: Arc<GuestDuties>, others: u32) -> io::Result<()> {
     let thread = thread::Builder::new().name("supervisor".to_owned());
-    thread.spawn(move || supervisor.run(&duties)).map(|_| ())
+    let supervise = move || {
+        let again = duties.clone();
+        let _watched = duties.agent.threads.watch(move |_| {
+            if let Some(others) = others.checked_sub(1)
+                && let Err(error) = run(again, others)
+            {
+                say!("cannot start a thread: {error}");
+            }
+        });
+        duties.agent.supervisor.run(&*duties)
+    };
+    thread.spawn(supervise).map(|_| ())
 }
 
 struct GuestDuties {

@@ -92,8 +92,9 @@ fn is_running(proc: &OwnedFd, pid: i32) -> bool {
 /// Unmounts file systems on block devices, newest first; one still in use becomes read-only.
 fn release_disks(proc: Option<&OwnedFd>) {
     let Some(proc) = proc else { return };
+    // Not `self`, which is the process's first thread: that may have ended.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(table) = rustix::fs::openat(proc, c"self/mounts", flags, Mode::empty()) else {
+    let Ok(table) = rustix::fs::openat(proc, c"thread-self/mounts", flags, Mode::empty()) else {
         return;
     };
     let Ok(table) = std::io::read_to_string(std::fs::File::from(table)) else {
@@ -116,7 +117,7 @@ fn disk_mounts(table: &str) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     })
 }
 
-/// A path out of `/proc/self/mounts`, where blanks and backslashes are three octal digits.
+/// A path out of `/proc/thread-self/mounts`, where blanks and backslashes are three octal digits.
 fn unescape(field: &str) -> Vec<u8> {
     let (mut path, mut rest) = (Vec::new(), field.as_bytes());
     while let Some((&byte, after)) = rest.split_first() {

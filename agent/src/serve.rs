@@ -19,7 +19,7 @@ use crate::ops::{
     attributes, exec, files, folders, links, read_file, resumed, started, stat, syscall, write_file,
 };
 use crate::session::{AfterReply, Session};
-use crate::{follow, worker};
+use crate::{estate, follow, worker};
 
 impl Session {
     /// Waits for the host's welcome and does what it asks for; returns when the host has closed the session.
@@ -31,6 +31,7 @@ impl Session {
 
 /// Does what the host asks for until it closes the session.
 pub(crate) fn serve(mut session: Session) -> Result<(), SessionError> {
+    let _watched = estate::watch(&session);
     loop {
         match read_frame(&mut session.stream) {
             Ok(Frame::Request(request)) => {
@@ -41,7 +42,7 @@ pub(crate) fn serve(mut session: Session) -> Result<(), SessionError> {
                     Some(AfterReply::ShutDown { reboot }) => session.agent.supervisor.shut_down(reboot),
                     // There is nothing to come back for: the host hangs up when it has had enough.
                     Some(AfterReply::Follow(mut source)) => {
-                        return follow::send::run(&mut session.stream, &mut *source);
+                        return follow::send::run(&session.stream, &mut *source);
                     }
                     Some(AfterReply::Leave) => return Ok(()),
                 }
@@ -123,6 +124,7 @@ fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> 
             session.after_reply(AfterReply::Leave);
             Ok(Response::Parked { ticket })
         }
+        Request::TakeOver { tid } => Ok(estate::take_over(session, tid)?),
         Request::SpawnWorker { ticket, thread } => Ok(worker::spawn(session, ticket, thread)?),
     }
 }
@@ -130,8 +132,8 @@ fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> 
 /// Begins a stream.
 fn follow(session: &mut Session, what: Follow) -> Result<Response, Failure> {
     let source = match what {
-        Follow::File { path, start } => follow::file::open(&path, start)?,
-        Follow::Fd { fd } => follow::fd::open(fd)?,
+        Follow::File { path, start } => follow::file::open(&path, start, &session.agent.threads)?,
+        Follow::Fd { fd } => follow::fd::open(fd, &session.agent.threads)?,
         Follow::Output { handle, stderr, from } => {
             follow::output::open(&started::find(session, handle)?, stderr, from)?
         }

@@ -12,18 +12,15 @@ use rustix::fd::OwnedFd;
 
 use crate::agent::Agent;
 use crate::connection::SessionError;
+use crate::estate::Estate;
 use crate::fds;
 use crate::follow::source::StreamSource;
-use crate::open_files::OpenFiles;
 
 /// A connection on which the agent has said hello. What it has started and opened ends with it.
 pub struct Session {
-    pub(crate) stream: File,
+    pub(crate) stream: Arc<File>,
     pub(crate) agent: Arc<Agent>,
-    /// Number by which the tables know what is this session's.
-    pub(crate) id: u64,
-    /// Descriptors it has opened for the test.
-    pub(crate) files: OpenFiles,
+    pub(crate) estate: Arc<Estate>,
     /// Memory that requests share, empty until one needs it.
     pub(crate) scratch: Vec<u8>,
     after_reply: Option<AfterReply>,
@@ -43,10 +40,9 @@ impl Session {
     /// A session in which both sides have greeted.
     pub(crate) fn greeted(stream: OwnedFd, agent: &Arc<Agent>) -> Session {
         Session {
-            stream: File::from(fds::moved(stream)),
+            stream: Arc::new(File::from(fds::moved(stream))),
             agent: agent.clone(),
-            id: agent.next_session(),
-            files: OpenFiles::default(),
+            estate: Arc::new(Estate::new(agent.next_session())),
             scratch: Vec::new(),
             after_reply: None,
         }
@@ -65,6 +61,13 @@ impl Session {
         Ok(session)
     }
 
+    /// The same as the host's own session: what it has outlives the thread that serves it, should the kernel
+    /// end that, until another session takes over.
+    pub fn kept(self) -> Session {
+        self.estate.keep();
+        self
+    }
+
     /// Waits for the host's welcome.
     pub(crate) fn wait_for_welcome(&mut self) -> Result<(), SessionError> {
         match read_frame(&mut self.stream)? {
@@ -73,6 +76,11 @@ impl Session {
             Frame::Refused(refused) => Err(SessionError::Refused(refused.reason)),
             other => Err(SessionError::unexpected(&other, "a welcome")),
         }
+    }
+
+    /// Number by which the tables know what is this session's.
+    pub(crate) fn id(&self) -> u64 {
+        self.estate.id()
     }
 
     /// Has something done after the reply to the request that is being handled.
@@ -88,8 +96,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.agent.programs.end_all_of(self.id);
-        self.files.close_all();
-        self.agent.calls.forget_all_of(self.id);
+        self.estate.end(&self.agent);
     }
 }

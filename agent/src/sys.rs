@@ -4,7 +4,7 @@
 //! Output: results with the error number.
 //! Not here: decisions. What is called when, and what an error means, is the callers'.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -44,6 +44,15 @@ pub(crate) unsafe fn fork() -> Result<Option<Pid>, Errno> {
 pub(crate) fn exit_at_once(status: i32) -> ! {
     // SAFETY: the call does not return and runs no code of this process.
     unsafe { libc::_exit(status) }
+}
+
+/// `exit`: ends the calling thread alone, as the kernel would.
+#[cfg(test)]
+pub(crate) fn end_this_thread(status: i32) -> ! {
+    // SAFETY: the stack of a thread that does not return from here is never freed, so that what others borrow
+    // of it stays.
+    unsafe { libc::syscall(libc::SYS_exit, status) };
+    unreachable!("the call does not return")
 }
 
 /// `kill`: sends a signal by its number to a process, or, with a negative number, to a process group; with
@@ -119,6 +128,20 @@ pub(crate) fn reseed_random(random: impl AsFd) -> Result<(), Errno> {
     const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
     // SAFETY: the request takes no argument and touches no memory of this process.
     done(unsafe { libc::ioctl(random.as_fd().as_raw_fd(), RNDRESEEDCRNG) })
+}
+
+/// `set_robust_list`: the locks that the kernel marks as orphaned when the calling thread ends. `length` is
+/// that of the list's head.
+///
+/// # Safety
+/// The head and the locks of its list must be what the kernel takes them for, or null, until the thread has
+/// ended or the list is another.
+pub(crate) unsafe fn set_robust_list(head: *const c_void, length: usize) -> Result<(), Errno> {
+    // SAFETY: the caller upholds that the kernel finds a list there.
+    match unsafe { libc::syscall(libc::SYS_set_robust_list, head, length) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
 }
 
 /// `close` of a descriptor by its number.

@@ -3,10 +3,9 @@
 mod common;
 
 use std::fs;
-use std::ops::{Deref, DerefMut};
 use std::thread;
 
-use common::{Host, bytes, is_running, program, shell, wait_until};
+use common::{Host, Worker, bytes, is_running, park, program, shell, spawn_worker as spawn, wait_until};
 use provium_protocol::*;
 
 const GETPID: i64 = 39;
@@ -16,49 +15,6 @@ const PRCTL: i64 = 157;
 /// `prctl` operations on a flag that the kernel keeps among a thread's credentials.
 const PR_GET_KEEPCAPS: u64 = 7;
 const PR_SET_KEEPCAPS: u64 = 8;
-
-/// A worker and the host's end of its connection.
-struct Worker {
-    host: Host,
-    pid: u32,
-    tid: u32,
-    port: u32,
-}
-
-impl Deref for Worker {
-    type Target = Host;
-    fn deref(&self) -> &Host {
-        &self.host
-    }
-}
-
-impl DerefMut for Worker {
-    fn deref_mut(&mut self) -> &mut Host {
-        &mut self.host
-    }
-}
-
-fn park(host: &mut Host) -> u64 {
-    match host.ask(Request::Park).1 {
-        Ok(Response::Parked { ticket }) => ticket,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn spawn(host: &mut Host, thread: bool) -> Worker {
-    let mut side = host.beside();
-    let ticket = park(&mut side);
-    side.end().expect("its thread ends, its connection does not");
-    match host.ask(Request::SpawnWorker { ticket, thread }).1 {
-        Ok(Response::Worker { pid, tid, port }) => Worker {
-            host: side,
-            pid,
-            tid,
-            port,
-        },
-        other => panic!("{other:?}"),
-    }
-}
 
 fn call(host: &mut Host, nr: i64, args: &[u64]) -> i64 {
     let mut all = [0; 6];

@@ -14,11 +14,15 @@
 //! Handles are the agent process's own numbers, valid on all its sessions. What a session started or opened
 //! ends with it.
 //!
+//! The kernel may end the one thread that serves a session, by an oops perhaps. [`Response::ThreadEnded`] is
+//! the last that comes on its connection then, whatever was due. A session that is not a worker's and that
+//! was the host's first, or has taken over from it, is kept for [`Request::TakeOver`] on another.
+//!
 //! ```text
 //! greeting   ports, version, the first three messages        frame     bytes on the wire
 //! request    the list of all requests                        limits, bounded   sizes; lists
 //! response   the list of all responses, and the error
-//! program, file, syscall, follow, resumed                    what requests and responses are made of
+//! program, file, syscall, follow, resumed, ended             what requests and responses are made of
 //! ```
 //!
 //! Input: bytes of a connection, from either side.
@@ -26,6 +30,7 @@
 //! Not here: sockets, threads and policy; both ends bring their own `Read + Write`.
 
 mod bounded;
+mod ended;
 mod file;
 mod follow;
 mod frame;
@@ -37,6 +42,7 @@ mod response;
 mod resumed;
 mod syscall;
 
+pub use ended::{EndedThread, ThreadEnd};
 pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
 pub use follow::{Follow, FollowStart};
 pub use frame::{BODY, Frame, FrameError, STDERR, STDOUT, read_frame, write_data, write_frame};

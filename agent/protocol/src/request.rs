@@ -219,6 +219,12 @@ pub enum Request {
     /// Turns the connection into a stream. Replies `Following`, then the stream's bytes come on
     /// [`BODY`](crate::BODY).
     Follow(Follow),
+    /// Makes this session go on for the one whose thread the kernel has ended: what that had started and
+    /// opened is this one's from now on. Replies `Done`.
+    TakeOver {
+        /// Thread id of the session that ended, from [`EndedThread`](crate::EndedThread).
+        tid: u32,
+    },
     /// Shuts the guest down: processes get SIGTERM, file systems are synced, then the power goes off.
     /// Replies `Done` before anything is killed.
     Shutdown {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::bounded::list;
-use crate::{Exited, Joined, Process, Stat};
+use crate::{EndedThread, Exited, Joined, Process, Stat};
 
 /// The end of a request.
 pub type Reply = Result<Response, OpError>;
@@ -91,6 +91,9 @@ pub enum Response {
         /// Byte offset of the stream's first byte in the file or output; 0 where there is no such offset.
         offset: u64,
     },
+    /// The kernel has ended the thread that this request needed, in place of any other reply. It can come in
+    /// the middle of a stream as well.
+    ThreadEnded(EndedThread),
 }
 
 /// A request that failed.

@@ -7,6 +7,7 @@
 //! ends nothing.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use provium_protocol::OpError;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -18,9 +19,10 @@ use super::growing::Growing;
 use super::source::StreamSource;
 use crate::failure::{failed, impossible};
 use crate::fds;
+use crate::threads::ThreadWatch;
 
 /// A stream of descriptor `number`.
-pub(crate) fn open(number: i32) -> Result<Box<dyn StreamSource + Send>, OpError> {
+pub(crate) fn open(number: i32, threads: &Arc<ThreadWatch>) -> Result<Box<dyn StreamSource + Send>, OpError> {
     let fail = |errno| failed(format_args!("follow descriptor {number}"), errno);
     let copy = duplicate(number).map_err(fail)?;
     let mode = rustix::fs::fcntl_getfl(&copy).map_err(fail)?;
@@ -34,7 +36,7 @@ pub(crate) fn open(number: i32) -> Result<Box<dyn StreamSource + Send>, OpError>
         return Ok(Box::new(Channel::new(copy)));
     }
     let position = rustix::fs::seek(&copy, SeekFrom::Current(0)).map_err(fail)?;
-    Growing::new(File::from(copy), None, |_| position)
+    Growing::new(File::from(copy), None, |_| position, threads)
         .map(|growing| Box::new(growing) as Box<dyn StreamSource + Send>)
         .map_err(fail)
 }
@@ -59,7 +61,7 @@ mod tests {
     #[test]
     fn a_pipe_is_read_to_its_end() {
         let (reader, writer) = pipe().expect("a pipe");
-        let mut source = open(reader.as_raw_fd()).expect("a source");
+        let mut source = open(reader.as_raw_fd(), &Arc::default()).expect("a source");
         let mut buffer = [0; 16];
         assert_eq!(source.next(&mut buffer), Ok(Step::Nothing));
         rustix::io::write(&writer, b"abc").expect("written");
@@ -76,7 +78,7 @@ mod tests {
         std::fs::write(&path, "0123456789").expect("written");
         let file = File::open(&path).expect("the file");
         rustix::fs::seek(&file, SeekFrom::Start(6)).expect("moved");
-        let mut source = open(file.as_raw_fd()).expect("a source");
+        let mut source = open(file.as_raw_fd(), &Arc::default()).expect("a source");
         let mut buffer = [0; 16];
         assert_eq!(source.offset(), 6);
         assert_eq!(source.next(&mut buffer), Ok(Step::Bytes(4)));
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_no_source_is_refused() {
-        let refusal = |number| open(number).err().expect("an error").message;
+        let refusal = |number| open(number, &Arc::default()).err().expect("an error").message;
         assert!(refusal(-1).contains("descriptor -1"), "{}", refusal(-1));
         assert!(refusal(987_654).contains("987654"));
         let (_reader, writer) = pipe().expect("a pipe");

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use provium_protocol::{FollowStart, OpError};
 use rustix::fd::OwnedFd;
@@ -18,9 +19,14 @@ use super::growing::Growing;
 use super::source::StreamSource;
 use super::watch;
 use crate::failure::{failed, shown};
+use crate::threads::ThreadWatch;
 
 /// A stream of the file at `path`; of anything but a regular file, what can be read from it.
-pub(crate) fn open(path: &[u8], start: FollowStart) -> Result<Box<dyn StreamSource + Send>, OpError> {
+pub(crate) fn open(
+    path: &[u8],
+    start: FollowStart,
+    threads: &Arc<ThreadWatch>,
+) -> Result<Box<dyn StreamSource + Send>, OpError> {
     let fail = |errno| failed(format_args!("follow `{}`", shown(path)), errno);
     let name = Path::new(OsStr::from_bytes(path));
     let file = watch::open(name).map_err(fail)?;
@@ -30,15 +36,16 @@ pub(crate) fn open(path: &[u8], start: FollowStart) -> Result<Box<dyn StreamSour
         FileType::Directory => return Err(fail(Errno::ISDIR)),
         _ => return Ok(Box::new(Channel::new(OwnedFd::from(file)))),
     }
-    Growing::new(file, Some(name), |size| match start {
+    let from = |size| match start {
         FollowStart::End => size,
         FollowStart::Offset(offset) => match offset {
             0.. => offset.cast_unsigned().min(size),
             _ => size.saturating_sub(offset.unsigned_abs()),
         },
-    })
-    .map(|growing| Box::new(growing) as Box<dyn StreamSource + Send>)
-    .map_err(fail)
+    };
+    Growing::new(file, Some(name), from, threads)
+        .map(|growing| Box::new(growing) as Box<dyn StreamSource + Send>)
+        .map_err(fail)
 }
 
 #[cfg(test)]
@@ -68,7 +75,7 @@ mod tests {
     }
 
     fn follow(path: &Path, start: FollowStart) -> Box<dyn StreamSource + Send> {
-        open(path.as_os_str().as_encoded_bytes(), start).expect("a source")
+        open(path.as_os_str().as_encoded_bytes(), start, &Arc::default()).expect("a source")
     }
 
     #[test]
@@ -96,11 +103,21 @@ mod tests {
     fn what_cannot_be_followed_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("missing");
-        let error = open(missing.as_os_str().as_encoded_bytes(), FollowStart::End).err();
+        let error = open(
+            missing.as_os_str().as_encoded_bytes(),
+            FollowStart::End,
+            &Arc::default(),
+        )
+        .err();
         let error = error.expect("an error");
         assert_eq!(error.errno, Some(Errno::NOENT.raw_os_error()));
         assert!(error.message.contains("missing"), "{}", error.message);
-        let error = open(folder.path().as_os_str().as_encoded_bytes(), FollowStart::End).err();
+        let error = open(
+            folder.path().as_os_str().as_encoded_bytes(),
+            FollowStart::End,
+            &Arc::default(),
+        )
+        .err();
         assert_eq!(error.expect("an error").errno, Some(Errno::ISDIR.raw_os_error()));
     }
 

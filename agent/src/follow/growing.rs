@@ -13,12 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use provium_protocol::EndedThread;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use super::source::{Step, StreamSource};
 use super::watch::{Followed, Watch};
 use crate::sys::errno_of;
+use crate::threads::ThreadWatch;
 
 /// How long a file that has lost its name is looked at for late writes.
 const LATE: Duration = Duration::from_secs(1);
@@ -71,9 +73,10 @@ impl Growing {
         file: std::fs::File,
         path: Option<&Path>,
         start: impl FnOnce(u64) -> u64,
+        threads: &Arc<ThreadWatch>,
     ) -> Result<Growing, Errno> {
         let of = Arc::new(Followed::new(file)?);
-        let watch = Watch::start(&of, path)?;
+        let watch = Watch::start(&of, path, threads)?;
         let offset = start(of.look().0);
         Ok(Growing {
             offset,
@@ -116,5 +119,9 @@ impl StreamSource for Growing {
 
     fn readable(&self) -> Option<BorrowedFd<'_>> {
         Some(self.watch.readable())
+    }
+
+    fn lost(&self) -> Option<EndedThread> {
+        self.watch.lost()
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 
-use provium_protocol::{BODY, Frame, write_data, write_frame};
+use provium_protocol::{BODY, Frame, Response, write_data, write_frame};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::source::{LOOK, Step, StreamSource};
@@ -18,23 +18,29 @@ use crate::poll::{has_hung_up, timespec};
 const READ: usize = 64 * 1024;
 
 /// Sends what the source gives until it is over or the host hangs up.
-pub(crate) fn run(connection: &mut File, source: &mut dyn StreamSource) -> Result<(), SessionError> {
+pub(crate) fn run(mut connection: &File, source: &mut dyn StreamSource) -> Result<(), SessionError> {
     let mut buffer = vec![0; READ];
     loop {
         match source.next(&mut buffer) {
             Ok(Step::Bytes(count)) => {
-                write_data(connection, BODY, &buffer[..count])?;
-                if has_hung_up(&*connection) {
+                write_data(&mut connection, BODY, &buffer[..count])?;
+                if has_hung_up(connection) {
                     return Ok(());
                 }
             }
             Ok(Step::Nothing) => {
+                if let Some(ended) = source.lost() {
+                    let last = Frame::Reply(Ok(Response::ThreadEnded(ended)));
+                    return Ok(write_frame(&mut connection, &last)?);
+                }
                 if wait(connection, source) {
                     return Ok(());
                 }
             }
             // A source that cannot be read any more has ended, as far as a reader can tell.
-            Ok(Step::Over) | Err(_) => return Ok(write_frame(connection, &Frame::End { channel: BODY })?),
+            Ok(Step::Over) | Err(_) => {
+                return Ok(write_frame(&mut connection, &Frame::End { channel: BODY })?);
+            }
         }
     }
 }

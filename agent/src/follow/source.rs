@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use provium_protocol::EndedThread;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
@@ -22,6 +23,11 @@ pub(crate) trait StreamSource {
 
     /// Descriptor that becomes readable when there may be more.
     fn readable(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The thread that it cannot do without, if the kernel has ended that.
+    fn lost(&self) -> Option<EndedThread> {
+        None
+    }
 }
 
 /// Result of taking from a source.

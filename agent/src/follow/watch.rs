@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use provium_protocol::EndedThread;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, inotify};
@@ -24,6 +25,7 @@ use crate::fds;
 use crate::lock::Mutex;
 use crate::poll::timespec;
 use crate::sys::errno_of;
+use crate::threads::ThreadWatch;
 use crate::wakeup::Wakeup;
 
 /// Most files that wait for the reader. There are more only where the host does not read at all.
@@ -78,6 +80,16 @@ struct WatchState {
     changed: Wakeup,
     /// Ends the watcher.
     stop: Wakeup,
+    /// How the kernel has ended it, if it has.
+    lost: Mutex<Option<EndedThread>>,
+}
+
+impl WatchState {
+    /// Tells the reader that nobody watches any more.
+    fn lose(&self, ended: EndedThread) {
+        *self.lost.lock() = Some(ended);
+        self.changed.wake();
+    }
 }
 
 /// A watched path; the watching ends when this is dropped.
@@ -92,11 +104,16 @@ impl Drop for Watch {
 
 impl Watch {
     /// Watches a file, and the path it was found at for others that come to be there.
-    pub(super) fn start(first: &Arc<Followed>, path: Option<&Path>) -> Result<Watch, Errno> {
+    pub(super) fn start(
+        first: &Arc<Followed>,
+        path: Option<&Path>,
+        threads: &Arc<ThreadWatch>,
+    ) -> Result<Watch, Errno> {
         let shared = Arc::new(WatchState {
             waiting: Mutex::default(),
             changed: Wakeup::new()?,
             stop: Wakeup::new()?,
+            lost: Mutex::default(),
         });
         // Without inotify (a kernel may lack it) the quarter of a second is all there is.
         let events =
@@ -107,12 +124,21 @@ impl Watch {
             path: path.map(Path::to_owned),
             newest: Arc::clone(first),
         };
+        let (threads, reader) = (threads.clone(), shared.clone());
         let thread = std::thread::Builder::new().name("watch".to_owned());
         thread
             .stack_size(64 * 1024)
-            .spawn(move || watcher.run())
+            .spawn(move || {
+                let _watched = threads.watch(move |ended| reader.lose(ended));
+                watcher.run();
+            })
             .map_err(|error| errno_of(&error))?;
         Ok(Watch(shared))
+    }
+
+    /// How the kernel has ended the watcher, if it has.
+    pub(super) fn lost(&self) -> Option<EndedThread> {
+        *self.0.lost.lock()
     }
 
     /// Descriptor that is readable when something has changed.
@@ -172,7 +198,8 @@ impl Watcher {
     }
 
     fn watch_newest(&self) {
-        let path = format!("/proc/self/fd/{}", self.newest.file.as_raw_fd());
+        // Not `self`, which is the process's first thread: that may have ended.
+        let path = format!("/proc/thread-self/fd/{}", self.newest.file.as_raw_fd());
         self.watch(Path::new(&path), inotify::WatchFlags::MODIFY);
     }
 

@@ -25,7 +25,7 @@ use crate::session::Session;
 
 pub(crate) fn exec(session: &mut Session, mut exec: Exec) -> Result<Response, Failure> {
     let body = match exec.has_stdin {
-        true => Some(Body::new(&mut session.stream).all()?),
+        true => Some(Body::new(&session.stream).all()?),
         false => None,
     };
     let timeout = exec.timeout_ms.take().map(Duration::from_millis);

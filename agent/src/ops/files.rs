@@ -49,7 +49,7 @@ pub(crate) fn open(session: &mut Session, open: &OpenFile) -> Result<Response, F
         (true, true) => make(&open.path, flags | OFlags::EXCL, mode),
     };
     let opened = opened.map_err(|errno| failed(what(), errno))?;
-    let fd = session.files.add(opened);
+    let fd = session.estate.files.add(opened);
     Ok(Response::Opened { fd })
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn read(session: &mut Session, fd: RawFd, max: Option<u64>) -> Result
 }
 
 pub(crate) fn write(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
-    let mut body = Body::new(&mut session.stream);
+    let mut body = Body::new(&session.stream);
     let result = borrow(fd).and_then(|fd| fill(&fd, &mut body));
     if let Err(Failure::Op(_)) = &result {
         body.drain()?;
@@ -169,7 +169,7 @@ pub(crate) fn seek(fd: RawFd, offset: i64, whence: Whence) -> Result<Response, F
 }
 
 pub(crate) fn close(session: &mut Session, fd: RawFd) -> Result<Response, Failure> {
-    let closed = session.files.close(fd);
+    let closed = session.estate.files.close(fd);
     closed.map_err(|errno| failed(format_args!("close descriptor {fd}"), errno))?;
     Ok(Response::Done)
 }

@@ -29,7 +29,7 @@ const QUEUE: usize = 1 << 20;
 
 pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failure> {
     let pieces = match exec.has_stdin {
-        true => Body::new(&mut session.stream).all()?,
+        true => Body::new(&session.stream).all()?,
         false => Vec::new(),
     };
     let command = Command::new(exec)?;
@@ -39,8 +39,14 @@ pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failu
     let _ = pieces.into_iter().try_for_each(|piece| input.push(piece));
     let pump = launch(&command, &stdin)?;
     drop(stdin);
-    let program = Program::start(pump, input, session.id, &session.agent.supervisor)
-        .map_err(|errno| command.failed("cannot make a thread for it", errno))?;
+    let program = Program::start(
+        pump,
+        input,
+        session.id(),
+        &session.agent.supervisor,
+        &session.agent.threads,
+    )
+    .map_err(|errno| command.failed("cannot make a thread for it", errno))?;
     let pid = program.pid;
     let handle = session.agent.programs.add(program);
     Ok(Response::Started { handle, pid })
@@ -59,6 +65,10 @@ pub(crate) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response,
         // Looked at before the output: what it has written by its end comes before that.
         let status = program.status();
         while send_some(session, &readers)? {}
+        if let Some(lost) = status.lost {
+            session.agent.programs.remove(wait.handle);
+            return Ok(Response::ThreadEnded(lost));
+        }
         if status.finished {
             session.agent.programs.remove(wait.handle);
             break Some(status.ended.unwrap_or_else(unknown_end));
@@ -116,7 +126,7 @@ pub(crate) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Resp
 
 pub(crate) fn write_stdin(session: &mut Session, handle: u64) -> Result<Response, Failure> {
     let program = find(session, handle);
-    let mut body = Body::new(&mut session.stream);
+    let mut body = Body::new(&session.stream);
     let result = program.and_then(|program| give(&program, &mut body));
     if let Err(Failure::Op(_)) = &result {
         body.drain()?;
@@ -175,7 +185,7 @@ pub(crate) fn end(session: &Session, handle: u64) -> Result<Response, Failure> {
 
 pub(crate) fn signal_all(session: &Session, signal: i32) -> Result<Response, Failure> {
     let mut count = 0;
-    for (_, program) in session.agent.programs.of(session.id) {
+    for (_, program) in session.agent.programs.of(session.id()) {
         match program.signal_group(signal) {
             Ok(reached) => count += u64::from(reached),
             Err(Errno::SRCH) => {}
@@ -189,7 +199,7 @@ pub(crate) fn signal_all(session: &Session, signal: i32) -> Result<Response, Fai
 }
 
 pub(crate) fn join(session: &Session) -> Result<Response, Failure> {
-    let programs = session.agent.programs.of(session.id);
+    let programs = session.agent.programs.of(session.id());
     let join = |(handle, program): (u64, Arc<Program>)| {
         let status = wait_until(session, &program, |status| {
             status.ended.is_some() || status.finished

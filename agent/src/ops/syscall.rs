@@ -20,7 +20,10 @@ pub(crate) fn make(call: Syscall) -> Result<Response, OpError> {
 }
 
 pub(crate) fn start(session: &Session, call: Syscall) -> Result<Response, OpError> {
-    let (handle, pid) = session.agent.calls.start(session.id, call)?;
+    let (handle, pid) = session
+        .agent
+        .calls
+        .start(session.id(), call, &session.agent.threads)?;
     Ok(Response::Started { handle, pid })
 }
 

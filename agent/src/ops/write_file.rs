@@ -18,7 +18,7 @@ use crate::failure::{Failure, failed, shown};
 use crate::session::Session;
 
 pub(crate) fn write_file(session: &mut Session, path: &[u8], perm: Option<u32>) -> Result<Response, Failure> {
-    let mut body = Body::new(&mut session.stream);
+    let mut body = Body::new(&session.stream);
     let result = open(path, perm).and_then(|file| fill(&file, path, &mut body));
     if let Err(Failure::Op(_)) = &result {
         body.drain()?;

@@ -12,18 +12,21 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use provium_protocol::{ExitStatus, Exited};
+use provium_protocol::{EndedThread, ExitStatus, Exited};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::Child;
 use super::input::{Input, NoInput};
 use super::output::{Fetched, OutputBuffer};
 use super::pump::{Peer, Pump, READ, Taken};
+use crate::fds;
 use crate::lock::Mutex;
 use crate::supervisor::Supervisor;
-use crate::sys::errno_of;
+use crate::sys::{self, errno_of};
+use crate::threads::ThreadWatch;
 use crate::wakeup::Wakeup;
 
 /// How long a program has between SIGTERM and SIGKILL when it is ended.
@@ -52,6 +55,8 @@ struct ProgramState {
     ended: Option<Exited>,
     /// Its output is complete as well; its thread does nothing more.
     finished: bool,
+    /// How the kernel has ended its thread, if it has; nobody looks after it then.
+    lost: Option<EndedThread>,
     /// When it was first asked to end.
     first_term: Option<Instant>,
     /// Wake-ups of those who want to know of any change.
@@ -80,6 +85,8 @@ pub(crate) struct ProgramStatus {
     pub(crate) ended: Option<Exited>,
     /// All its output has been taken in.
     pub(crate) finished: bool,
+    /// How the kernel has ended the thread that looked after it, if it has.
+    pub(crate) lost: Option<EndedThread>,
 }
 
 impl Program {
@@ -89,6 +96,7 @@ impl Program {
         input: Input,
         owner: u64,
         supervisor: &Arc<Supervisor>,
+        threads: &Arc<ThreadWatch>,
     ) -> Result<Arc<Program>, Errno> {
         let program = Arc::new(Program {
             pid: pump.pid().as_raw_pid().cast_unsigned(),
@@ -100,6 +108,7 @@ impl Program {
                 orders: Vec::new(),
                 ended: None,
                 finished: false,
+                lost: None,
                 first_term: None,
                 watchers: Vec::new(),
             }),
@@ -108,10 +117,13 @@ impl Program {
             program: program.clone(),
             buffer: vec![0; READ],
         };
-        let supervisor = supervisor.clone();
+        let (supervisor, threads) = (supervisor.clone(), threads.clone());
         let look_after = move || {
+            let left = (peer.program.clone(), supervisor.clone());
+            let watched = threads.watch(move |ended| left.0.lose(ended, &left.1));
             // Its peer is never lost.
             let _ = pump.run(&mut peer, &supervisor);
+            drop(watched);
             peer.program.finish();
         };
         thread::Builder::new()
@@ -127,6 +139,7 @@ impl Program {
         ProgramStatus {
             ended: state.ended.clone(),
             finished: state.finished,
+            lost: state.lost,
         }
     }
 
@@ -211,6 +224,22 @@ impl Program {
         state.orders.push(order);
         self.wakeup.wake();
         true
+    }
+
+    /// Kills a program whose thread the kernel has ended: there is nobody any more who could give it input or
+    /// take its output.
+    fn lose(&self, ended: EndedThread, supervisor: &Supervisor) {
+        if self.status().ended.is_none() {
+            // Nobody but its thread fetches its status, so that the number is still its own.
+            let pid = self.pid.cast_signed();
+            let _ = sys::kill(-pid, libc::SIGKILL);
+            let pidfd = Pid::from_raw(pid).map(|pid| fds::own(|| pidfd_open(pid, PidfdFlags::empty())));
+            if let Some(Ok(pidfd)) = pidfd {
+                supervisor.reap(pidfd);
+            }
+        }
+        self.state().lost = Some(ended);
+        self.finish();
     }
 
     fn finish(&self) {

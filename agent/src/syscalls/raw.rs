@@ -15,6 +15,7 @@ use provium_protocol::{OpError, Response, Syscall};
 
 use crate::failure::impossible;
 use crate::sys;
+use crate::threads::during_call;
 
 /// Bytes of a pointer on x86-64.
 const POINTER: usize = 8;
@@ -53,7 +54,7 @@ pub(crate) fn make(call: Syscall) -> Result<Response, OpError> {
     }
     // SAFETY: the buffers live until after the call. What else the call does to this process is the test's
     // decision and cannot be known here; that is what the op is for, and the guest is the test's own.
-    let ret = unsafe { raw(call.nr, args) };
+    let ret = during_call(call.nr, args[0], || unsafe { raw(call.nr, args) });
     if ret == 0 && FORKS.contains(&call.nr) {
         // The process that the call has just made must not go on as a second agent.
         sys::exit_at_once(0);

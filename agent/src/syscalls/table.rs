@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use super::raw;
 use crate::failure::{failed, impossible};
 use crate::lock::Mutex;
+use crate::threads::ThreadWatch;
 use crate::wakeup::Wakeup;
 
 /// Bytes of a thread's stack. A system call does not need much; a `clone` that shares this stack needs what
@@ -47,6 +48,11 @@ impl StartedCall {
         self.finished.as_fd()
     }
 
+    fn finish(&self, result: Result<Response, OpError>) {
+        *self.result.lock() = Some(result);
+        self.finished.wake();
+    }
+
     /// The call's result, if it has returned.
     pub(crate) fn result(&self) -> Option<Result<Response, OpError>> {
         self.result.lock().clone()
@@ -55,20 +61,27 @@ impl StartedCall {
 
 impl CallTable {
     /// Makes a call on a thread of its own: its handle and its thread's id.
-    pub(crate) fn start(&self, owner: u64, call: Syscall) -> Result<(u64, u32), OpError> {
+    pub(crate) fn start(
+        &self,
+        owner: u64,
+        call: Syscall,
+        threads: &Arc<ThreadWatch>,
+    ) -> Result<(u64, u32), OpError> {
         let finished = Wakeup::new().map_err(|errno| failed("start a system call", errno))?;
         let started = Arc::new(StartedCall {
             result: Mutex::default(),
             finished,
         });
         let (tell, told) = channel();
-        let calling = started.clone();
+        let (calling, threads) = (started.clone(), threads.clone());
         let make = move || {
             // Who asks waits for it.
             let _ = tell.send(rustix::thread::gettid().as_raw_pid().cast_unsigned());
+            let ended = calling.clone();
+            let watched = threads.watch(move |thread| ended.finish(Ok(Response::ThreadEnded(thread))));
             let result = raw::make(call);
-            *calling.result.lock() = Some(result);
-            calling.finished.wake();
+            drop(watched);
+            calling.finish(result);
         };
         let thread = thread::Builder::new().name("syscall".to_owned());
         let made = thread.stack_size(STACK).spawn(make);

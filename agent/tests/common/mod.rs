@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::io::Write;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -57,17 +58,17 @@ impl Host {
         let (ended, shutdowns) = channel();
         let supervisor = agent.supervisor.clone();
         thread::spawn(move || supervisor.run(&NoMachine(ended)));
-        Host::another(agent, shutdowns)
+        Host::another(agent, shutdowns, true)
     }
 
     /// A further session with the same agent, in which both sides have greeted.
     pub(crate) fn beside(&self) -> Host {
-        let mut host = Host::another(self.shared.clone(), channel().1);
+        let mut host = Host::another(self.shared.clone(), channel().1, false);
         host.send(&Frame::Welcome(Welcome { version: VERSION }));
         host
     }
 
-    fn another(shared: Arc<Agent>, shutdowns: Receiver<bool>) -> Host {
+    fn another(shared: Arc<Agent>, shutdowns: Receiver<bool>, is_own: bool) -> Host {
         let (stream, theirs) = UnixStream::pair().expect("a socket pair");
         // A real host is another machine: a worker made by `fork` must not have its end. It closes what lies
         // here.
@@ -75,7 +76,16 @@ impl Host {
         let stream = UnixStream::from(stream);
         stream.set_read_timeout(Some(LONG)).expect("a timeout");
         let agent = shared.clone();
-        let session = move || Session::open(OwnedFd::from(theirs), &agent).and_then(Session::run);
+        // As the daemon's own: a session that takes over finds what there was.
+        let session = move || {
+            let session = Session::open(OwnedFd::from(theirs), &agent);
+            let session = if is_own {
+                session.map(Session::kept)
+            } else {
+                session
+            };
+            session.and_then(Session::run)
+        };
         let agent = thread::spawn(session);
         let mut reader = &stream;
         let hello = match read_frame(&mut reader).expect("a first frame") {
@@ -164,6 +174,51 @@ impl Host {
 
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("sent");
+    }
+}
+
+/// A worker and the host's end of its connection.
+pub(crate) struct Worker {
+    pub(crate) host: Host,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) port: u32,
+}
+
+impl Deref for Worker {
+    type Target = Host;
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Worker {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
+}
+
+/// Keeps the session's connection for a worker: its ticket.
+pub(crate) fn park(host: &mut Host) -> u64 {
+    match host.ask(Request::Park).1 {
+        Ok(Response::Parked { ticket }) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A worker, as a thread or as a process.
+pub(crate) fn spawn_worker(host: &mut Host, thread: bool) -> Worker {
+    let mut side = host.beside();
+    let ticket = park(&mut side);
+    side.end().expect("its thread ends, its connection does not");
+    match host.ask(Request::SpawnWorker { ticket, thread }).1 {
+        Ok(Response::Worker { pid, tid, port }) => Worker {
+            host: side,
+            pid,
+            tid,
+            port,
+        },
+        other => panic!("{other:?}"),
     }
 }
 

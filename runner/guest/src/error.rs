@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use provium_protocol::{FrameError, OpError, VERSION};
+use provium_protocol::{EndedThread, FrameError, OpError, ThreadEnd, VERSION};
 
 /// A request that did not come to its answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,15 @@ pub enum GuestError {
         .0 >> 20
     )]
     Endless(u64),
+    /// The guest's kernel ended the thread of the agent's that the call needed. The session is over if that
+    /// served it; the agent goes on.
+    #[error("{}", thread_ended(*.thread, .console.as_deref()))]
+    ThreadEnded {
+        /// The thread.
+        thread: EndedThread,
+        /// The console's last line about a bug of the kernel's, where one was looked for and found.
+        console: Option<String>,
+    },
     /// The agent speaks another version of the protocol, so it was refused.
     #[error(
         "the guest runs an agent of protocol version {theirs} (build {build}), this provium speaks version \
@@ -62,10 +71,13 @@ pub enum GuestError {
 impl GuestError {
     /// Whether the session can carry another request.
     pub fn session_lives(&self) -> bool {
-        matches!(
-            self,
-            GuestError::Op(_) | GuestError::Source(_) | GuestError::Target(_) | GuestError::TooLarge(_)
-        )
+        match self {
+            GuestError::Op(_) | GuestError::Source(_) | GuestError::Target(_) | GuestError::TooLarge(_) => {
+                true
+            }
+            GuestError::ThreadEnded { thread, .. } => !thread.served,
+            _ => false,
+        }
     }
 
     /// The kernel's error number, where the guest's kernel is the cause.
@@ -73,6 +85,30 @@ impl GuestError {
         match self {
             GuestError::Op(error) => error.errno,
             _ => None,
+        }
+    }
+}
+
+/// Words for a thread that the kernel has ended.
+fn thread_ended(thread: EndedThread, console: Option<&str>) -> String {
+    let whose = match thread.served {
+        true => "that served this call",
+        false => "of the agent that this call waited for",
+    };
+    match (thread.how, console) {
+        (ThreadEnd::Exit { status }, _) => {
+            format!(
+                "the guest's kernel ended the thread {whose}: it called exit({status}), which is number 60"
+            )
+        }
+        (ThreadEnd::Seccomp, _) => {
+            format!("the guest's kernel killed the thread {whose}: seccomp did not allow what it called next")
+        }
+        (ThreadEnd::Killed, Some(line)) => {
+            format!("the guest's kernel killed the thread {whose}; the console says: {line}")
+        }
+        (ThreadEnd::Killed, None) => {
+            format!("the guest's kernel killed the thread {whose}; the console does not say why")
         }
     }
 }

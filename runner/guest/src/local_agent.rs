@@ -30,13 +30,16 @@ impl Default for LocalAgent {
 }
 
 impl LocalAgent {
-    /// A further session, on a thread that ends with the client.
+    /// A further session, on a thread that ends with the client. Each is kept for one that takes over, as a
+    /// VM's own is.
     pub fn session(&self) -> GuestClient {
         let (host, guest) = UnixStream::pair().expect("a pair of sockets");
         let agent = Arc::clone(&self.0);
         thread::spawn(move || {
             // The client's end closing the session is no failure; anything else shows in the client's test.
-            let _ = Session::open(guest.into(), &agent).and_then(Session::run);
+            let _ = Session::open(guest.into(), &agent)
+                .map(Session::kept)
+                .and_then(Session::run);
         });
         GuestClient::handshake(Box::new(host), LIMIT).expect("a welcome")
     }

@@ -37,6 +37,10 @@ const FILES: [(&str, &str); 27] = [
         "makes the system calls that a test asks for",
     ),
     ("agent/src/sys.rs", "system calls that rustix does not have"),
+    (
+        "agent/src/threads/mark.rs",
+        "a list of locks that the kernel reads when a thread ends",
+    ),
     ("agent/src/vsock.rs", "socket addresses that rustix does not have"),
     ("agent/src/worker.rs", "forks among threads, and ends the child"),
     ("bench/src/floor.rs", "the least monitor there is"),

@@ -178,6 +178,7 @@ fn requests() -> Vec<Request> {
             stderr: true,
             from: 7,
         }),
+        Request::TakeOver { tid: 44 },
         Request::Shutdown { reboot: false },
         Request::Resumed(Resumed {
             entropy: Some(vec![1, 2, 3].into()),
@@ -221,7 +222,7 @@ fn requests() -> Vec<Request> {
             Request::Symlink { .. } | Request::ReadLink { .. } | Request::Truncate { .. } => {}
             Request::Exists { .. } => {}
             Request::StartSyscall(_) | Request::WaitSyscall { .. } | Request::Park => {}
-            Request::SpawnWorker { .. } | Request::Resumed(_) => {}
+            Request::SpawnWorker { .. } | Request::TakeOver { .. } | Request::Resumed(_) => {}
             Request::Follow(Follow::File { .. } | Follow::Fd { .. } | Follow::Output { .. }) => {}
         }
     }
@@ -301,6 +302,21 @@ fn replies() -> Vec<Reply> {
             port: 1 << 31,
         }),
         Ok(Response::Following { offset: 9 }),
+        Ok(Response::ThreadEnded(EndedThread {
+            tid: 44,
+            how: ThreadEnd::Exit { status: -1 },
+            served: true,
+        })),
+        Ok(Response::ThreadEnded(EndedThread {
+            tid: 44,
+            how: ThreadEnd::Seccomp,
+            served: true,
+        })),
+        Ok(Response::ThreadEnded(EndedThread {
+            tid: 44,
+            how: ThreadEnd::Killed,
+            served: false,
+        })),
         Err(OpError {
             errno: Some(2),
             message: "open `/x`: No such file or directory".to_owned(),
@@ -339,6 +355,9 @@ fn replies() -> Vec<Reply> {
             Response::Opened { .. } | Response::Offset { .. } | Response::Running => {}
             Response::Exists { .. } => {}
             Response::Parked { .. } | Response::Worker { .. } | Response::Following { .. } => {}
+            Response::ThreadEnded(ended) => match ended.how {
+                ThreadEnd::Exit { .. } | ThreadEnd::Seccomp | ThreadEnd::Killed => {}
+            },
         }
     }
     replies

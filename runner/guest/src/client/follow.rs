@@ -94,6 +94,11 @@ impl FollowStream {
                         self.over = true;
                         return Ok(StreamRead::End);
                     }
+                    Frame::Reply(Ok(Response::ThreadEnded(thread))) => {
+                        self.over = true;
+                        let console = None;
+                        return Err(GuestError::ThreadEnded { thread, console });
+                    }
                     other => {
                         self.over = true;
                         let what = format!("{} came where a stream's bytes were due", other.name());

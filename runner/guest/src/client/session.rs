@@ -157,6 +157,14 @@ impl GuestClient {
         is_done(&response).map_err(|what| self.exchange.broken(what))
     }
 
+    /// Makes this session go on for another whose thread the guest's kernel has ended: what that had started
+    /// and opened is this one's from now on.
+    pub fn take_over(&mut self, other: &mut GuestClient, tid: u32) -> Result<(), GuestError> {
+        self.ask(Op::done(Request::TakeOver { tid }))?;
+        self.started.append(&mut other.started);
+        Ok(())
+    }
+
     /// Asks the guest to power off (or to restart) in order; returns when it has begun to.
     pub fn shutdown(&mut self, reboot: bool) -> Result<(), GuestError> {
         self.ask(Op::done(Request::Shutdown { reboot }))

@@ -24,6 +24,49 @@ fn requests_are_answered_one_after_the_other() {
 }
 
 #[test]
+fn a_session_whose_thread_the_kernel_ends_is_followed_by_another() {
+    let exit = |status| Syscall {
+        nr: 60,
+        args: [status, 0, 0, 0, 0, 0],
+        bufs: vec![],
+        ptrs: vec![],
+        nested: vec![],
+    };
+    let local = LocalAgent::default();
+    let mut client = local.session();
+    let started = client.start(&shell("sleep 1000")).expect("a start");
+    let error = client.ask(ops::syscall(exit(3))).expect_err("no answer");
+    let text = error.to_string();
+    assert!(
+        text.contains("ended the thread that served this call: it called exit(3)"),
+        "{text}"
+    );
+    let GuestError::ThreadEnded { thread, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(matches!(client.ping(), Err(GuestError::Over(why)) if why == text));
+    let mut next = local.session();
+    next.take_over(&mut client, thread.tid).expect("taken over");
+    next.ask(ops::process_state(started.handle))
+        .expect("it is known here");
+    next.end_processes().expect("its end");
+    let again = next.take_over(&mut client, thread.tid).expect_err("once only");
+    assert!(again.session_lives(), "{again}");
+
+    // On a thread of its own, a call takes nothing with it.
+    let call = next.ask(ops::start_syscall(exit(4))).expect("a start");
+    let error = next
+        .ask(ops::wait_syscall(call.handle, None, vec![]))
+        .expect_err("no result");
+    let text = error.to_string();
+    assert!(
+        text.contains("that this call waited for: it called exit(4)"),
+        "{text}"
+    );
+    next.ping().expect("the session goes on");
+}
+
+#[test]
 fn files_of_many_sizes_come_back_whole() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("file");

@@ -1,24 +1,30 @@
 //! A VM's agent: requests on the VM's own session, and on further ones.
 //!
 //! Input: what is to be asked. Output: the answer; when a session breaks, the VM's end is found out and told.
+//! A session whose thread the guest's kernel has ended is followed by another, since the guest goes on.
 //! Not here: what can be asked, which `client` knows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use provium_base::cancel::{Cancel, CancelGuard};
+use provium_protocol::{AGENT_PORT, EndedThread, ThreadEnd};
+use provium_vmm::Machine;
 
+use super::console_words;
 use super::error::{VmError, VmState};
 use super::life::{Life, Vm};
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
-use crate::start::boot::kill_on_cancel;
+use crate::start::boot::{Guest, kill_on_cancel};
 use crate::start::wall_clock;
 
 /// How long after a broken session the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);
 /// The same for a session that may break by itself.
 const WORKER_GRACE: Duration = Duration::from_millis(200);
+/// How long the session that follows the VM's own may take to come about, in a guest whose kernel has a bug.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(10);
 /// How long a further session may take to come about.
 const SESSION_LIMIT: Duration = Duration::from_secs(20);
 
@@ -31,18 +37,43 @@ impl Vm {
     ) -> Result<R, VmError> {
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
         let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
-        let error = match ask(&mut guest.client) {
+        let mut error = match ask(&mut guest.client) {
             Ok(answer) => return Ok(answer),
-            Err(error) if error.session_lives() => return Err(VmError::Guest(error)),
-            Err(error) => error,
+            Err(error) => explained(error, &guest.machine),
         };
+        if error.session_lives() {
+            return Err(VmError::Guest(error));
+        }
+        if let GuestError::ThreadEnded { thread, .. } = error {
+            match follow(guest, thread) {
+                Ok(()) => return Err(VmError::Guest(error)),
+                Err(why) => {
+                    error = GuestError::Protocol(format!("{error}; no other session could be had: {why}"))
+                }
+            }
+        }
         Err(match self.broken(cancel, end_on_cancel, END_GRACE) {
             Some(error) => error,
             None => {
-                self.finish(VmState::Dead, error.to_string());
+                let why = self.why_lost(&error);
+                self.finish(VmState::Dead, why);
                 self.ended()
             }
         })
+    }
+
+    /// Why the agent does not answer any more, with what the console says about its end.
+    fn why_lost(&self, error: &GuestError) -> String {
+        let said = match (&self.life, error) {
+            (Life::Running { guest, .. }, GuestError::Lost(_)) => {
+                console_words::end_of_the_agent(&guest.machine)
+            }
+            _ => None,
+        };
+        match said {
+            Some(said) => format!("{error}; the console says: {said}"),
+            None => error.to_string(),
+        }
     }
 
     /// Asks through a session besides its own. Works in `booted`; when that session breaks, the VM may well
@@ -57,10 +88,20 @@ impl Vm {
         let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
         match ask(client) {
             Ok(answer) => Ok(answer),
-            Err(error) if error.session_lives() => Err(VmError::Guest(error)),
-            Err(error) => Err(self
-                .broken(cancel, end_on_cancel, WORKER_GRACE)
-                .unwrap_or(VmError::Guest(error))),
+            Err(error) => {
+                let error = explained(error, &guest.machine);
+                let grace = match error {
+                    // The guest was well enough to say so, or what ended is known from an earlier call.
+                    GuestError::ThreadEnded { .. } | GuestError::Over(_) => Duration::ZERO,
+                    _ => WORKER_GRACE,
+                };
+                if error.session_lives() {
+                    return Err(VmError::Guest(error));
+                }
+                Err(self
+                    .broken(cancel, end_on_cancel, grace)
+                    .unwrap_or(VmError::Guest(error)))
+            }
         }
     }
 
@@ -101,5 +142,31 @@ impl Vm {
     pub fn uptime(&mut self, cancel: &Arc<Cancel>) -> Result<f64, VmError> {
         let ns = self.call(cancel, wall_clock::since_boot)?;
         Ok(ns as f64 / 1e9)
+    }
+}
+
+/// Gives a guest another session of its own, in place of the one whose thread its kernel has ended.
+fn follow(guest: &mut Guest, thread: EndedThread) -> Result<(), GuestError> {
+    let stream = guest
+        .machine
+        .connect(AGENT_PORT, FOLLOW_LIMIT)
+        .map_err(GuestError::Lost)?;
+    let mut client = GuestClient::handshake(Box::new(stream), FOLLOW_LIMIT)?;
+    client.take_over(&mut guest.client, thread.tid)?;
+    guest.client = client;
+    Ok(())
+}
+
+/// The error of a call, with what the console says about a thread that the kernel has killed.
+fn explained(error: GuestError, machine: &Machine) -> GuestError {
+    match error {
+        GuestError::ThreadEnded {
+            thread,
+            console: None,
+        } if thread.how == ThreadEnd::Killed => {
+            let console = console_words::latest_bug(machine);
+            GuestError::ThreadEnded { thread, console }
+        }
+        error => error,
     }
 }

@@ -4,6 +4,7 @@
 //! life      the VM and its states
 //! power     boot, pause, shutdown, kill
 //! calls     requests to its agent
+//! console_words  what the console says about ends that the agent cannot explain
 //! saved     snapshot, restore, reset
 //! disks     disks, attached and detached
 //! timeline  which of the things made in the guest are there now
@@ -14,6 +15,7 @@
 //! are `lab`'s.
 
 mod calls;
+mod console_words;
 pub(crate) mod disks;
 pub(crate) mod error;
 pub(crate) mod life;

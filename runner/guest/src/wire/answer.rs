@@ -101,6 +101,10 @@ pub(crate) fn read_answer(
                 )));
             }
             Frame::End { .. } => {}
+            Frame::Reply(Ok(Response::ThreadEnded(thread))) => {
+                let console = None;
+                return Err(GuestError::ThreadEnded { thread, console });
+            }
             Frame::Reply(reply) => {
                 return reply.map_err(|error| {
                     GuestError::Op(OpError {

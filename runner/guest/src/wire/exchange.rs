@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use provium_protocol::{BODY, DATA_CHUNK, Frame, Reply, Request, Response, write_data, write_frame};
+use provium_protocol::{BODY, DATA_CHUNK, Frame, OpError, Reply, Request, Response, write_data, write_frame};
 
 use super::answer::{Sink, TimeLimit, complaint, memory_limit, mismatch, no_data, read_answer};
 use super::stream::Connection;
@@ -253,6 +253,10 @@ impl Exchange {
                         Ok(response) => Ok(Ok(response)),
                         Err(GuestError::Endless(_)) => Err(GuestError::Endless(most)),
                         Err(GuestError::Op(error)) => Ok(Err(error)),
+                        Err(error) if error.session_lives() => Ok(Err(OpError {
+                            errno: None,
+                            message: error.to_string(),
+                        })),
                         Err(error) => Err(error),
                     };
                 (0..requests.count).map(one).collect()

@@ -151,6 +151,11 @@ pub(super) fn responses() -> Vec<Response> {
             port: 3,
         },
         Response::Following { offset: 0 },
+        Response::ThreadEnded(EndedThread {
+            tid: u32::MAX,
+            how: ThreadEnd::Killed,
+            served: true,
+        }),
     ]
 }
 
@@ -374,6 +379,16 @@ pub(super) fn cases() -> Vec<Case> {
                 nothing(client.as_mut().expect("a client").spawn_worker(parked, true))
             },
             response("Worker"),
+        ),
+        Case::new(
+            "take_over",
+            |client| {
+                let (mut other, _peer) = welcomed(|mut stream| {
+                    let _ = read_frame(&mut stream);
+                });
+                client.as_mut().expect("a client").take_over(&mut other, 4)
+            },
+            Response::Done,
         ),
         Case::new(
             "batch",

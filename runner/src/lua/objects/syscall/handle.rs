@@ -3,12 +3,12 @@
 //! Input: a call that may block, then questions about it. Output: its result, once it has come back. Not
 //! here: taking it back; a call that blocks is ended by what it waits for, or with its agent's process.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use mlua::Value;
-use provium_guest::{Epoch, Started, SyscallResult, ops};
+use provium_guest::{Epoch, GuestError, Started, SyscallResult, ops};
 
 use super::arguments;
 use crate::lua::api::binding::{Kind, Method};
@@ -32,6 +32,8 @@ struct StartedSyscall {
     sizes: Vec<usize>,
     site: Option<Place>,
     result: RefCell<Option<(Epoch, SyscallResult)>>,
+    /// When it was heard that the kernel has ended its thread, if that was.
+    lost: Cell<Option<Epoch>>,
 }
 
 impl StartedSyscall {
@@ -41,12 +43,27 @@ impl StartedSyscall {
         result.as_ref().is_some_and(|(moment, ..)| holds(*moment))
     }
 
+    /// Whether it can never come back.
+    fn is_lost(&self) -> bool {
+        self.lost
+            .get()
+            .is_some_and(|moment| self.made.agent().holds(moment))
+    }
+
     /// Waits for it, unless it is back; says whether it is.
     fn wait(&self, call: &Call<'_>, limit: Option<Duration>) -> Result<bool, Raise> {
+        if self.is_lost() {
+            return Err(call.fail("the guest's kernel has ended its thread, as an earlier wait for it said"));
+        }
         if !self.is_back() {
             let handle = self.started.handle;
+            let now = self.made.agent().now();
             let answer = self.made.ask(call, |client| {
-                client.ask(ops::wait_syscall(handle, limit, self.sizes.clone()))
+                let answer = client.ask(ops::wait_syscall(handle, limit, self.sizes.clone()));
+                if matches!(&answer, Err(GuestError::ThreadEnded { thread, .. }) if !thread.served) {
+                    self.lost.set(Some(now));
+                }
+                answer
             })?;
             *self.result.borrow_mut() = answer.map(|result| (self.made.agent().now(), result));
         }
@@ -59,7 +76,7 @@ impl Held for StartedSyscall {
     fn close(&self) {}
 
     fn opened(&self) -> Option<Opened> {
-        let open = !self.is_back() && self.made.is_there();
+        let open = !self.is_back() && !self.is_lost() && self.made.is_there();
         open.then(|| Opened {
             sort: OpenedSort::Process,
             vm: self.made.agent().vm(),
@@ -81,6 +98,7 @@ pub(crate) fn syscall_async<T: Remote>(call: &mut Call<'_>, remote: &T) -> Answe
         sizes,
         site: location::caller(call.lua()),
         result: RefCell::default(),
+        lost: Cell::new(None),
     });
     let weak: Weak<StartedSyscall> = Rc::downgrade(&shared);
     call.file().scopes.watch(weak);
