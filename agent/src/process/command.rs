@@ -4,6 +4,8 @@
 //! Output: C strings without NUL bytes inside, and words for what went wrong.
 //! Not here: looking at the file system; the child does that, in its own folder and with its own rights.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::CString;
 
 use provium_protocol::{Exec, OpError};
@@ -130,22 +132,32 @@ fn environment(exec: &Exec) -> Result<Vec<CString>, OpError> {
     let base = base
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let mut variables: Vec<(&[u8], &[u8])> = base.collect();
-    for (name, value) in &exec.env {
-        let (name, value) = (name.as_slice(), value.as_slice());
-        if name.is_empty() || name.contains(&b'=') {
-            let why = "a variable's name must not be empty or contain `=`";
-            return Err(impossible(format!("exec: env: `{}`: {why}", shown(name))));
-        }
-        match variables.iter_mut().find(|(known, _)| *known == name) {
-            Some(variable) => variable.1 = value,
-            None => variables.push((name, value)),
-        }
+    let wrong = |name: &[u8]| name.is_empty() || name.contains(&b'=');
+    if let Some((name, _)) = exec.env.iter().find(|(name, _)| wrong(name)) {
+        let why = "a variable's name must not be empty or contain `=`";
+        return Err(impossible(format!("exec: env: `{}`: {why}", shown(name))));
     }
-    let variables = variables.into_iter();
+    let given = exec.env.iter();
+    let given = given.map(|(name, value)| (name.as_slice(), value.as_slice()));
+    let variables = last_of_each(base.chain(given)).into_iter();
     variables
         .map(|(name, value)| c_string([name, b"=", value].concat(), "env"))
         .collect()
+}
+
+/// Each name once, in the order in which they came first, with the value that came last.
+fn last_of_each<N: Ord + Copy, V>(variables: impl Iterator<Item = (N, V)>) -> Vec<(N, V)> {
+    let (mut list, mut places) = (Vec::new(), BTreeMap::new());
+    for (name, value) in variables {
+        match places.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(list.len());
+                list.push((name, value));
+            }
+            Entry::Occupied(place) => list[*place.get()].1 = value,
+        }
+    }
+    list
 }
 
 fn c_string(bytes: Vec<u8>, what: &str) -> Result<CString, OpError> {
@@ -156,4 +168,49 @@ fn c_string(bytes: Vec<u8>, what: &str) -> Result<CString, OpError> {
             shown(&error.into_vec())
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
+    use super::*;
+
+    thread_local! {
+        static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// A name that counts how often it is compared.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Name(u32);
+
+    impl PartialOrd for Name {
+        fn partial_cmp(&self, other: &Name) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl Ord for Name {
+        fn cmp(&self, other: &Name) -> Ordering {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    #[test]
+    fn of_each_name_the_last_value_counts_and_the_first_place() {
+        let list = last_of_each([("a", 1), ("b", 2), ("a", 3)].into_iter());
+        assert_eq!(list, [("a", 3), ("b", 2)]);
+    }
+
+    #[test]
+    fn ten_thousand_variables_are_not_compared_with_each_other() {
+        let count = 10_000;
+        let list = last_of_each((0..count).rev().map(|number| (Name(number), ())));
+        assert_eq!(list.len(), count as usize);
+        // Some fourteen to find a place in a tree of as many; a node of eleven may be looked through.
+        let comparisons = COMPARISONS.get();
+        assert!(comparisons < u64::from(count) * 50, "{comparisons} comparisons");
+    }
 }
