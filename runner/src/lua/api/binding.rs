@@ -167,7 +167,7 @@ pub(crate) fn function(
 ) -> mlua::Result<Function> {
     let what = what.into();
     let raw = lua.create_function(move |lua, args: MultiValue| {
-        interrupt::note_line(lua);
+        interrupt::note_call(lua);
         let mut call = Call::new(lua, what.clone(), args);
         match body(&mut call) {
             Ok(mut values) => {

@@ -20,6 +20,9 @@ use super::{hook, location};
 /// Instructions between two looks at the token.
 const INTERVAL: c_int = 10_000;
 
+/// Calls of a test whose lines are noted, each of them.
+const NOTED_CALLS: u32 = 1000;
+
 /// Sets the hook that looks at the current token every few thousand instructions.
 pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
     let look = lua.create_function(|lua, ()| {
@@ -32,6 +35,15 @@ pub(crate) fn watch(lua: &Lua) -> mlua::Result<()> {
 /// Tells the script's owner which line runs, who can say so when the code never comes back.
 pub(crate) fn note_line(lua: &Lua) {
     Script::of(lua).at_line(location::in_test_file(lua));
+}
+
+/// The same for a call that does not wait, as long as there were few of them: it would double what one costs
+/// in a loop, where the hook looks now and then.
+pub(crate) fn note_call(lua: &Lua) {
+    let script = Script::of(lua);
+    if script.count_call() <= NOTED_CALLS {
+        script.at_line(location::in_test_file(lua));
+    }
 }
 
 /// The message for the running code if it is to end. The first time, the line it was at is noted; `what` is

@@ -31,6 +31,7 @@ pub(crate) struct Script {
     part_limit: Cell<Option<Duration>>,
     ending: RefCell<Option<Ending>>,
     at_line: Box<dyn Fn(u32)>,
+    calls: Cell<u32>,
 }
 
 impl Script {
@@ -53,6 +54,7 @@ impl Script {
             part_limit: Cell::default(),
             ending: RefCell::default(),
             at_line,
+            calls: Cell::default(),
         })
     }
 
@@ -94,6 +96,7 @@ impl Script {
         let token = self.whole.child();
         *self.cancel.borrow_mut() = Arc::clone(&token);
         self.part_limit.set(limit);
+        self.calls.set(0);
         token
     }
 
@@ -121,6 +124,13 @@ impl Script {
             line,
         });
         message
+    }
+
+    /// Counts a call of the API; returns how many there were in the part that runs now.
+    pub(crate) fn count_call(&self) -> u32 {
+        let calls = self.calls.get().saturating_add(1);
+        self.calls.set(calls);
+        calls
     }
 
     /// Tells which line of it runs now.

@@ -230,8 +230,8 @@ impl File {
         self.script.begin_part(limit)
     }
 
-    /// Ends what has a token of its own: a test's body, its clean-up. Returns why it was ended from outside, if
-    /// it was.
+    /// Ends what has a token of its own: a test's body, its clean-up. Returns why it was ended from outside,
+    /// if it was.
     pub(crate) fn end_part(&self) -> Option<Ending> {
         self.script.end_part()
     }

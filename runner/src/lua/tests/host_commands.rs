@@ -23,7 +23,7 @@ fn os_execute_gives_what_lua_gives() {
          t:assert(ok == nil and what == 'signal' and code == 15, what)
          t:assert_eq(true, os.execute())
          t:assert_eq({nil, 'exit', 127}, {os.execute('/no/such/program 2>/dev/null')})
-         t:assert_raises(function() os.execute({}) end, 'os.execute')",
+         t:assert_raises(function() os.execute({}) end, {match = 'os.execute'})",
     );
 }
 
@@ -46,7 +46,7 @@ fn io_popen_reads_in_every_format_and_gives_the_commands_end() {
          local ok, what, code = f:close()
          t:assert(ok == nil and what == 'exit' and code == 5, what)
          t:assert_eq('closed file', io.type(f))
-         t:assert_raises(function() f:close() end, 'closed file')
+         t:assert_raises(function() f:close() end, {match = 'closed file'})
          local lines = {}
          for line in io.popen('seq 3'):lines() do lines[#lines + 1] = line end
          t:assert_eq({'1', '2', '3'}, lines)
@@ -55,7 +55,7 @@ fn io_popen_reads_in_every_format_and_gives_the_commands_end() {
            local f <close> = io.popen('echo x')
            t:assert_eq('x', f:read())
          end
-         t:assert_raises(function() io.popen('true', 'rw') end, 'the mode is')",
+         t:assert_raises(function() io.popen('true', 'rw') end, {match = 'the mode is'})",
     );
 }
 
@@ -95,7 +95,7 @@ fn files_that_are_no_commands_close_as_ever() {
          t:assert_eq(true, f:close())
          f = io.open(name)
          t:assert_eq(true, io.close(f))
-         t:assert_raises(function() io.close(5) end, 'FILE*')
+         t:assert_raises(function() io.close(5) end, {match = 'FILE*'})
          os.remove(name)",
     );
 }
