@@ -217,15 +217,18 @@ fn a_call_on_a_thread_of_its_own_ends_alone() {
     );
 }
 
-/// Has the kernel end each thread that makes a call of this number: the session's own, and those it makes.
-fn forbid(host: &mut Host, nr: u32) {
+/// Actions of seccomp.
+const KILL_THREAD: u32 = 0;
+const NO_SUCH_CALL: u32 = 0x0005_0000 | libc::ENOSYS as u32;
+
+/// Has the kernel do this about each call of this number, by the session's own thread and by those it makes.
+fn forbid(host: &mut Host, nr: u32, action: u32) {
     const PR_SET_NO_NEW_PRIVS: u64 = 38;
     const SECCOMP_MODE_FILTER: u64 = 2;
     const LOAD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     const ALLOW: u32 = 0x7fff_0000;
-    const KILL_THREAD: u32 = 0;
     let step = |code: u16, skip_if_not: u8, value: u32| {
         let [low, high] = code.to_ne_bytes();
         let [a, b, c, d] = value.to_ne_bytes();
@@ -234,7 +237,7 @@ fn forbid(host: &mut Host, nr: u32) {
     let filter = [
         step(LOAD, 0, 0),
         step(JUMP_IF_EQUAL, 1, nr),
-        step(RETURN, 0, KILL_THREAD),
+        step(RETURN, 0, action),
         step(RETURN, 0, ALLOW),
     ];
     let mut head = vec![0; 16];
@@ -259,7 +262,7 @@ fn forbid(host: &mut Host, nr: u32) {
 fn a_program_whose_thread_ends_is_killed_and_said_to_be() {
     const WAITID: u32 = 247;
     let mut host = Host::new();
-    forbid(&mut host, WAITID);
+    forbid(&mut host, WAITID, KILL_THREAD);
     // Its thread ends when it asks how the program has.
     let (handle, pid) = start(&mut host, shell("sleep 1000 & exit"));
     let wait = |handle| {
@@ -285,7 +288,7 @@ fn a_stream_whose_watcher_ends_says_so() {
     let path = folder.path().join("log");
     fs::write(&path, "content").expect("written");
     let mut host = Host::new();
-    forbid(&mut host, INOTIFY_ADD_WATCH);
+    forbid(&mut host, INOTIFY_ADD_WATCH, KILL_THREAD);
     let follow = Follow::File {
         path: bytes(&path),
         start: FollowStart::Offset(0),
@@ -300,4 +303,17 @@ fn a_stream_whose_watcher_ends_says_so() {
         matches!(reply, Ok(Response::ThreadEnded(ended)) if !ended.served),
         "{reply:?}"
     );
+}
+
+/// As before Linux 5.16: a worker's process watches its threads by itself.
+#[test]
+fn without_futex_waitv_the_threads_are_looked_at() {
+    const FUTEX_WAITV: u32 = 449;
+    let mut host = Host::new();
+    forbid(&mut host, FUTEX_WAITV, NO_SUCH_CALL);
+    let mut worker = spawn_worker(&mut host, false);
+    let own = worker.tid;
+    let reply = call(&mut worker, EXIT, &[1]);
+    assert_eq!(reply, ended(own, ThreadEnd::Exit { status: 1 }));
+    is_over(&mut worker);
 }
