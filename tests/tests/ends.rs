@@ -11,7 +11,7 @@ use provium_vmm::{EndReason, MachineConfig};
 fn a_guest_powers_off_when_asked() {
     for cmdline in ["console=ttyS0 quiet", "console=ttyS0 quiet acpi=off"] {
         let mut guest = boot_guest(config_with(cmdline));
-        guest.client.shutdown(false).unwrap();
+        guest.client.shutdown(false, LONG).unwrap();
         let end = guest.machine.wait_end(Some(LONG));
         // Without ACPI there is no way to switch off: the agent restarts in place of that.
         let expected = if cmdline.contains("acpi=off") {
@@ -26,7 +26,7 @@ fn a_guest_powers_off_when_asked() {
 #[test]
 fn a_guest_restarts() {
     let mut guest = boot_guest(config());
-    guest.client.shutdown(true).unwrap();
+    guest.client.shutdown(true, LONG).unwrap();
     assert_eq!(guest.machine.wait_end(Some(LONG)), Some(EndReason::Reboot));
 }
 

@@ -16,7 +16,7 @@ fn boots_leave_nothing_behind() {
         let mut guest = boot_guest(config());
         assert_eq!(stdout(&mut guest, "echo alive"), "alive\n");
         if number % 2 == 0 {
-            guest.client.shutdown(false).unwrap();
+            guest.client.shutdown(false, LONG).unwrap();
             guest.machine.wait_end(Some(LONG)).expect("it powers off");
         }
         drop(guest);

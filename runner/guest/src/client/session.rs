@@ -151,9 +151,12 @@ impl GuestClient {
 
     /// The same, with a limit.
     pub(crate) fn ping_within(&mut self, limit: Duration) -> Result<(), GuestError> {
-        let response = self
-            .exchange
-            .request(Request::Ping, None, Some(limit), &mut no_data)?;
+        self.done_within(Request::Ping, limit)
+    }
+
+    /// A request that there is nothing to say about, whose answer is here within `limit`.
+    fn done_within(&mut self, request: Request, limit: Duration) -> Result<(), GuestError> {
+        let response = self.exchange.request(request, None, Some(limit), &mut no_data)?;
         is_done(&response).map_err(|what| self.exchange.broken(what))
     }
 
@@ -165,9 +168,9 @@ impl GuestClient {
         Ok(())
     }
 
-    /// Asks the guest to power off (or to restart) in order; returns when it has begun to.
-    pub fn shutdown(&mut self, reboot: bool) -> Result<(), GuestError> {
-        self.ask(Op::done(Request::Shutdown { reboot }))
+    /// Asks the guest to power off (or to restart) in order; returns when it has begun to, within `limit`.
+    pub fn shutdown(&mut self, reboot: bool, limit: Duration) -> Result<(), GuestError> {
+        self.done_within(Request::Shutdown { reboot }, limit)
     }
 }
 

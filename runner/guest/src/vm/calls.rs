@@ -20,7 +20,7 @@ use crate::start::boot::{Guest, kill_on_cancel};
 use crate::start::wall_clock;
 
 /// How long after a broken session the machine's own reason is waited for.
-const END_GRACE: Duration = Duration::from_secs(2);
+pub(super) const END_GRACE: Duration = Duration::from_secs(2);
 /// The same for a session that may break by itself.
 const WORKER_GRACE: Duration = Duration::from_millis(200);
 /// How long the session that follows the VM's own may take to come about, in a guest whose kernel has a bug.

@@ -4,13 +4,15 @@
 //! several VMs should boot.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use provium_base::cancel::Cancel;
 use provium_vmm::MachineConfig;
 
+use super::calls::END_GRACE;
 use super::error::{VmError, VmState};
 use super::life::{EndedConsole, EndedMachine, Life, Vm, state_after};
+use crate::error::GuestError;
 use crate::start::boot::{boot, kill_on_cancel};
 use crate::start::wall_clock;
 
@@ -43,25 +45,34 @@ impl Vm {
         done.map_err(|error| self.machine_error(error))
     }
 
-    /// Asks the guest to power off, waits ten seconds, then kills it. Works in every state: one that has
-    /// ended is shut down with the reason it ended for, one that never ran stays `created`.
+    /// Asks the guest to power off, and kills it if it has not ten seconds later, whether it has answered or
+    /// not. Works in every state: one that has ended is shut down with the reason it ended for, one that
+    /// never ran stays `created`.
     pub fn shutdown(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
         if self.state() == VmState::Paused {
             self.resume()?;
         }
-        if self.state() == VmState::Booted {
-            match self.call(cancel, |client| client.shutdown(false)) {
-                // A guest too far gone to answer is ended all the same, which is what was asked for.
-                Ok(()) | Err(VmError::Guest(_) | VmError::Ended { .. } | VmError::WrongState { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if let Life::Running { guest, .. } = &self.life {
+        if let Life::Running { guest, .. } = &mut self.life {
             let _end_on_cancel = kill_on_cancel(&guest.machine, cancel);
-            let why = match guest.machine.wait_end(Some(SHUTDOWN_LIMIT)) {
-                Some(reason) if state_after(&reason) == VmState::Dead => reason.to_string(),
-                Some(_) => "it was shut down".to_owned(),
-                None => "it was killed: it did not shut down within 10 s".to_owned(),
+            let asked = Instant::now();
+            let error = guest.client.shutdown(false, SHUTDOWN_LIMIT).err();
+            // A guest too far gone to answer is ended all the same, which is what was asked for.
+            let lost = error.filter(|error| !error.session_lives());
+            let limit = if lost.is_some() { END_GRACE } else { SHUTDOWN_LIMIT };
+            let left = limit.min(SHUTDOWN_LIMIT.saturating_sub(asked.elapsed()));
+            let ended = guest.machine.wait_end(Some(left));
+            if let Some(reason) = cancel.is_cancelled() {
+                self.finish(VmState::Dead, format!("it was torn down: {reason}"));
+                let name = self.name.clone();
+                return Err(VmError::Cancelled { name, reason });
+            }
+            let why = match (ended, lost) {
+                (Some(reason), _) if state_after(&reason) == VmState::Dead => reason.to_string(),
+                (Some(_), _) => "it was shut down".to_owned(),
+                (None, Some(error)) if !matches!(error, GuestError::Silent(_)) => {
+                    format!("it was killed: {error}")
+                }
+                (None, _) => "it was killed: it did not shut down within 10 s".to_owned(),
             };
             self.finish(VmState::Shutdown, why);
         }

@@ -397,7 +397,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .with_data(&[BODY], b"content")
         .after(Response::Done),
-        Case::new("shutdown", call!(|c| c.shutdown(false)), Response::Done),
+        Case::new("shutdown", call!(|c| c.shutdown(false, LIMIT)), Response::Done).limited(),
         Case::new(
             "tell",
             call!(|c| {
