@@ -220,8 +220,7 @@ impl VmHandle {
 
     /// The VM, once the images below the snapshot's disks are known to be as they were.
     fn confirmed(&self, snapshot: &Snapshot, store: &dyn HostStore) -> Result<MutexGuard<'_, Vm>, VmError> {
-        let mut vm = self.lock();
-        vm.begin_log();
+        let vm = self.lock();
         vm.confirm_images(snapshot, &|path| store.image_digest(path))?;
         Ok(vm)
     }

@@ -124,7 +124,7 @@ impl Vm {
     }
 
     /// Begins another log.
-    pub(crate) fn begin_log(&mut self) {
+    pub(super) fn begin_log(&mut self) {
         self.log_number += 1;
     }
 

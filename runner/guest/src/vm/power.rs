@@ -22,7 +22,6 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 impl Vm {
     /// Boots it; returns when the agent has answered. Works in `created` and `shutdown`.
     pub fn boot(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        self.begin_log();
         match self.state() {
             VmState::Created | VmState::Shutdown => self.boot_now(cancel),
             _ => Err(self.wrong_state("created or shutdown")),
@@ -102,7 +101,6 @@ impl Vm {
     /// What the reset line of a board does: ends it now and boots it again. Works in every state but
     /// `created`.
     pub fn reset(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
-        self.begin_log();
         if self.state() == VmState::Created {
             return Err(self.wrong_state("booted, paused, shutdown or dead"));
         }
@@ -111,6 +109,7 @@ impl Vm {
     }
 
     fn boot_now(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        self.begin_log();
         let config = MachineConfig {
             disks: self.disks.clone(),
             ..self.config.clone()

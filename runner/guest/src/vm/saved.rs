@@ -70,6 +70,7 @@ impl Vm {
             match reset(guest, snapshot, resume_options_of(snapshot)) {
                 Ok(_) => {
                     *paused = false;
+                    self.begin_log();
                     self.origin = Some(Arc::clone(snapshot));
                     self.take_machines_disks();
                     self.timeline.enter(snapshot.id());
@@ -91,6 +92,7 @@ impl Vm {
             .resume(snapshot, resume_options_of(snapshot))
             .map_err(|error| self.resume_error(error))?;
         self.life = Life::Running { guest, paused: false };
+        self.begin_log();
         self.origin = Some(Arc::clone(snapshot));
         self.take_machines_disks();
         self.timeline.enter(snapshot.id());
