@@ -13,6 +13,7 @@ use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::text::plain;
 use crate::lua::api::value::text_of;
 use crate::lua::objects::remote::Remote;
+use crate::lua::objects::syscall::arguments::BUFFER_MAX;
 
 /// Number of the system call syslog.
 const SYSLOG: i64 = 103;
@@ -20,8 +21,8 @@ const SYSLOG: i64 = 103;
 const READ_ALL: u64 = 3;
 /// Action of the system call: tell the bytes that the log takes.
 const SIZE_BUFFER: u64 = 10;
-/// Most bytes that are read: what one call can carry.
-const MOST: i64 = 1_000_000;
+/// Most bytes that are read: what one buffer can have.
+const MOST: i64 = BUFFER_MAX as i64;
 
 /// `dmesg(pattern?)`, with a pattern of Lua's.
 pub(crate) fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
