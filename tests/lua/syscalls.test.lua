@@ -68,3 +68,14 @@ test("wrong calls are refused before they reach the guest", function(t)
     nested = {{parent = 1, offset = 4, child = 1}},
   })
 end)
+
+test("ioctls of the classic dialect take a File too", function(t)
+  local classic = provium.create("small"):boot()
+  local f = classic:open_file("/dev/vsock", {read = true})
+  -- IOCTL_VM_SOCKETS_GET_LOCAL_CID
+  local ret, out = classic:ioctl(f, 0x7b9, "\0\0\0\0")
+  t:assert_eq({ret, string.unpack("<I4", out)}, {0, classic:cid(), 5})
+  t:assert_eq({classic:ioctl_buf(f, 0x7b9, "\0\0\0\0", {})}, {0, out})
+  f:close()
+  t:assert_contains(t:assert_raises(function() classic:ioctl(f, 0x7b9, "\0\0\0\0") end), "vm:ioctl: file is closed")
+end)

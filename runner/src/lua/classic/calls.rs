@@ -16,6 +16,7 @@ use crate::lua::api::raise::{Answer, Raise};
 use crate::lua::api::text::plain;
 use crate::lua::api::value::{integer, type_name};
 use crate::lua::objects::remote::Remote;
+use crate::lua::objects::stream::tail;
 
 /// Most bytes of one buffer.
 const BUFFER_MAX: usize = 16 << 20;
@@ -46,7 +47,7 @@ pub(super) fn methods<T: Remote>() -> Vec<Method<T>> {
         },
         Method {
             name: "ioctl_buf",
-            signature: "(fd: integer, cmd: integer, data: string, specs: table[]): integer, string ...",
+            signature: "(fd: integer|File, cmd: integer, data: string, specs: table[]): integer, string ...",
             doc: "Makes an ioctl whose structure holds pointers to further buffers.",
             run: ioctl_buf,
         },
@@ -157,7 +158,7 @@ fn new(nr: i64) -> Syscall {
 
 fn ioctl_call(call: &Call<'_>) -> Result<Syscall, Raise> {
     let mut syscall = new(IOCTL);
-    syscall.args[0] = number(call, 0, "the descriptor")?.cast_unsigned();
+    syscall.args[0] = i64::from(tail::descriptor(call, 0)?).cast_unsigned();
     syscall.args[1] = number(call, 1, "the command")?.cast_unsigned();
     Ok(syscall)
 }
