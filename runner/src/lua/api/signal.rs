@@ -29,7 +29,7 @@ pub(crate) fn read(value: &Value) -> Result<Option<i32>, String> {
             let number = integer(value)?;
             match i32::try_from(number) {
                 Ok(signal) if (0..=MAX).contains(&number) => Ok(Some(signal)),
-                _ => Err(format!("{number} is no signal; they go from 1 to {MAX}")),
+                _ => Err(format!("{number} is no signal; they go from 0 to {MAX}")),
             }
         }
         Value::String(text) => {
