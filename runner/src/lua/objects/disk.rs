@@ -37,7 +37,7 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
         Method {
             name: "attach_disk",
             signature: "(opts: {id?: string, size?: integer|string, image?: string, readonly?: boolean, \
-                        writable?: boolean}): Disk",
+                        writable?: boolean, format?: \"raw\"}): Disk",
             doc: "Gives it one more disk; returns when the guest has a device for it, if it runs.",
             run: attach,
         },
