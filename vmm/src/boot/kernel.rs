@@ -260,7 +260,9 @@ fn load_bzimage(ram: &GuestRam, path: &Path, file: &mut File, len: u64) -> Resul
     }
     // Unpacking happens between the preferred address and `init_size` behind it.
     let unpack_at = header.pref_address.max(layout::HIMEM_START.0);
-    let end = (unpack_at + u64::from(header.init_size)).max(loaded.kernel_end);
+    let end = unpack_at
+        .saturating_add(u64::from(header.init_size))
+        .max(loaded.kernel_end);
     check_fits(ram, "unpacking the kernel", end)?;
     let initrd_max = u64::from(header.initrd_addr_max);
     Ok(LoadedKernel {
@@ -454,6 +456,26 @@ mod tests {
                 .contains("40 MiB of memory is too small: unpacking the kernel needs 48 MiB")
         );
         assert!(error(&elf(8192), 10).contains("10 MiB of memory is too small: the kernel needs 17 MiB"));
+    }
+
+    #[test]
+    fn addresses_near_the_end_of_the_numbers_are_memory_too_small() {
+        for preferred in [u64::MAX, u64::MAX - 0x1ff_ffff, u64::MAX - 0x200_0000, 1 << 63] {
+            let mut image = bzimage(1000);
+            image[0x258..0x260].copy_from_slice(&preferred.to_le_bytes());
+            let error = error(&image, 64);
+            assert!(
+                error.contains("64 MiB of memory is too small: unpacking the kernel"),
+                "{error}"
+            );
+        }
+        let mut image = elf(8192);
+        image[64 + 24..64 + 32].copy_from_slice(&u64::MAX.to_le_bytes());
+        let error = error(&image, 64);
+        assert!(
+            error.contains("64 MiB of memory is too small: the kernel"),
+            "{error}"
+        );
     }
 
     #[test]
