@@ -289,7 +289,7 @@ fn folders_are_listed_by_name() {
     let list = |host: &mut Host, path: &Path| {
         let (output, reply) = host.ask(Request::ListDir { path: bytes(path) });
         assert_eq!(reply, Ok(Response::Done));
-        rmp_serde::from_slice::<Vec<DirEntry>>(&output.body).expect("a list")
+        decode_listing(&output.body).expect("a list")
     };
     done(
         &mut host,

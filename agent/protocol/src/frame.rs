@@ -41,7 +41,7 @@ const LENGTH: usize = 4;
 /// worth its memory.
 const HEAD: usize = 6;
 /// How deeply a message may nest; the deepest of ours needs about half of it.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 /// Data up to this size is copied behind its header so that both leave in one write.
 const COPY_LIMIT: usize = 4096;
 

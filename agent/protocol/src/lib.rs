@@ -21,7 +21,7 @@
 //! ```text
 //! greeting   ports, version, the first three messages        frame     bytes on the wire
 //! request    the list of all requests                        limits, bounded   sizes; lists
-//! response   the list of all responses, and the error
+//! response   the list of all responses, and the error        listing   entries of a folder
 //! program, file, syscall, follow, resumed, ended             what requests and responses are made of
 //! ```
 //!
@@ -36,6 +36,7 @@ mod follow;
 mod frame;
 mod greeting;
 mod limits;
+mod listing;
 mod program;
 mod request;
 mod response;
@@ -47,7 +48,8 @@ pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
 pub use follow::{Follow, FollowStart};
 pub use frame::{BODY, Frame, FrameError, STDERR, STDOUT, read_frame, write_data, write_frame};
 pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, Refused, VERSION, Welcome};
-pub use limits::{DATA_CHUNK, MAX_FRAME};
+pub use limits::{DATA_CHUNK, MAX_FRAME, MAX_LISTING};
+pub use listing::{decode_listing, encode_listing};
 pub use program::{Exec, ExitStatus, Exited, Joined, Process, WaitProcess};
 pub use request::Request;
 pub use response::{OpError, Reply, Response};

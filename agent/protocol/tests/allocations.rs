@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use provium_protocol::{MAX_FRAME, read_frame};
+use provium_protocol::{MAX_FRAME, MAX_LISTING, decode_listing, read_frame};
 
 struct Counting;
 
@@ -54,11 +54,15 @@ static ALLOCATOR: Counting = Counting;
 
 /// Reads one frame and returns the largest allocation and the peak of all of them meanwhile.
 fn cost_of_reading(wire: &[u8]) -> (usize, usize) {
+    // Whether it is a frame is the other tests' matter.
+    cost_of(|| drop(read_frame(&mut &wire[..])))
+}
+
+fn cost_of(read: impl FnOnce()) -> (usize, usize) {
     let before = LIVE.load(Relaxed);
     LARGEST.store(0, Relaxed);
     PEAK.store(before, Relaxed);
-    // Whether it is a frame is the other tests' matter.
-    drop(read_frame(&mut &wire[..]));
+    read();
     (LARGEST.load(Relaxed), PEAK.load(Relaxed).saturating_sub(before))
 }
 
@@ -134,6 +138,18 @@ fn memory_is_bounded_by_the_frame() {
             ),
             "path",
         );
+    }
+
+    // Entries of a folder: as small as they can be, and with a byte of a name each.
+    for entry in [&b"\x92\xa0\x00"[..], b"\x92\xc4\x01a\x00"] {
+        for declared in [1, 1_000_000, u32::MAX] {
+            let mut wire = vec![0xdd];
+            wire.extend(declared.to_be_bytes());
+            wire.extend(entry.repeat((MAX_LISTING - wire.len()) / entry.len()));
+            let (largest, peak) = cost_of(|| drop(decode_listing(&wire)));
+            assert!(largest <= MAX_FRAME, "entries: one allocation of {largest} bytes");
+            assert!(peak <= 3 * MAX_FRAME, "entries: {peak} bytes at once");
+        }
     }
 
     TestRunner::default()

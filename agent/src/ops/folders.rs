@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use provium_protocol::{BODY, DirEntry, EntryType, OpError, Response, write_data};
+use provium_protocol::{BODY, DirEntry, EntryType, OpError, Response, encode_listing, write_data};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -25,8 +25,8 @@ pub(crate) fn list(session: &mut Session, path: &[u8]) -> Result<Response, Failu
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
     let entries = entries(&folder).map_err(failed)?;
-    let body = rmp_serde::to_vec(&entries)
-        .map_err(|error| impossible(format!("list `{}`: cannot be told: {error}", shown(path))))?;
+    let body =
+        encode_listing(&entries).map_err(|why| impossible(format!("list `{}`: {why}", shown(path))))?;
     write_data(&mut session.stream, BODY, &body)?;
     Ok(Response::Done)
 }

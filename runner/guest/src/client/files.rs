@@ -6,7 +6,9 @@
 
 use std::io::{Read, Write};
 
-use provium_protocol::{BODY, DirEntry, OpenFile, Request, Response, Stat, Whence};
+use provium_protocol::{
+    BODY, DirEntry, MAX_LISTING, OpenFile, Request, Response, Stat, Whence, decode_listing,
+};
 
 use super::op::{Op, is_done};
 use super::session::GuestClient;
@@ -38,10 +40,11 @@ pub fn stat(path: &[u8], follow: bool) -> Op<Stat> {
 /// The entries of a folder but `.` and `..`, by name.
 pub fn list_dir(path: &[u8]) -> Op<Vec<DirEntry>> {
     let path = path.to_vec().into();
-    Op::content(Request::ListDir { path }).and_then(|listed| {
-        rmp_serde::from_slice(&listed)
-            .map_err(|error| format!("the entries of a folder make no sense: {error}"))
-    })
+    Op::content(Request::ListDir { path })
+        .at_most(MAX_LISTING as u64)
+        .and_then(|listed| {
+            decode_listing(&listed).map_err(|error| format!("the entries of a folder make no sense: {error}"))
+        })
 }
 
 /// Makes a folder; with `parents` the missing ones above it as well, and one that is there is no error.

@@ -34,6 +34,8 @@ pub struct Op<T> {
     pub(crate) data: DataKind,
     /// The time that the operation itself takes at most.
     pub(crate) limit: Option<Duration>,
+    /// Most bytes of data that its answer may have, where that is less than what the session takes.
+    pub(crate) most: Option<u64>,
     /// Reads the answer.
     pub(crate) decode: Decode<T>,
     /// Explains a failure.
@@ -111,6 +113,7 @@ impl<T> Op<T> {
             body: None,
             data: DataKind::Nothing,
             limit: None,
+            most: None,
             decode: Box::new(decode),
             explain: identity,
         }
@@ -129,6 +132,14 @@ impl<T> Op<T> {
     /// The same with a time limit of its own.
     pub(crate) fn limited(self, limit: Option<Duration>) -> Op<T> {
         Op { limit, ..self }
+    }
+
+    /// The same with at most so many bytes of data in its answer.
+    pub(crate) fn at_most(self, most: u64) -> Op<T> {
+        Op {
+            most: Some(most),
+            ..self
+        }
     }
 
     /// The same where the agent's error is passed on by `explain`.
@@ -155,6 +166,7 @@ impl<T> Op<T> {
             body: self.body,
             data: self.data,
             limit: self.limit,
+            most: self.most,
             decode: Box::new(move |answer| decode(answer).and_then(then)),
             explain: self.explain,
         }

@@ -135,9 +135,10 @@ impl GuestClient {
         let mut data = AnswerData::new(op.data);
         // The answer may be a little behind the end of the operation itself.
         let limit = op.limit.map(|limit| limit.saturating_add(self.grace));
+        let most = op.most.unwrap_or(u64::MAX).min(self.exchange.most_data);
         let response = self
             .exchange
-            .request(op.request?, body, limit, &mut |channel, bytes| {
+            .request_for(op.request?, body, limit, most, &mut |channel, bytes| {
                 data.take(channel, bytes)
             })
             .map_err(op.explain)?;

@@ -171,10 +171,11 @@ fn a_listing_that_is_none_ends_the_session() {
         .into_iter()
         .find(|op| op.name == "list_dir")
         .expect("the op");
-    // No MessagePack; a list that claims to be huge; one that nests without end.
+    // No MessagePack; a list that claims to be huge, and one that is; one that nests without end.
     for bytes in [
         vec![0xc1; 10],
         vec![0xdd, 0xff, 0xff, 0xff, 0xff],
+        [&[0xdd, 0, 0x20, 0, 0][..], &[0x92, 0xa0, 0].repeat(300_000)].concat(),
         vec![0x91; 100_000],
     ] {
         let got = failed(&op, "lists nonsense", false, move |stream, _| {
