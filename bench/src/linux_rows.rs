@@ -227,7 +227,7 @@ pub(crate) fn config(artifacts: &Path) -> MachineConfig {
         kernel: artifacts.join("vmlinux"),
         initrd: Some(artifacts.join("initrd.cpio")),
         early_initrd: Vec::new(),
-        extra_initrd: agent_archive().to_vec(),
+        extra_initrds: vec![Arc::clone(agent_archive())],
         cmdline: with_agent("console=ttyS0 quiet"),
         memory: MEMORY,
         cpus: 1,

@@ -12,6 +12,7 @@ mod snapshots;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use provium_base::cancel::Cancel;
@@ -45,7 +46,7 @@ pub fn config() -> MachineConfig {
         kernel: artifact("vmlinux"),
         initrd: Some(artifact("initrd.cpio")),
         early_initrd: Vec::new(),
-        extra_initrd: agent_archive().to_vec(),
+        extra_initrds: vec![Arc::clone(agent_archive())],
         cmdline: with_agent("console=ttyS0 quiet"),
         memory: 128 << 20,
         cpus: 1,

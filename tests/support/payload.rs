@@ -71,7 +71,7 @@ pub fn start(code: &[u8], memory: u64) -> Result<Machine> {
         kernel: file.path().to_owned(),
         initrd: None,
         early_initrd: Vec::new(),
-        extra_initrd: Vec::new(),
+        extra_initrds: Vec::new(),
         cmdline: String::new(),
         memory,
         cpus: 1,

@@ -1,6 +1,7 @@
 //! What boots: both kernel formats, every size, each way of finding devices, other people's kernels.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use provium_tests::*;
 use provium_vmm::{Discovery, Machine, MachineConfig};
@@ -150,16 +151,15 @@ fn debians_cloud_kernel_boots_and_answers() {
 fn the_users_initrd_keeps_its_own_init() {
     let mut guest = boot_guest(MachineConfig {
         early_initrd: Vec::new(),
-        extra_initrd: {
+        extra_initrds: {
             let script = b"#!/bin/sh\necho \"init is $$\" >/init-ran\nexec sleep 100000\n";
             let file = provium_base::initramfs::InitramfsFile {
                 path: "/init",
                 mode: 0o755,
                 content: script,
             };
-            let mut all = provium_base::initramfs::archive(&[file]).unwrap();
-            all.extend_from_slice(provium_guest::agent_archive());
-            all
+            let own = provium_base::initramfs::archive(&[file]).unwrap();
+            vec![own.into(), Arc::clone(provium_guest::agent_archive())]
         },
         ..config()
     });
@@ -236,7 +236,7 @@ fn what_cannot_boot_is_refused_before_anything_runs() {
     let error = refused(MachineConfig {
         memory: 64 << 20,
         early_initrd: Vec::new(),
-        extra_initrd: huge,
+        extra_initrds: vec![huge.into()],
         ..config()
     });
     assert!(

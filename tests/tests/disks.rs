@@ -62,8 +62,8 @@ fn a_folder_becomes_a_root_that_can_be_written_and_stays_as_it_was() {
     let before = std::fs::read(&image).unwrap();
     let mut config = on_root(spec("rootfs", Some(&image)));
     config
-        .extra_initrd
-        .extend(archive_of(".provium/files/lib/injected", b"by the host"));
+        .extra_initrds
+        .push(archive_of(".provium/files/lib/injected", b"by the host").into());
     let mut guest = boot_guest(config);
     assert_eq!(stdout(&mut guest, "cat /etc/hostname"), "from-the-folder\n");
     assert_eq!(stdout(&mut guest, "stat -c %a /etc/secret"), "600\n");

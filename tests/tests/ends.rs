@@ -74,7 +74,7 @@ fn a_panic_at_boot_ends_the_boot_with_its_reason_and_the_console() {
     let before = Holdings::now();
     let mut wrong_root = config();
     wrong_root.initrd = None;
-    wrong_root.extra_initrd = Vec::new();
+    wrong_root.extra_initrds = Vec::new();
     wrong_root.cmdline = "console=ttyS0 quiet root=/dev/nope".to_owned();
     let error = try_boot(wrong_root, Duration::from_secs(600)).expect_err("no root");
     let BootError::Ended {

@@ -24,7 +24,7 @@ fn boots_leave_nothing_behind() {
         if number % 3 == 0 {
             let mut broken = config();
             broken.cmdline = "console=ttyS0 quiet root=/dev/nope".to_owned();
-            (broken.initrd, broken.extra_initrd) = (None, Vec::new());
+            (broken.initrd, broken.extra_initrds) = (None, Vec::new());
             let error = try_boot(broken, LONG).expect_err("no root");
             assert!(matches!(error, BootError::Ended { .. }), "{error}");
         }

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         kernel: kernel.into(),
         initrd: (initrd != "-").then(|| initrd.into()),
         early_initrd: Vec::new(),
-        extra_initrd: Vec::new(),
+        extra_initrds: Vec::new(),
         cmdline: cmdline.clone(),
         memory: mib.parse::<u64>()? << 20,
         cpus: cpus.parse()?,

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::elf::Error as ElfError;
@@ -298,8 +299,8 @@ fn low_end(ram: &GuestRam) -> u64 {
         .unwrap_or(0)
 }
 
-/// Places the archives one behind the other, as high as the kernel allows: `early`, the user's initrd,
-/// `extra`. Gives their address and length, `None` when there are none.
+/// Places the archives one behind the other, as high as the kernel allows: `early`, the user's initrd, those
+/// of `extra`. Gives their address and length, `None` when there are none.
 ///
 /// The kernel unpacks one archive after the other and skips the zeros between them.
 pub(crate) fn load_initrd(
@@ -307,7 +308,7 @@ pub(crate) fn load_initrd(
     kernel: &LoadedKernel,
     early: &[u8],
     initrd: Option<&Path>,
-    extra: &[u8],
+    extra: &[Arc<[u8]>],
 ) -> Result<Option<(GuestAddress, u32)>, LoadError> {
     let mut first = 0;
     let mut user = None;
@@ -322,8 +323,15 @@ pub(crate) fn load_initrd(
         user = Some((path, file));
     }
     let start = (early.len() as u64).next_multiple_of(4);
-    let padded = start + first.next_multiple_of(4);
-    let total = padded + extra.len() as u64;
+    let mut total = start + first.next_multiple_of(4);
+    let behind: Vec<(u64, &Arc<[u8]>)> = extra
+        .iter()
+        .map(|archive| {
+            let at = total.next_multiple_of(4);
+            total = at + archive.len() as u64;
+            (at, archive)
+        })
+        .collect();
     if total == 0 {
         return Ok(None);
     }
@@ -346,8 +354,10 @@ pub(crate) fn load_initrd(
     }
     ram.write_slice(early, GuestAddress(address))
         .map_err(|_| too_small(ram, "the initrd", address + total))?;
-    ram.write_slice(extra, GuestAddress(address + padded))
-        .map_err(|_| too_small(ram, "the initrd", address + total))?;
+    for (at, archive) in behind {
+        ram.write_slice(archive, GuestAddress(address + at))
+            .map_err(|_| too_small(ram, "the initrd", address + total))?;
+    }
     Ok(Some((GuestAddress(address), total as u32)))
 }
 
@@ -500,15 +510,16 @@ mod tests {
         let ram = ram(64);
         let kernel = load_kernel(&ram, file(&elf(64)).path()).unwrap();
         let user = file(b"user's");
-        let (address, len) = load_initrd(&ram, &kernel, b"early", Some(user.path()), b"extra")
+        let extra = [b"extra"[..].into(), b"more"[..].into()];
+        let (address, len) = load_initrd(&ram, &kernel, b"early", Some(user.path()), &extra)
             .unwrap()
             .unwrap();
-        assert_eq!((address.0, len), (0x3fff000, 21));
-        let mut bytes = [0; 21];
+        assert_eq!((address.0, len), (0x3fff000, 28));
+        let mut bytes = [0; 28];
         ram.read_slice(&mut bytes, address).unwrap();
-        assert_eq!(&bytes, b"early\0\0\0user's\0\0extra");
-        assert_eq!(load_initrd(&ram, &kernel, b"", None, b"").unwrap(), None);
-        let huge = vec![0; 60 << 20];
+        assert_eq!(&bytes, b"early\0\0\0user's\0\0extra\0\0\0more");
+        assert_eq!(load_initrd(&ram, &kernel, b"", None, &[]).unwrap(), None);
+        let huge = [vec![0; 60 << 20].into()];
         let error = load_initrd(&ram, &kernel, b"", None, &huge)
             .unwrap_err()
             .to_string();
@@ -516,7 +527,7 @@ mod tests {
             error.contains("the kernel with its initrd needs 77 MiB"),
             "{error}"
         );
-        let missing = load_initrd(&ram, &kernel, b"", Some(Path::new("/nope")), b"")
+        let missing = load_initrd(&ram, &kernel, b"", Some(Path::new("/nope")), &[])
             .unwrap_err()
             .to_string();
         assert!(missing.starts_with("cannot read the initrd `/nope`"), "{missing}");

@@ -21,8 +21,9 @@ pub struct MachineConfig {
     pub early_initrd: Vec<u8>,
     /// The file of the user's initrd, loaded as it is.
     pub initrd: Option<PathBuf>,
-    /// Another cpio archive (newc), placed behind the user's initrd in memory; may be empty.
-    pub extra_initrd: Vec<u8>,
+    /// Further cpio archives (newc), placed behind the user's initrd in memory in this order; machines may
+    /// share them.
+    pub extra_initrds: Vec<Arc<[u8]>>,
     /// The kernel command line; the monitor adds what its devices need.
     pub cmdline: String,
     /// Bytes of RAM, [`MIN_MEMORY`](limits::MIN_MEMORY) to [`MAX_MEMORY`](limits::MAX_MEMORY), in whole
@@ -91,7 +92,7 @@ mod tests {
             kernel: PathBuf::new(),
             initrd: None,
             early_initrd: Vec::new(),
-            extra_initrd: Vec::new(),
+            extra_initrds: Vec::new(),
             cmdline: "quiet".to_owned(),
             memory: 128 << 20,
             cpus: 1,

@@ -56,7 +56,7 @@ impl Machine {
             &entry,
             &config.early_initrd,
             config.initrd.as_deref(),
-            &config.extra_initrd,
+            &config.extra_initrds,
         )?;
 
         let shape = Shape {

@@ -5,6 +5,7 @@
 //! options, and reading them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use provium_vmm::disk::DiskSpec;
@@ -100,16 +101,18 @@ impl BootOptions {
             .flatten()
             .collect::<Vec<_>>()
             .join(" ");
-        let (cmdline, mut extra_initrd) = match spec.inject_agent {
-            true => (with_agent(&cmdline), agent_archive().to_vec()),
+        let (cmdline, mut extra_initrds) = match spec.inject_agent {
+            true => (with_agent(&cmdline), vec![Arc::clone(agent_archive())]),
             false => (cmdline, Vec::new()),
         };
-        extra_initrd.extend(files.late);
+        if !files.late.is_empty() {
+            extra_initrds.push(files.late.into());
+        }
         Ok(MachineConfig {
             kernel: spec.kernel.clone(),
             initrd: spec.initrd.clone(),
             early_initrd: files.early,
-            extra_initrd,
+            extra_initrds,
             cmdline,
             memory: self.memory.unwrap_or(spec.memory),
             cpus: self.cpus.unwrap_or(spec.cpus),
@@ -267,8 +270,12 @@ mod tests {
         );
         let has =
             |archive: &[u8], name: &str| archive.windows(name.len()).any(|part| part == name.as_bytes());
-        assert!(has(&machine.extra_initrd, ".provium/files/etc/motd"));
-        assert!(has(&machine.extra_initrd, ".provium/agent"));
+        let [agent, injected] = &machine.extra_initrds[..] else {
+            panic!("{} archives", machine.extra_initrds.len());
+        };
+        assert!(has(injected, ".provium/files/etc/motd"));
+        // Two megabytes, which no machine has a copy of.
+        assert!(Arc::ptr_eq(agent, agent_archive()));
         assert!(has(&machine.early_initrd, ".provium/files/etc"));
         let plain = GuestSpec {
             inject_agent: false,
@@ -276,7 +283,12 @@ mod tests {
         };
         let machine = options.machine(&plain).unwrap();
         assert_eq!(machine.cmdline, "console=ttyS0 quiet debug");
-        assert!(!has(&machine.extra_initrd, ".provium"));
+        assert!(
+            machine
+                .extra_initrds
+                .iter()
+                .all(|archive| !has(archive, ".provium"))
+        );
     }
 
     #[test]

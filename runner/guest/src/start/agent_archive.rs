@@ -1,10 +1,10 @@
 //! The archive with the agent, laid over the user's initrd at boot, so that the initrd itself is never
 //! changed.
 //!
-//! Input: the agent's binary, which the build embedded. Output: an archive for `MachineConfig::extra_initrd`.
-//! Not here: files that a test wants in its guest.
+//! Input: the agent's binary, which the build embedded. Output: an archive for
+//! `MachineConfig::extra_initrds`. Not here: files that a test wants in its guest.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use provium_base::initramfs::{InitramfsFile, archive};
 
@@ -13,16 +13,18 @@ static AGENT: &[u8] = include_bytes!(env!("PROVIUM_AGENT"));
 /// Where the guest finds the agent.
 pub const AGENT_PATH: &str = "/.provium/agent";
 
-/// The archive that holds the agent and nothing else; made once per process.
-pub fn agent_archive() -> &'static [u8] {
-    static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
+/// The archive that holds the agent and nothing else; made once per process, for all machines.
+pub fn agent_archive() -> &'static Arc<[u8]> {
+    static ARCHIVE: OnceLock<Arc<[u8]>> = OnceLock::new();
     ARCHIVE.get_or_init(|| {
         let agent = InitramfsFile {
             path: AGENT_PATH,
             mode: 0o755,
             content: AGENT,
         };
-        archive(&[agent]).expect("the agent's path and size fit an archive")
+        archive(&[agent])
+            .expect("the agent's path and size fit an archive")
+            .into()
     })
 }
 
