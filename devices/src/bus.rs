@@ -15,6 +15,12 @@ pub trait BusDevice: Send {
     fn read(&mut self, offset: u64, data: &mut [u8]);
     /// Writes `data` (1, 2, 4 or 8 bytes) at `offset` from the device's base.
     fn write(&mut self, offset: u64, data: &[u8]);
+    /// Whether a write has begun something that is not finished, so that no access takes long.
+    fn is_busy(&self) -> bool {
+        false
+    }
+    /// Does the next part of that.
+    fn go_on(&mut self) {}
 }
 
 /// A range of addresses that cannot be put on the bus.
@@ -72,11 +78,26 @@ impl Bus {
         }
     }
 
-    /// Writes at an absolute address; ignored where nothing is.
-    pub fn write(&self, address: u64, data: &[u8]) {
-        if let Some((offset, device)) = self.find(address, data.len()) {
-            device.lock().write(offset, data);
-        }
+    /// Writes at an absolute address; ignored where nothing is. Whether the device is [busy] with it then:
+    /// whoever wrote [goes on](Self::go_on) before anything else of the guest's.
+    ///
+    /// [busy]: BusDevice::is_busy
+    pub fn write(&self, address: u64, data: &[u8]) -> bool {
+        self.find(address, data.len()).is_some_and(|(offset, device)| {
+            let mut device = device.lock();
+            device.write(offset, data);
+            device.is_busy()
+        })
+    }
+
+    /// Lets the device at an address go on with what it is busy with; whether it still is then. Its lock is
+    /// free in between.
+    pub fn go_on(&self, address: u64) -> bool {
+        self.find(address, 1).is_some_and(|(_, device)| {
+            let mut device = device.lock();
+            device.go_on();
+            device.is_busy()
+        })
     }
 }
 

@@ -44,10 +44,10 @@ impl VirtioDevice for Checked {
         self.has_queues = true;
         self.device.activate(activation);
     }
-    fn notify(&mut self, index: u16) {
+    fn notify(&mut self, index: u16) -> bool {
         assert!(self.has_queues, "notified without queues");
         assert!(usize::from(index) < self.queue_sizes().len(), "no queue {index}");
-        self.device.notify(index);
+        self.device.notify(index)
     }
     fn reset(&mut self) {
         self.has_queues = false;

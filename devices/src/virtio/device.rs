@@ -55,8 +55,10 @@ pub trait VirtioDevice: Send {
     fn read_config(&self, offset: u64, data: &mut [u8]);
     /// Takes the queues and starts to serve them. The device has none before.
     fn activate(&mut self, activation: Activation);
-    /// The driver has put something into queue `index`, which exists. The device has its queues.
-    fn notify(&mut self, index: u16);
+    /// The driver has put something into queue `index`, which exists. The device has its queues. It takes as
+    /// many chains as the ring has room for, at most; true says that there may be more, and that it wants to
+    /// be called again for the same queue.
+    fn notify(&mut self, index: u16) -> bool;
     /// Forgets the queues and everything the driver did; touches guest memory no more. Harmless without
     /// queues.
     fn reset(&mut self);

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
@@ -223,6 +224,52 @@ impl FakeDriver {
     /// Notifies the device of `queue`.
     pub fn kick(&self, queue: u16) {
         self.write(reg::QUEUE_NOTIFY, u32::from(queue));
+    }
+
+    /// Number of chains that the device has given back so far, modulo 2^16.
+    pub fn used_index(&self, queue: u16) -> u16 {
+        self.ram
+            .load(GuestAddress(rings(queue).2 + 2), Ordering::Acquire)
+            .unwrap()
+    }
+
+    /// Number of chains that were made available so far, modulo 2^16.
+    pub fn available_index(&self, queue: u16) -> u16 {
+        self.ram
+            .load(GuestAddress(rings(queue).1 + 2), Ordering::Acquire)
+            .unwrap()
+    }
+
+    /// Calls `meanwhile` while another thread, as a second processor would, makes every chain available again
+    /// as soon as it has come back. All slots of the ring have to be in use.
+    pub fn keep_full(&mut self, queue: u16, meanwhile: impl FnOnce(&FakeDriver)) {
+        let (ram, over) = (self.ram.clone(), AtomicBool::new(false));
+        let (size, (_, avail, used)) = (self.sizes[usize::from(queue)], rings(queue));
+        let refill = || {
+            let mut index: u16 = ram.load(GuestAddress(avail + 2), Ordering::Acquire).unwrap();
+            while !over.load(Ordering::Acquire) {
+                let back: u16 = ram.load(GuestAddress(used + 2), Ordering::Acquire).unwrap();
+                let full = back.wrapping_add(size);
+                if full != index {
+                    index = full;
+                    ram.store(index, GuestAddress(avail + 2), Ordering::Release)
+                        .unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let second = scope.spawn(refill);
+            meanwhile(self);
+            over.store(true, Ordering::Release);
+            second.join().expect("it only writes");
+        });
+    }
+
+    /// Lets the device go on with what it has not finished; whether there is still more.
+    pub fn go_on(&self) -> bool {
+        let mut transport = self.transport();
+        transport.go_on();
+        transport.is_busy()
     }
 
     /// The next chain the device has finished with: its descriptor and the bytes written into it.

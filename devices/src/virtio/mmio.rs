@@ -36,6 +36,8 @@ pub struct MmioTransport {
     queue_sel: u32,
     queues: Vec<Queue>,
     active: bool,
+    /// One bit for each queue that the device has not finished with.
+    unfinished: u32,
 }
 
 /// The state of a transport: its registers, its queues, and the device behind it.
@@ -133,6 +135,7 @@ impl MmioTransport {
         self.driver_features_sel = state.driver_features_sel;
         self.driver_features = state.driver_features;
         self.queue_sel = state.queue_sel;
+        self.unfinished = 0;
         self.interrupt.restore(state.interrupt);
         Ok(())
     }
@@ -148,8 +151,16 @@ impl MmioTransport {
     pub fn kick(&mut self) {
         for index in 0..self.queues.len() {
             if self.active && self.queues[index].ready() {
-                self.device.notify(index as u16);
+                self.notify(index);
             }
+        }
+    }
+
+    fn notify(&mut self, index: usize) {
+        let bit = 1 << index;
+        match self.device.notify(index as u16) {
+            true => self.unfinished |= bit,
+            false => self.unfinished &= !bit,
         }
     }
 
@@ -167,6 +178,7 @@ impl MmioTransport {
             queue_sel: 0,
             queues,
             active: false,
+            unfinished: 0,
         }
     }
 
@@ -216,7 +228,7 @@ impl MmioTransport {
             reg::QUEUE_SEL => self.queue_sel = value,
             reg::QUEUE_NOTIFY => {
                 if self.active && (value as usize) < self.queues.len() {
-                    self.device.notify(value as u16);
+                    self.notify(value as usize);
                 }
             }
             reg::INTERRUPT_ACK => self.interrupt.acknowledge(value),
@@ -317,6 +329,7 @@ impl MmioTransport {
             self.device.reset();
         }
         self.active = false;
+        self.unfinished = 0;
         self.interrupt.clear();
         self.status = 0;
         self.device_features_sel = 0;
@@ -344,6 +357,18 @@ impl BusDevice for MmioTransport {
             && let Ok(bytes) = <[u8; 4]>::try_from(data)
         {
             self.write_register(offset, u32::from_le_bytes(bytes));
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.unfinished != 0
+    }
+
+    fn go_on(&mut self) {
+        for index in 0..self.queues.len() {
+            if self.unfinished & (1 << index) != 0 {
+                self.notify(index);
+            }
         }
     }
 }
@@ -375,6 +400,8 @@ mod tests {
     #[derive(Default)]
     struct Log {
         notified: Vec<u16>,
+        /// How often a notification is not finished with.
+        busy: usize,
         activations: usize,
         resets: usize,
         features: u64,
@@ -401,8 +428,13 @@ mod tests {
             log.features = activation.features;
             assert_eq!(activation.queues.len(), 2);
         }
-        fn notify(&mut self, index: u16) {
-            self.0.lock().notified.push(index);
+        fn notify(&mut self, index: u16) -> bool {
+            let mut log = self.0.lock();
+            log.notified.push(index);
+            log.busy > 0 && {
+                log.busy -= 1;
+                true
+            }
         }
         fn reset(&mut self) {
             self.0.lock().resets += 1;
@@ -487,6 +519,27 @@ mod tests {
         driver.write(reg::QUEUE_NOTIFY, 0);
         let log = log.lock();
         assert_eq!((log.resets, log.notified.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_queue_that_is_not_finished_with_is_gone_on_with() {
+        let (log, mut driver) = probe();
+        driver.set_up(F_VERSION_1);
+        driver.write(reg::QUEUE_NOTIFY, 0);
+        assert!(!driver.transport().is_busy());
+        log.lock().busy = 2;
+        driver.write(reg::QUEUE_NOTIFY, 1);
+        assert!(driver.transport().is_busy());
+        driver.transport().go_on();
+        assert!(driver.transport().is_busy());
+        driver.transport().go_on();
+        assert!(!driver.transport().is_busy());
+        driver.transport().go_on();
+        assert_eq!(log.lock().notified, [0, 1, 1, 1]);
+        log.lock().busy = 1;
+        driver.write(reg::QUEUE_NOTIFY, 1);
+        driver.write(reg::STATUS, 0);
+        assert!(!driver.transport().is_busy(), "a reset forgets it");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::Write;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 use virtio_queue::QueueT;
 
-use super::chain::{Chain, next_chain};
+use super::chain::{Batch, Chain};
 use super::device::{Activation, VirtioDevice};
 use super::saved::{DeviceState, RngState};
 use crate::{GuestRam, QueueState, StateError};
@@ -58,11 +58,14 @@ impl VirtioDevice for Rng {
         self.active = Some(activation);
     }
 
-    fn notify(&mut self, _index: u16) {
-        let Some(active) = &mut self.active else { return };
+    fn notify(&mut self, _index: u16) -> bool {
+        let Some(active) = &mut self.active else {
+            return false;
+        };
         let queue = &mut active.queues[0];
+        let mut batch = Batch::of(queue);
         let mut served = false;
-        while let Some(chain) = next_chain(queue, &active.ram) {
+        while let Some(chain) = batch.next(queue, &active.ram) {
             let head = chain.head_index();
             let len = fill(&mut self.source, &active.ram, chain);
             served |= queue.add_used(&active.ram, head, len).is_ok();
@@ -70,6 +73,7 @@ impl VirtioDevice for Rng {
         if served && queue.needs_notification(&active.ram).unwrap_or(true) {
             active.interrupt.used_buffer();
         }
+        batch.is_over()
     }
 
     fn reset(&mut self) {
@@ -201,6 +205,28 @@ mod tests {
         for round in 0..1000u32 {
             assert_eq!(take(&mut driver, 1 + round % 64).len(), 1 + (round % 64) as usize);
         }
+    }
+
+    #[test]
+    fn a_queue_that_never_gets_empty_is_served_a_ring_at_a_time() {
+        let (mut driver, _) = driver(Some(1), 0);
+        for id in 0..64 {
+            driver.offer(0, id, Err(16));
+        }
+        driver.keep_full(0, |driver| {
+            while driver.used_index(0) < 1000 {
+                let before = driver.used_index(0);
+                driver.kick(0);
+                assert!(driver.used_index(0) - before <= 64);
+                let before = driver.used_index(0);
+                driver.go_on();
+                assert!(driver.used_index(0) - before <= 64);
+            }
+        });
+        // It may have added some since the device looked.
+        driver.kick(0);
+        while driver.go_on() {}
+        assert_eq!(driver.used_index(0), driver.available_index(0), "nothing is left");
     }
 
     #[test]

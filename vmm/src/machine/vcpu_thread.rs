@@ -31,10 +31,12 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
     // Counted by the starter, so that a pause right after the start waits for this thread.
     let _left = LeaveGate(life);
     let mut guard = vcpu.lock();
+    // Address of a device that is busy with what this vCPU has written.
+    let mut busy = None;
     loop {
         guard.page.clear();
         if life.gate.is_closed() {
-            if let Some(reason) = settle(context, &mut guard) {
+            if let Some(reason) = settle(context, &mut guard, &mut busy) {
                 life.end(reason);
             }
             drop(guard);
@@ -46,7 +48,12 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
             let _ = guard.fd.kvmclock_ctrl();
             continue;
         }
-        if let RunOutcome::End(reason) = step(context, &mut guard) {
+        if let Some(address) = busy.filter(|address| context.platform.mmio.go_on(*address)) {
+            busy = Some(address);
+            continue;
+        }
+        busy = None;
+        if let RunOutcome::End(reason) = step(context, &mut guard, &mut busy) {
             life.end(reason);
         }
     }
@@ -70,10 +77,10 @@ const MAX_SETTLING: usize = 1 << 16;
 
 /// Finishes the instruction that the vCPU left the guest for. KVM keeps its second half until the next
 /// KVM_RUN, where no saved state would have it, and where it would come on top of a state put back.
-fn settle(context: &VcpuContext, vcpu: &mut Vcpu) -> Option<EndReason> {
+fn settle(context: &VcpuContext, vcpu: &mut Vcpu, busy: &mut Option<u64>) -> Option<EndReason> {
     for _ in 0..MAX_SETTLING {
         vcpu.page.set();
-        match step(context, vcpu) {
+        match step(context, vcpu, busy) {
             RunOutcome::Interrupted => break,
             RunOutcome::Done => {}
             RunOutcome::End(reason) => return Some(reason),
@@ -92,12 +99,16 @@ enum RunOutcome {
     End(EndReason),
 }
 
-/// Enters the guest once and sees to what it left for.
-fn step(context: &VcpuContext, vcpu: &mut Vcpu) -> RunOutcome {
+/// Enters the guest once and sees to what it left for; notes the address of a device that is busy with it.
+fn step(context: &VcpuContext, vcpu: &mut Vcpu, busy: &mut Option<u64>) -> RunOutcome {
     let platform = &context.platform;
     match vcpu.fd.run() {
         Ok(VcpuExit::MmioRead(address, data)) => platform.mmio.read(address, data),
-        Ok(VcpuExit::MmioWrite(address, data)) => platform.mmio.write(address, data),
+        Ok(VcpuExit::MmioWrite(address, data)) => {
+            if platform.mmio.write(address, data) {
+                *busy = Some(address);
+            }
+        }
         Ok(VcpuExit::IoIn(port, data)) => {
             for element in data.chunks_mut(vcpu.page.port_access_size()) {
                 platform.ports.read(u64::from(port), element);

@@ -249,8 +249,9 @@ impl VirtioDevice for Block {
         serving.delayed = None;
     }
 
-    fn notify(&mut self, _index: u16) {
+    fn notify(&mut self, _index: u16) -> bool {
         self.0.kick();
+        false
     }
 
     fn reset(&mut self) {

@@ -57,6 +57,8 @@ pub(crate) struct VsockCore {
     pub(crate) listeners: HashMap<u32, PortListener>,
     pub(super) control: VecDeque<Header>,
     pub(super) active: Option<Activation>,
+    /// Whether the transmit queue may have packets of which no notification will come.
+    pub(super) left_unread: bool,
     next_id: ConnectionId,
     pub(super) next_port: u32,
     pub(crate) ended: bool,
@@ -73,6 +75,7 @@ impl VsockCore {
             listeners: HashMap::new(),
             control: VecDeque::new(),
             active: None,
+            left_unread: false,
             next_id: 0,
             next_port: FIRST_EPHEMERAL,
             ended: false,
@@ -89,6 +92,7 @@ impl VsockCore {
     /// Gives up the queues and every connection: the driver is gone.
     pub(crate) fn deactivate(&mut self) {
         self.active = None;
+        self.left_unread = false;
         self.control.clear();
         self.reset_all();
     }

@@ -161,11 +161,11 @@ impl VirtioDevice for Vsock {
         self.core.lock().activate(activation);
     }
 
-    fn notify(&mut self, index: u16) {
+    fn notify(&mut self, index: u16) -> bool {
         match usize::from(index) {
             RX => self.core.lock().receive_buffers_added(),
             TX => self.core.lock().receive(),
-            _ => {}
+            _ => false,
         }
     }
 

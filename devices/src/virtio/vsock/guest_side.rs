@@ -13,21 +13,23 @@ use super::packet::{
     HEADER_SIZE, HOST_CID, Header, MAX_PAYLOAD, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op,
 };
 use super::transmit::signal;
-use crate::virtio::chain::{Chain, next_chain};
+use crate::virtio::chain::{Batch, Chain};
 use crate::virtio::device::Activation;
 
 /// Most connections of a listener that nobody has accepted yet.
 const MAX_BACKLOG: usize = 128;
 
 impl VsockCore {
-    /// Handles the packets that the driver has sent.
-    pub(crate) fn receive(&mut self) {
+    /// Handles the packets that the driver has sent, as many as its queue has room for; whether there may be
+    /// more that can be handled now.
+    pub(crate) fn receive(&mut self) -> bool {
         let Some(mut active) = self.active.take() else {
-            return;
+            return false;
         };
+        let mut batch = Batch::of(&active.queues[TX]);
         let mut given_back = false;
         while self.control.len() < MAX_CONTROL {
-            let Some(chain) = next_chain(&mut active.queues[TX], &active.ram) else {
+            let Some(chain) = batch.next(&mut active.queues[TX], &active.ram) else {
                 break;
             };
             let head = chain.head_index();
@@ -36,7 +38,10 @@ impl VsockCore {
         }
         signal(&mut active, TX, given_back);
         self.active = Some(active);
+        let held_up = self.control.len() >= MAX_CONTROL;
         self.flush_control();
+        self.left_unread = batch.is_over() || held_up;
+        self.left_unread && self.control.len() < MAX_CONTROL
     }
 
     fn receive_chain(&mut self, active: &Activation, chain: Chain<'_>) {
@@ -152,15 +157,13 @@ impl VsockCore {
         }
     }
 
-    /// Uses the receive buffers that the driver has added.
-    pub(crate) fn receive_buffers_added(&mut self) {
-        let held_up = self.control.len() >= MAX_CONTROL;
+    /// Uses the receive buffers that the driver has added, and goes on with its packets where they were held
+    /// up; whether there may be more of them that can be handled now.
+    pub(crate) fn receive_buffers_added(&mut self) -> bool {
         self.flush_control();
         for connection in self.connections.values() {
             connection.changed.notify_all();
         }
-        if held_up {
-            self.receive();
-        }
+        self.left_unread && self.control.len() < MAX_CONTROL && self.receive()
     }
 }

@@ -9,7 +9,7 @@ use super::connection::{Phase, Ports};
 use super::core::{ConnectionId, FIRST_EPHEMERAL, RX, SendOutcome, VsockCore};
 use super::packet::{SHUTDOWN_RECEIVE, SHUTDOWN_SEND, op};
 use super::transmit::{control_header, put_packet, signal};
-use crate::virtio::chain::next_chain;
+use crate::virtio::chain::Batch;
 
 impl VsockCore {
     /// Asks the guest for a connection; `None` when too many are alive.
@@ -33,12 +33,14 @@ impl VsockCore {
         Some(id)
     }
 
-    /// Puts as much of `bytes` as fits into the guest's receive buffers.
+    /// Puts as much of `bytes` as fits into the guest's receive buffers, of which it takes no more than the
+    /// queue has room for.
     pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> SendOutcome {
         self.flush_control();
         let Some(mut active) = self.active.take() else {
             return SendOutcome::Blocked;
         };
+        let mut batch = Batch::of(&active.queues[RX]);
         let mut sent = 0;
         // Whatever was said before goes first, or a RESPONSE could follow its own connection's bytes.
         while self.control.is_empty() && sent < bytes.len() {
@@ -49,7 +51,7 @@ impl VsockCore {
             if credit == 0 {
                 break;
             }
-            let Some(chain) = next_chain(&mut active.queues[RX], &active.ram) else {
+            let Some(chain) = batch.next(&mut active.queues[RX], &active.ram) else {
                 break;
             };
             let mut header = control_header(self.guest_cid, connection.ports, op::RW, 0);

@@ -50,6 +50,8 @@ impl VsockCore {
         let (guest_cid, control) = check(state)?;
         self.guest_cid = guest_cid;
         self.active = None;
+        // Every queue is looked at once the machine is whole.
+        self.left_unread = false;
         self.control.clear();
         // Who has called and was not accepted has not called in what the guest now remembers.
         for listener in self.listeners.values_mut() {

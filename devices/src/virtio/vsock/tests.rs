@@ -298,6 +298,61 @@ fn a_guest_that_overruns_its_credit_is_cut_off() {
 }
 
 #[test]
+fn a_guest_that_keeps_its_queue_full_holds_up_nobody() {
+    let (vsock, mut guest, stream, _listener) = accepted();
+    let update = guest.header(70, 1000, op::CREDIT_UPDATE).to_bytes();
+    for _ in 0..256 {
+        let id = guest.next_tx % 256;
+        guest.next_tx = guest.next_tx.wrapping_add(1);
+        guest.driver.offer(1, id, Ok(&update));
+    }
+    stream.set_read_timeout(Some(MOMENT));
+    guest.driver.keep_full(1, |driver| {
+        std::thread::scope(|scope| {
+            let host = scope.spawn(|| (&stream).read(&mut [0]).unwrap_err().kind());
+            // The processor that has kicked, until the host's call has come back.
+            let mut all = 0;
+            while all < 10_000 || !host.is_finished() {
+                let before = driver.used_index(1);
+                driver.kick(1);
+                let taken = driver.used_index(1).wrapping_sub(before);
+                assert!(taken <= 256, "{taken} packets at once");
+                all += usize::from(taken);
+            }
+            assert_eq!(host.join().unwrap(), ErrorKind::TimedOut);
+        });
+    });
+    // It may have added some since the device looked.
+    guest.driver.kick(1);
+    while guest.driver.go_on() {}
+    assert_eq!(
+        guest.driver.used_index(1),
+        guest.driver.available_index(1),
+        "nothing is left"
+    );
+    assert_eq!(vsock.held_connections(), 1);
+}
+
+#[test]
+fn buffers_that_hold_no_byte_keep_no_writer() {
+    let (_vsock, mut guest) = Guest::without_buffers();
+    for id in 0..256 {
+        guest.driver.offer(0, id, Err(HEADER_SIZE as u32));
+    }
+    let listener = _vsock.listen(70).unwrap();
+    guest.say(70, 1000, op::REQUEST);
+    let stream = listener.accept(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(MOMENT));
+    guest.driver.keep_full(0, |driver| {
+        let before = driver.used_index(0);
+        // Each buffer takes a header, and nothing of what is to be sent.
+        let error = (&stream).write(&[1; 100]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_ne!(driver.used_index(0), before);
+    });
+}
+
+#[test]
 fn a_lying_length_resets_the_connection() {
     for len in [10u32, 70_000, u32::MAX] {
         let (_vsock, mut guest, mut stream, _listener) = accepted();
