@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX,
 };
@@ -14,7 +14,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_queue::QueueT;
 
 use super::backend::{Backend, FaultEffect, SECTOR};
-use super::request;
+use super::request::{self, Progress};
 use crate::virtio::chain::next_chain;
 use crate::virtio::device::{Activation, VirtioDevice, read_config_bytes};
 use crate::virtio::saved::{BlockState, DeviceState};
@@ -41,23 +41,27 @@ pub struct BlockHandle(pub(super) Arc<BlockCore>);
 /// What the device's two handles share.
 pub(super) struct BlockCore {
     pub(super) serving: Mutex<RequestQueue>,
+    /// The medium again, for registers: no vCPU waits for a request.
+    shown: Mutex<Option<Arc<dyn Backend>>>,
     signal: Mutex<WorkerSignal>,
     changed: Condvar,
 }
 
-/// The queue and the medium, locked while a request is done.
+/// The queue and the medium, locked while a piece of a request is done.
 pub(super) struct RequestQueue {
     medium: Option<Arc<dyn Backend>>,
     active: Option<Activation>,
     paused: bool,
-    pub(super) delayed: Option<DelayedRequest>,
+    pub(super) begun: Option<BegunRequest>,
 }
 
-/// The request at the head of the queue while its fault delays it.
-pub(super) struct DelayedRequest {
+/// The request at the head of the queue while its fault delays it, or between two pieces of it.
+pub(super) struct BegunRequest {
     position: u16,
     pub(super) due: Instant,
     fails: bool,
+    /// Bytes of its data that were moved.
+    done: usize,
 }
 
 /// What wakes the thread that serves the queue.
@@ -71,7 +75,7 @@ struct WorkerSignal {
 /// What came of a look at the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ServeStep {
-    /// One request was done.
+    /// One request was done, or a piece of it.
     Served,
     /// There is no request, or none may be done now.
     Idle,
@@ -87,8 +91,9 @@ impl Block {
                 medium: None,
                 active: None,
                 paused: true,
-                delayed: None,
+                begun: None,
             }),
+            shown: Mutex::default(),
             signal: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -107,15 +112,17 @@ impl BlockHandle {
     /// Puts a medium into the slot; one that was there is gone.
     pub fn insert(&self, medium: Arc<dyn Backend>) {
         let mut serving = self.0.serving.lock();
+        *self.0.shown.lock() = Some(Arc::clone(&medium));
         serving.medium = Some(medium);
-        serving.delayed = None;
+        serving.begun = None;
     }
 
     /// Empties the slot. A driver that still has the queue gets errors.
     pub fn eject(&self) {
         let mut serving = self.0.serving.lock();
+        *self.0.shown.lock() = None;
         serving.medium = None;
-        serving.delayed = None;
+        serving.begun = None;
     }
 
     /// Whether a driver has set the device up.
@@ -147,7 +154,11 @@ impl BlockHandle {
             if self.0.signal.lock().ended {
                 return;
             }
-            let limit = match self.0.serving.lock().step() {
+            let mut serving = self.0.serving.lock();
+            let step = serving.step();
+            // Whoever waits, to pause it for one, comes before the next piece.
+            MutexGuard::unlock_fair(serving);
+            let limit = match step {
                 ServeStep::Served => continue,
                 ServeStep::Idle => None,
                 ServeStep::Later(limit) => Some(limit),
@@ -167,7 +178,7 @@ impl BlockHandle {
 }
 
 impl RequestQueue {
-    /// Does the next request, if there is one and its delay is over.
+    /// Does the next request or the next piece of it, if there is one and its delay is over.
     pub(super) fn step(&mut self) -> ServeStep {
         let (Some(active), false) = (&mut self.active, self.paused) else {
             return ServeStep::Idle;
@@ -177,28 +188,37 @@ impl RequestQueue {
         let Some(chain) = next_chain(queue, &active.ram) else {
             return ServeStep::Idle;
         };
-        let waiting = self.delayed.take().filter(|waiting| waiting.position == position);
-        let waiting = waiting.unwrap_or_else(|| {
+        let begun = self.begun.take().filter(|begun| begun.position == position);
+        let begun = begun.unwrap_or_else(|| {
             let effect = match &self.medium {
                 Some(medium) => medium.fault_effect(request::access(&active.ram, chain.clone())),
                 None => FaultEffect::default(),
             };
-            DelayedRequest {
+            BegunRequest {
                 position,
                 due: Instant::now() + effect.delay.min(LONGEST_DELAY),
                 fails: effect.fails,
+                done: 0,
             }
         });
-        let left = waiting.due.saturating_duration_since(Instant::now());
+        let left = begun.due.saturating_duration_since(Instant::now());
         if left > Duration::ZERO {
             // It stays on the queue until its time has come.
             queue.set_next_avail(position);
-            self.delayed = Some(waiting);
+            self.begun = Some(begun);
             return ServeStep::Later(left);
         }
         let head = chain.head_index();
-        let medium = self.medium.as_deref().filter(|_| !waiting.fails);
-        let len = request::execute(medium, &active.ram, chain);
+        let medium = self.medium.as_deref().filter(|_| !begun.fails);
+        let len = match request::execute(medium, &active.ram, chain, begun.done) {
+            Progress::Done(len) => len,
+            Progress::Partly(done) => {
+                // It stays on the queue until all of it is done.
+                queue.set_next_avail(position);
+                self.begun = Some(BegunRequest { done, ..begun });
+                return ServeStep::Served;
+            }
+        };
         let used = queue.add_used(&active.ram, head, len).is_ok();
         if used && queue.needs_notification(&active.ram).unwrap_or(true) {
             active.interrupt.used_buffer();
@@ -210,22 +230,11 @@ impl RequestQueue {
 impl VirtioDevice for Block {
     fn device_id(&self) -> u32 {
         // An id of 0 is a slot without a device, section 4.2.3.1.1.
-        self.0
-            .serving
-            .lock()
-            .medium
-            .as_ref()
-            .map_or(0, |_| VIRTIO_ID_BLOCK)
+        self.0.shown.lock().as_ref().map_or(0, |_| VIRTIO_ID_BLOCK)
     }
 
     fn features(&self) -> u64 {
-        let readonly = self
-            .0
-            .serving
-            .lock()
-            .medium
-            .as_ref()
-            .is_some_and(|m| m.is_readonly());
+        let readonly = self.0.shown.lock().as_ref().is_some_and(|m| m.is_readonly());
         F_SEG_MAX | F_BLK_SIZE | F_FLUSH | if readonly { F_RO } else { 0 }
     }
 
@@ -234,7 +243,7 @@ impl VirtioDevice for Block {
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
-        let sectors = self.0.serving.lock().medium.as_ref().map_or(0, |m| m.sectors());
+        let sectors = self.0.shown.lock().as_ref().map_or(0, |m| m.sectors());
         // capacity, size_max, seg_max, geometry, blk_size
         let mut config = [0; 24];
         config[..8].copy_from_slice(&sectors.to_le_bytes());
@@ -246,7 +255,7 @@ impl VirtioDevice for Block {
     fn activate(&mut self, activation: Activation) {
         let mut serving = self.0.serving.lock();
         serving.active = Some(activation);
-        serving.delayed = None;
+        serving.begun = None;
     }
 
     fn notify(&mut self, _index: u16) -> bool {
@@ -257,7 +266,7 @@ impl VirtioDevice for Block {
     fn reset(&mut self) {
         let mut serving = self.0.serving.lock();
         serving.active = None;
-        serving.delayed = None;
+        serving.begun = None;
     }
 
     fn queues(&self) -> Option<Vec<QueueState>> {
@@ -282,7 +291,7 @@ impl VirtioDevice for Block {
             return Err(StateError::new(WHO, what));
         }
         serving.active = activation;
-        serving.delayed = None;
+        serving.begun = None;
         Ok(())
     }
 }

@@ -8,8 +8,10 @@
 //! empty slot, which drivers pass over.
 //!
 //! A request is looked at first, the backend says what its faults do to it (it may take its time, it may
-//! fail), and only when the time is over it is taken off the queue and done, in one go under one lock. So
-//! whenever that lock is free no request is half done, and a pause needs no more than it.
+//! fail), and only when the time is over it is done: a piece of it at a time under one lock, which whoever
+//! waits for it gets in between. It is taken off the queue with its last piece. So whenever that lock is free
+//! a request is done or still on the queue, from where it is begun anew after a restore, and a pause needs
+//! no more than the lock.
 
 mod backend;
 mod device;

@@ -21,8 +21,18 @@ const S_OK: u8 = VIRTIO_BLK_S_OK as u8;
 const S_IOERR: u8 = VIRTIO_BLK_S_IOERR as u8;
 const S_UNSUPP: u8 = VIRTIO_BLK_S_UNSUPP as u8;
 
-/// Most bytes that are moved at once: a driver may ask for gigabytes in one request.
-const PIECE: usize = 256 << 10;
+/// Most bytes that are moved at once.
+const BUFFER: usize = 256 << 10;
+/// Most bytes of one request that are moved before anybody else has a turn: a driver may ask for gigabytes.
+pub(super) const PIECE: usize = 2 << 20;
+
+/// How far a request has come.
+pub(super) enum Progress {
+    /// It is done, with this many bytes written into its chain.
+    Done(u32),
+    /// So many bytes of its data were moved, and there are more.
+    Partly(usize),
+}
 
 /// A request's header: its kind and its first sector.
 struct Header {
@@ -63,46 +73,70 @@ pub(super) fn access(ram: &GuestRam, chain: Chain<'_>) -> Access {
     }
 }
 
-/// Does the request, or fails it when there is no medium; gives the number of bytes written into the chain.
-pub(super) fn execute(medium: Option<&dyn Backend>, ram: &GuestRam, chain: Chain<'_>) -> u32 {
+/// Does the request from byte `done` of its data on, a piece of it at most, or fails it when there is no
+/// medium. Between two pieces the driver may have changed what it asks for, so all is checked each time.
+pub(super) fn execute(
+    medium: Option<&dyn Backend>,
+    ram: &GuestRam,
+    chain: Chain<'_>,
+    done: usize,
+) -> Progress {
+    const NOTHING: Progress = Progress::Done(0);
     let (Ok(mut reader), Ok(mut writer)) = (chain.clone().reader(ram), chain.writer(ram)) else {
-        return 0;
+        return NOTHING;
     };
     let Some(room) = writer.available_bytes().checked_sub(1) else {
-        return 0;
+        return NOTHING;
     };
     let Ok(mut status) = writer.split_at(room) else {
-        return 0;
+        return NOTHING;
     };
-    let (code, written) = match (header(&mut reader), medium) {
-        (Some(header), Some(medium)) => {
-            let done = perform(medium, &header, &mut reader, &mut writer);
-            done.unwrap_or((S_IOERR, 0))
-        }
-        _ => (S_IOERR, 0),
+    let performed = match (header(&mut reader), medium) {
+        (Some(header), Some(medium)) => perform(medium, &header, &mut reader, &mut writer, done),
+        _ => None,
+    };
+    let (code, written) = match performed {
+        Some(Performed::Whole(code, written)) => (code, written),
+        Some(Performed::Part(done)) => return Progress::Partly(done),
+        None => (S_IOERR, 0),
     };
     match status.write_all(&[code]) {
-        Ok(()) => u32::try_from(written).map_or(u32::MAX, |written| written.saturating_add(1)),
-        Err(_) => 0,
+        Ok(()) => {
+            Progress::Done(u32::try_from(written).map_or(u32::MAX, |written| written.saturating_add(1)))
+        }
+        Err(_) => NOTHING,
     }
 }
 
-/// The status and the bytes written before it; `None` is an error of the medium, or of the driver.
+/// What was done of a request.
+enum Performed {
+    /// All: its status, and the bytes written before that.
+    Whole(u8, usize),
+    /// The data up to here.
+    Part(usize),
+}
+
+/// Does the next piece of a request; `None` is an error of the medium, or of the driver.
 fn perform<B: BitmapSlice>(
     medium: &dyn Backend,
     header: &Header,
     reader: &mut Reader<'_, B>,
     writer: &mut Writer<'_, B>,
-) -> Option<(u8, usize)> {
+    done: usize,
+) -> Option<Performed> {
     match header.kind {
         VIRTIO_BLK_T_IN => {
             let len = writer.available_bytes();
             check(medium, header.sector, len)?;
-            pieces(header.sector, len, |sector, piece| {
+            let mut rest = writer.split_at(done).ok()?;
+            let end = pieces(header.sector, done, len, |sector, piece| {
                 medium.read(sector, piece).ok()?;
-                writer.write_all(piece).ok()
+                rest.write_all(piece).ok()
             })?;
-            Some((S_OK, len))
+            Some(match end < len {
+                true => Performed::Part(end),
+                false => Performed::Whole(S_OK, len),
+            })
         }
         VIRTIO_BLK_T_OUT => {
             let len = reader.available_bytes();
@@ -110,20 +144,24 @@ fn perform<B: BitmapSlice>(
             if medium.is_readonly() {
                 return None;
             }
-            pieces(header.sector, len, |sector, piece| {
-                reader.read_exact(piece).ok()?;
+            let mut rest = reader.split_at(done).ok()?;
+            let end = pieces(header.sector, done, len, |sector, piece| {
+                rest.read_exact(piece).ok()?;
                 medium.write(sector, piece).ok()
             })?;
-            Some((S_OK, 0))
+            Some(match end < len {
+                true => Performed::Part(end),
+                false => Performed::Whole(S_OK, 0),
+            })
         }
-        VIRTIO_BLK_T_FLUSH => medium.flush().ok().map(|()| (S_OK, 0)),
+        VIRTIO_BLK_T_FLUSH => medium.flush().ok().map(|()| Performed::Whole(S_OK, 0)),
         VIRTIO_BLK_T_GET_ID => {
             let id = medium.id();
             let len = writer.available_bytes().min(ID_BYTES);
             writer.write_all(&id[..len]).ok()?;
-            Some((S_OK, len))
+            Some(Performed::Whole(S_OK, len))
         }
-        _ => Some((S_UNSUPP, 0)),
+        _ => Some(Performed::Whole(S_UNSUPP, 0)),
     }
 }
 
@@ -134,14 +172,21 @@ fn check(medium: &dyn Backend, sector: u64, len: usize) -> Option<()> {
     (len.is_multiple_of(SECTOR) && end <= medium.sectors()).then_some(())
 }
 
-/// Calls `each` with sector and buffer of each piece of `len` bytes.
-fn pieces(first: u64, len: usize, mut each: impl FnMut(u64, &mut [u8]) -> Option<()>) -> Option<()> {
-    let mut buffer = vec![0; len.min(PIECE)];
-    let mut at = 0;
-    while at < len {
-        let piece = &mut buffer[..(len - at).min(PIECE)];
+/// Calls `each` with sector and buffer for what comes behind byte `done` of `len`, a piece at most; gives the
+/// byte it came to.
+fn pieces(
+    first: u64,
+    done: usize,
+    len: usize,
+    mut each: impl FnMut(u64, &mut [u8]) -> Option<()>,
+) -> Option<usize> {
+    let end = len.min(done.saturating_add(PIECE));
+    let mut at = done.min(end);
+    let mut buffer = vec![0; (end - at).min(BUFFER)];
+    while at < end {
+        let piece = &mut buffer[..(end - at).min(BUFFER)];
         each(first + at as u64 / SECTOR, piece)?;
         at += piece.len();
     }
-    Some(())
+    Some(end)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::device::{F_FLUSH, F_RO, SEG_MAX, ServeStep};
 use super::*;
@@ -137,6 +138,113 @@ fn sectors_are_read_and_written_where_they_are_asked_for() {
 }
 
 #[test]
+fn a_large_request_is_done_in_pieces_and_a_pause_comes_in_between() {
+    const LEN: u32 = 1 << 20;
+    for kind in [0, 1] {
+        let (device, handle) = Block::new();
+        let medium = Arc::new(Counted::default());
+        handle.insert(medium.clone());
+        handle.resume();
+        let mut driver = FakeDriver::new(MmioTransport::new(
+            Box::new(device),
+            ram(),
+            Arc::new(FakeLine::default()),
+        ));
+        driver.set_up(F_VERSION_1 | F_FLUSH);
+        // Five times the same megabyte of memory.
+        let header = head(kind, 8);
+        let mut parts = vec![(0, Ok(&header[..]))];
+        parts.extend((1..=5).map(|id| (id, Err(LEN))));
+        parts.push((9, Err(1)));
+        driver.offer_chain(0, &parts);
+        if kind == 1 {
+            // To be read by the device, for which a fake buffer would be too small.
+            for id in 1..=5u64 {
+                driver.ram().write_obj(1u16, GuestAddress(id * 16 + 12)).unwrap();
+            }
+        }
+        let step = || handle.0.serving.lock().step();
+        assert_eq!(step(), ServeStep::Served);
+        assert_eq!(medium.moved(), [(8, request::PIECE as u64)]);
+        handle.pause();
+        assert_eq!(step(), ServeStep::Idle);
+        assert_eq!(driver.take_used_head(0), None, "it is not done");
+        let saved = driver.transport().save().queues[0];
+        assert_eq!(
+            (saved.next_avail, saved.next_used),
+            (0, 0),
+            "it is on the queue as before"
+        );
+        handle.resume();
+        assert_eq!(
+            (step(), step(), step()),
+            (ServeStep::Served, ServeStep::Served, ServeStep::Idle)
+        );
+        assert_eq!(medium.moved(), [(8, 5 * u64::from(LEN))]);
+        let written = if kind == 0 { 5 * LEN + 1 } else { 1 };
+        assert_eq!(driver.take_used_head(0), Some((0, written)));
+        assert_eq!(driver.content(0, 9, 1), [0]);
+        assert_eq!(medium.effects.lock().len(), 1, "faults are asked once");
+    }
+}
+
+/// A large medium that only notes what is asked of it: first sector and bytes, what follows on joined.
+#[derive(Default)]
+struct Counted {
+    moved: Mutex<Vec<(u64, u64)>>,
+    effects: Mutex<Vec<Access>>,
+}
+
+impl Counted {
+    fn moved(&self) -> Vec<(u64, u64)> {
+        self.moved.lock().clone()
+    }
+
+    fn note(&self, sector: u64, len: usize) -> io::Result<()> {
+        let mut moved = self.moved.lock();
+        match moved.last_mut() {
+            Some((first, bytes)) if *first + *bytes / SECTOR == sector => *bytes += len as u64,
+            _ => moved.push((sector, len as u64)),
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Counted {
+    fn sectors(&self) -> u64 {
+        1 << 20
+    }
+    fn is_readonly(&self) -> bool {
+        false
+    }
+    fn id(&self) -> [u8; ID_BYTES] {
+        [0; ID_BYTES]
+    }
+    fn fault_effect(&self, access: Access) -> FaultEffect {
+        self.effects.lock().push(access);
+        FaultEffect::default()
+    }
+    fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {
+        self.note(sector, data.len())
+    }
+    fn write(&self, sector: u64, data: &[u8]) -> io::Result<()> {
+        self.note(sector, data.len())
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn registers_are_read_while_a_request_takes_its_time() {
+    let bench = bench(false);
+    let _busy = bench.handle.0.serving.lock();
+    assert_eq!(bench.driver.read(reg::DEVICE_ID), 2);
+    assert_eq!(bench.driver.read(reg::CONFIG), SECTORS as u32);
+    assert_eq!(bench.driver.read(reg::DEVICE_FEATURES) & F_RO as u32, 0);
+}
+
+#[test]
 fn the_driver_learns_capacity_name_and_that_it_may_flush() {
     let mut bench = bench(false);
     assert_eq!(bench.driver.read(reg::DEVICE_ID), 2);
@@ -224,7 +332,7 @@ fn a_request_that_fails_or_takes_its_time_does_so_once() {
     // It has not been taken off the queue, so a saved device has it still to do.
     let state = bench.driver.transport().save();
     assert_eq!(state.queues[0].next_avail, 1);
-    bench.handle.0.serving.lock().delayed.as_mut().unwrap().due = Instant::now();
+    bench.handle.0.serving.lock().begun.as_mut().unwrap().due = Instant::now();
     bench.serve();
     assert_eq!(bench.driver.take_used_head(0), Some((0, 513)));
 }
