@@ -83,10 +83,13 @@ impl VsockCore {
         }
     }
 
-    /// Takes the queues: the driver is ready.
+    /// Takes the queues: the driver is ready. Once the machine has ended it does not, since streams of the
+    /// host outlive that and would keep the guest's memory.
     pub(crate) fn activate(&mut self, activation: Activation) {
-        self.active = Some(activation);
-        self.flush_control();
+        if !self.ended {
+            self.active = Some(activation);
+            self.flush_control();
+        }
     }
 
     /// Gives up the queues and every connection: the driver is gone.

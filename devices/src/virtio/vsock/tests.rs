@@ -334,6 +334,16 @@ fn a_guest_that_keeps_its_queue_full_holds_up_nobody() {
 }
 
 #[test]
+fn a_driver_that_comes_after_the_end_gives_no_memory_to_keep() {
+    let (vsock, mut guest) = Guest::without_buffers();
+    vsock.end();
+    assert!(crate::virtio::VirtioDevice::queues(&vsock).is_none());
+    guest.driver.set_up(F_VERSION_1);
+    guest.driver.kick(1);
+    assert!(crate::virtio::VirtioDevice::queues(&vsock).is_none());
+}
+
+#[test]
 fn buffers_that_hold_no_byte_keep_no_writer() {
     let (_vsock, mut guest) = Guest::without_buffers();
     for id in 0..256 {
