@@ -189,6 +189,25 @@ fn a_limit_that_has_passed_leaves_the_clean_up_its_own_time() {
 }
 
 #[test]
+fn what_a_deferred_function_has_taken_from_an_ended_body_is_still_there() {
+    for body in [
+        "while true do end",
+        "pcall(function() while true do end end)",
+        "local co = coroutine.wrap(function() while true do end end) co()",
+        "while true do pcall(error) end",
+    ] {
+        let result = run(&format!(
+            "test('x', {{timeout = '50ms'}}, function(t)\n\
+             local name, list = 'text', {{1, 2}}\n\
+             t:on_failure(function() t:log(name) end)\n\
+             t:defer(function() t:log(name, #list) end)\n{body}\nend)"
+        ));
+        assert_eq!(statuses(&result), [("x", TestStatus::Failed)], "{body}");
+        assert_eq!(result.tests[0].log, ["text", "text\t2"], "{body}");
+    }
+}
+
+#[test]
 fn an_ended_run_leaves_the_clean_up_its_own_time() {
     for reason in [CancelReason::Interrupted, CancelReason::FileTimeout] {
         let dir = tempfile::tempdir().expect("a temporary folder");
