@@ -39,6 +39,7 @@ pub use boot::params::ParamsError;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
+pub use kvm::vcpu_place::VcpuPlace;
 pub use machine::{
     Discovery, EndReason, Machine, MachineConfig, MachineError, SaveOptions, Splat, SplatKind, SplatListener,
     splats_in,

@@ -14,6 +14,7 @@ pub(crate) mod msrs;
 pub(crate) mod regs;
 pub(crate) mod tsc;
 pub(crate) mod vcpu;
+pub(crate) mod vcpu_place;
 pub(crate) mod vcpu_state;
 pub(crate) mod vm;
 

@@ -121,6 +121,11 @@ impl Machine {
         self.hardware.lock()
     }
 
+    /// The same; `None` also when somebody else has it for longer than `limit`.
+    pub(super) fn hardware_within(&self, limit: Duration) -> Option<MutexGuard<'_, Option<Hardware>>> {
+        self.hardware.try_lock_for(limit)
+    }
+
     /// The error of a call that comes too late.
     pub(super) fn ended_error(&self) -> MachineError {
         MachineError::Ended(self.ended().unwrap_or(EndReason::Killed))
@@ -154,6 +159,7 @@ impl Machine {
                 life: Arc::clone(&self.ends.life),
                 platform: Arc::clone(&hardware.platform),
                 ram: hardware.ram.clone(),
+                index,
             };
             let page = Arc::clone(&vcpu.lock().page);
             let vcpu = Arc::clone(vcpu);

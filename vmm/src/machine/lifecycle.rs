@@ -16,6 +16,7 @@ use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 use super::console::PanicSign;
 use super::end::{EndDecision, EndReason};
 use super::gate::Gate;
+use super::looks::Looks;
 use crate::kvm::vcpu::RunPage;
 
 /// The thread of a vCPU, as others reach it.
@@ -28,6 +29,7 @@ pub(crate) struct VcpuThread {
 pub(crate) struct Lifecycle {
     pub(crate) end: EndDecision,
     pub(crate) gate: Gate,
+    pub(crate) looks: Looks,
     pub(crate) threads: Mutex<Vec<VcpuThread>>,
     vsock: Vsock,
     panic: Mutex<Option<PanicNote>>,
@@ -45,6 +47,7 @@ impl Lifecycle {
         Ok(Self {
             end: EndDecision::default(),
             gate: Gate::default(),
+            looks: Looks::default(),
             threads: Mutex::default(),
             vsock,
             panic: Mutex::default(),
@@ -73,7 +76,7 @@ impl Lifecycle {
         self.kick();
     }
 
-    /// Gets every vCPU out of the guest, to look at the gate.
+    /// Gets every vCPU out of the guest, to look at the gate and whether somebody looks for it.
     pub(crate) fn kick(&self) {
         for thread in self.threads.lock().iter() {
             thread.page.set();

@@ -25,6 +25,7 @@
 //! platform disks            the devices on their buses; disks in their slots
 //! vcpu_thread supervisor    the threads
 //! lifecycle                 who may end a machine, and whom that concerns
+//! places looks              looking where vCPUs stand
 //! end gate console          the first end reason; where vCPUs stop; what the guest printed
 //! ```
 
@@ -41,6 +42,8 @@ mod handle;
 mod hardware;
 mod lifecycle;
 mod load;
+mod looks;
+mod places;
 mod platform;
 mod reaper;
 mod save;

@@ -1,7 +1,7 @@
 //! The loop of a vCPU thread: run the guest until it needs something, see to that, run again.
 //!
 //! Input: a vCPU. Output: accesses to the buses, and the end of the machine where the vCPU cannot go on. Not
-//! here: who pauses or ends the machine (`gate`, `lifecycle`).
+//! here: who pauses or ends the machine, or looks where its vCPUs stand (`gate`, `lifecycle`, `looks`).
 
 use std::sync::Arc;
 
@@ -17,12 +17,15 @@ use super::gate::Pass;
 use super::lifecycle::Lifecycle;
 use super::platform::Platform;
 use crate::kvm::vcpu::Vcpu;
+use crate::kvm::vcpu_place;
 
 /// The parts of its machine that a vCPU thread works with.
 pub(crate) struct VcpuContext {
     pub(crate) life: Arc<Lifecycle>,
     pub(crate) platform: Arc<Platform>,
     pub(crate) ram: GuestRam,
+    /// Number of the vCPU, from 0.
+    pub(crate) index: usize,
 }
 
 /// Runs `vcpu` until the machine ends. The lock is free while the machine is paused.
@@ -30,6 +33,7 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
     let life = &context.life;
     // Counted by the starter, so that a pause right after the start waits for this thread.
     let _left = LeaveGate(life);
+    let mut looked = life.looks.number();
     let mut guard = vcpu.lock();
     // Address of a device that is busy with what this vCPU has written.
     let mut busy = None;
@@ -46,6 +50,17 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
             guard = vcpu.lock();
             // Tells the guest's watchdogs that it was stopped; a guest without kvmclock refuses.
             let _ = guard.fd.kvmclock_ctrl();
+            continue;
+        }
+        let wanted = life.looks.number();
+        if wanted != looked {
+            looked = wanted;
+            // Registers are what they are between two instructions.
+            if let Some(reason) = settle(context, &mut guard, &mut busy) {
+                life.end(reason);
+            }
+            life.looks
+                .answer(wanted, context.index, vcpu_place::place(&guard.fd));
             continue;
         }
         if let Some(address) = busy.filter(|address| context.platform.mmio.go_on(*address)) {

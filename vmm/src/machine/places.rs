@@ -1,0 +1,52 @@
+//! Looking where the vCPUs of a machine stand while it runs.
+//!
+//! Input: a machine, a limit of time. Output: a [`VcpuPlace`] for each vCPU. The guest sees nothing of it:
+//! each vCPU leaves it once, as for any signal of the host. Not here: how its threads answer (`looks`).
+
+use std::time::{Duration, Instant};
+
+use super::handle::Machine;
+use crate::kvm::vcpu_place::{self, VcpuPlace};
+
+impl Machine {
+    /// Where each vCPU stands, of a machine that runs or is paused; none of one that has ended. It takes
+    /// `limit` at most: a vCPU whose thread has not answered by then is [`VcpuPlace::Busy`].
+    pub fn vcpu_places(&self, limit: Duration) -> Vec<VcpuPlace> {
+        let deadline = Instant::now() + limit;
+        let Some(slot) = self.hardware_within(limit) else {
+            return Vec::new();
+        };
+        let Some(hardware) = slot.as_ref() else {
+            return Vec::new();
+        };
+        let vcpus = &hardware.vcpus;
+        let life = &self.ends.life;
+        let number = life.looks.begin(vcpus.len());
+        life.kick();
+        for (index, vcpu) in vcpus.iter().enumerate() {
+            // The thread of one that is paused, or not started, has let go of it.
+            if let Some(vcpu) = vcpu.try_lock() {
+                life.looks.answer(number, index, vcpu_place::place(&vcpu.fd));
+            }
+        }
+        let places = life.looks.wait(number, deadline).into_iter();
+        places.map(|place| place.unwrap_or(VcpuPlace::Busy)).collect()
+    }
+
+    /// Ends the machine as [`kill`](Self::kill) does, after a look at its vCPUs that takes `limit` at most.
+    pub fn kill_with_look(&self, limit: Duration) {
+        let places = self.vcpu_places(limit);
+        let mut last = self.ends.life.looks.last.lock();
+        if last.is_empty() {
+            *last = places;
+        }
+        drop(last);
+        self.kill();
+    }
+
+    /// What [`kill_with_look`](Self::kill_with_look) saw; nothing where it was not by that that the machine
+    /// ended.
+    pub fn last_places(&self) -> Vec<VcpuPlace> {
+        self.ends.life.looks.last.lock().clone()
+    }
+}
