@@ -56,11 +56,6 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// Address at which it is linked; 0 in a module.
-    pub(crate) fn address(&self) -> u64 {
-        self.header.sh_addr.get(LE)
-    }
-
     /// Bytes that it takes in memory.
     pub(crate) fn size(&self) -> u64 {
         self.header.sh_size.get(LE)
@@ -186,21 +181,6 @@ impl Elf {
         notes
             .into_iter()
             .find_map(|section| build_id(&self.content(section).ok()?))
-    }
-
-    /// The text, ended by a NUL, at an address of the program; at most 1 KiB.
-    pub(crate) fn text_at(&self, address: u64) -> Option<String> {
-        let section = self.sections.iter().find(|section| {
-            let offset = address.checked_sub(section.address());
-            section.is_allocated() && section.address() != 0 && offset.is_some_and(|at| at < section.size())
-        })?;
-        let offset = address - section.address();
-        let length = (section.size() - offset).min(1024);
-        let bytes = self
-            .bytes(section.header.sh_offset.get(LE).checked_add(offset)?, length)
-            .ok()?;
-        let text = CStr::from_bytes_until_nul(&bytes).ok()?;
-        Some(text.to_string_lossy().into_owned())
     }
 
     fn bytes(&self, offset: u64, length: u64) -> Result<Arc<[u8]>, ElfError> {

@@ -52,19 +52,25 @@ impl SymbolFile {
 
     /// What is at an address, innermost first, with the paths as the file has them.
     pub(crate) fn frames(&self, address: u64) -> Vec<Frame> {
+        self.lines().map(|lines| lines.at(address)).unwrap_or_default()
+    }
+
+    fn lines(&self) -> Option<&Lines> {
         let lines = self
             .lines
             .get_or_init(|| Lines::read(&self.elf, &self.layout).ok().flatten());
-        lines.as_ref().map(|lines| lines.at(address)).unwrap_or_default()
+        lines.as_ref()
     }
 
     /// What makes paths of this kernel's sources short.
     pub(crate) fn shortener(&self) -> &Shortener {
         self.shortener.get_or_init(|| {
             let (function, source) = LANDMARK;
-            let frames = self.table.address(function).map(|address| self.frames(address));
-            let outermost = frames.and_then(|mut frames| frames.pop());
-            Shortener::new(outermost.as_ref().map(|frame| frame.file.as_str()), source)
+            let address = self.table.address(function);
+            let outermost = address.and_then(|address| self.frames(address).pop());
+            let objects = address.and_then(|address| self.lines()?.folder(address));
+            let file = outermost.as_ref().map(|frame| frame.file.as_str());
+            Shortener::new(file, source, objects.as_deref())
         })
     }
 }

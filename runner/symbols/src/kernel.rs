@@ -9,9 +9,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use object::LittleEndian as LE;
-
-use crate::elf::{Elf, string};
+use crate::elf::Elf;
 use crate::file::SymbolFile;
 use crate::lines::Lines;
 use crate::table::Table;
@@ -109,61 +107,39 @@ fn find(path: &Path) -> Option<PathBuf> {
     if own.as_ref().is_some_and(Lines::are_in) {
         return Some(path.to_owned());
     }
-    let identity = Identity::of(path, own.as_ref());
-    let beside = BESIDE.iter().map(|name| path.with_file_name(name));
-    let mut known = beside.filter(|other| other != path && identity.is_in(other));
-    known.next().or_else(|| own.map(|_| path.to_owned()))
+    let beside = BESIDE.map(|name| path.with_file_name(name));
+    let others: Vec<(&PathBuf, Elf)> = beside
+        .iter()
+        .filter(|other| *other != path)
+        .filter_map(|other| Some((other, Elf::open(other).ok()?)))
+        .collect();
+    // One without content, which has what was stripped of another, is known by its build id alone.
+    let build_id = match (&own, bz_image_version(path)) {
+        (Some(own), _) => own.build_id(),
+        (None, Some(version)) => others
+            .iter()
+            .find(|(_, other)| has_banner(other, &version))
+            .and_then(|(_, other)| other.build_id()),
+        (None, None) => None,
+    };
+    let is_same = |(_, other): &&(&PathBuf, Elf)| build_id.is_some() && other.build_id() == build_id;
+    let known = others.iter().find(is_same).map(|(path, _)| (*path).clone());
+    known.or_else(|| own.map(|_| path.to_owned()))
 }
 
-/// What tells one kernel from another.
-#[derive(Debug, Default)]
-struct Identity {
-    build_id: Option<Vec<u8>>,
-    /// What `uname -r` and `uname -v` say.
-    version: Option<(String, String)>,
-}
-
-impl Identity {
-    fn of(path: &Path, elf: Option<&Elf>) -> Identity {
-        match elf {
-            Some(elf) => Identity {
-                build_id: elf.build_id(),
-                version: None,
-            },
-            None => Identity {
-                build_id: None,
-                version: bz_image_version(path),
-            },
-        }
-    }
-
-    /// Whether the ELF file `path` has this identity.
-    fn is_in(&self, path: &Path) -> bool {
-        let Ok(elf) = Elf::open(path) else {
-            return false;
-        };
-        match self {
-            Identity {
-                build_id: Some(id), ..
-            } => elf.build_id().as_ref() == Some(id),
-            Identity {
-                version: Some((release, version)),
-                ..
-            } => banner(&elf).is_some_and(|banner| {
-                banner.starts_with(&format!("Linux version {release} ("))
-                    && banner.trim_end().ends_with(version)
-            }),
-            _ => false,
-        }
-    }
-}
-
-/// The text that the kernel prints first.
-fn banner(elf: &Elf) -> Option<String> {
-    let (symbols, names) = elf.symbols().ok()?;
-    let is_banner =
-        |symbol: &&object::elf::Sym64<LE>| string(&names, symbol.st_name.get(LE)) == "linux_banner";
-    elf.text_at(symbols.iter().find(is_banner)?.st_value.get(LE))
+/// Whether a kernel begins its console with this release and version.
+fn has_banner(elf: &Elf, (release, version): &(String, String)) -> bool {
+    let Some(content) = elf
+        .section(".rodata")
+        .and_then(|section| elf.content(section).ok())
+    else {
+        return false;
+    };
+    let start = format!("Linux version {release} (");
+    memchr::memmem::find_iter(&content, start.as_bytes()).any(|at| {
+        let line = content[at..].split(|byte| matches!(byte, 0 | b'\n')).next();
+        line.is_some_and(|line| line.ends_with(version.as_bytes()))
+    })
 }
 
 /// Release and version of a bzImage: its header points at `RELEASE (who@where) VERSION`.

@@ -9,6 +9,7 @@
 //! traces stay as the kernel printed them. A damaged file costs its lines, never the report.
 //!
 //! ```text
+//! known        the symbols of several kernels
 //! symbolizer   the door: files opened at the first question, a limit of time
 //! annotate     text in, text out
 //! trace        what in a line is a place
@@ -22,6 +23,7 @@ mod annotate;
 mod elf;
 mod file;
 mod kernel;
+mod known;
 mod lines;
 mod module;
 mod paths;
@@ -31,6 +33,7 @@ mod trace;
 
 pub use elf::ElfError;
 pub use kernel::KernelFiles;
+pub use known::KnownKernels;
 pub use symbolizer::{LIMIT, Symbolizer};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use addr2line::Context;
-use gimli::{EndianArcSlice, LittleEndian, SectionId};
+use gimli::{EndianArcSlice, LittleEndian, Reader, SectionId};
 
 use crate::elf::{Elf, ElfError, MAX_SECTIONS_SIZE};
 use crate::module::Layout;
@@ -57,6 +57,13 @@ impl Lines {
         let dwarf = gimli::Dwarf::load(load)?;
         let context = Context::from_dwarf(dwarf).map_err(|_| ElfError::Broken("its DWARF is damaged"))?;
         Ok(Some(Lines { context }))
+    }
+
+    /// The folder in which the compiler was called that made what is at an address.
+    pub(crate) fn folder(&self, address: u64) -> Option<String> {
+        let unit = self.context.find_dwarf_and_unit(address).skip_all_loads()?;
+        let folder = unit.comp_dir.as_ref()?;
+        Some(folder.to_string_lossy().ok()?.into_owned())
     }
 
     /// What is at an address, the innermost inlined function first; nothing where nothing is known, or where

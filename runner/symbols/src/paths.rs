@@ -11,9 +11,9 @@ pub(crate) struct Shortener {
 }
 
 impl Shortener {
-    /// The sources' folder is known by one file in it: its whole path, and its path in the folder. What is in
-    /// the working directory is shown relative to that.
-    pub(crate) fn new(whole: Option<&str>, inside: &str) -> Shortener {
+    /// The sources' folder is known by one file in it: its whole path, and its path in the folder. Files that
+    /// a build has made are in `objects`. What is in the working directory is shown relative to that.
+    pub(crate) fn new(whole: Option<&str>, inside: &str, objects: Option<&str>) -> Shortener {
         let sources = whole.and_then(|whole| {
             let whole = normal(whole);
             let folder = whole.ancestors().nth(Path::new(inside).components().count())?;
@@ -21,7 +21,11 @@ impl Shortener {
         });
         let here = std::env::current_dir().ok();
         Shortener {
-            roots: sources.into_iter().chain(here).collect(),
+            roots: sources
+                .into_iter()
+                .chain(objects.map(normal))
+                .chain(here)
+                .collect(),
         }
     }
 
@@ -56,7 +60,15 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_the_sources_however_they_are_written() {
-        let short = Shortener::new(Some("/build/objects/../linux/init/main.c"), "init/main.c");
+        let short = Shortener::new(
+            Some("/build/objects/../linux/init/main.c"),
+            "init/main.c",
+            Some("/build/objects"),
+        );
+        assert_eq!(
+            short.short("/build/objects/./include/generated/a.h"),
+            "include/generated/a.h"
+        );
         assert_eq!(short.short("/build/linux/kernel/exit.c"), "kernel/exit.c");
         assert_eq!(
             short.short("/build/objects/../linux/./fs/proc/../open.c"),
@@ -65,14 +77,14 @@ mod tests {
         assert_eq!(short.short("/elsewhere/mod.c"), "/elsewhere/mod.c");
         assert_eq!(short.short("kernel/exit.c"), "kernel/exit.c");
         assert_eq!(short.short("/../../../x.c"), "/x.c");
-        let relative = Shortener::new(Some("./init/main.c"), "init/main.c");
+        let relative = Shortener::new(Some("./init/main.c"), "init/main.c", None);
         assert_eq!(relative.short("./kernel/exit.c"), "kernel/exit.c");
     }
 
     #[test]
     fn files_of_the_working_directory_are_relative_to_it() {
         let here = std::env::current_dir().unwrap();
-        let short = Shortener::new(None, "init/main.c");
+        let short = Shortener::new(None, "init/main.c", None);
         assert_eq!(
             short.short(here.join("mod/splat.c").to_str().unwrap()),
             "mod/splat.c"

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::annotate::{self, Instruction};
 use crate::kernel::{Kernel, KernelFiles};
+use crate::trace;
 
 /// Time for one question. A kernel with all its debug information takes a second or two, in the emulated
 /// host ten times that.
@@ -46,7 +47,7 @@ impl Symbolizer {
 
     /// The text with ` (file:line)` behind each place of the kernel's code that it names.
     pub fn annotate(&self, text: &str) -> String {
-        if !text.contains("+0x") && !text.contains("ffffffff") {
+        if text.lines().all(|line| trace::places(line).is_empty()) {
             return text.to_owned();
         }
         let asked = text.to_owned();

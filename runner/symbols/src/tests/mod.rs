@@ -160,6 +160,17 @@ fn what_knows_a_kernel_is_found_beside_it() {
         &[]
     )));
 
+    // What was stripped alone: without content, beside the kernel of its build id.
+    let debug = boot.join("vmlinux.debug");
+    program.tool(
+        "objcopy",
+        &["--only-keep-debug", "vmlinux", debug.to_str().unwrap()],
+    );
+    assert!(known(symbolizer(kernel.clone(), &[])), "what was stripped of it");
+    assert!(known(symbolizer(
+        image(b"6.1.0-little (who@where) #1 SMP Thu"),
+        &[]
+    )));
     program.tool(
         "strip",
         &["-o", boot.join("vmlinux.debug").to_str().unwrap(), "splat.ko"],
