@@ -25,6 +25,13 @@ pub enum CancelReason {
     FailFast,
 }
 
+impl CancelReason {
+    /// Whether a limit of time has passed.
+    pub fn is_limit(self) -> bool {
+        matches!(self, CancelReason::FileTimeout | CancelReason::TestTimeout)
+    }
+}
+
 impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

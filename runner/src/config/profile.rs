@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "cmdline",
     "cmdline_file",
     "cpus",
+    "debuginfo",
     "disks",
     "inherits",
     "initrd",
@@ -41,6 +42,8 @@ pub struct Profile {
     /// What a VM of the profile boots where its options say nothing; every path is absolute, and the command
     /// line is the content of `cmdline_file`, if any, then `cmdline`.
     pub guest: GuestSpec,
+    /// Files with debug information of the kernel and of modules; every path is absolute.
+    pub debuginfo: Vec<PathBuf>,
     /// What makes the kernel, if anything.
     pub build: Option<Build>,
     /// Line of each key that names a file.
@@ -72,7 +75,9 @@ impl Profile {
         let files = files.into_iter().map(|(key, path)| (key, path, line(key)));
         let images = self.guest.disks.iter().zip(&self.disk_lines);
         let images = images.map(|(disk, line)| ("disks", disk.image.as_ref(), Some(*line)));
-        let named = files.chain(images);
+        let debuginfo = self.debuginfo.iter();
+        let debuginfo = debuginfo.map(|path| ("debuginfo", Some(path), line("debuginfo")));
+        let named = files.chain(images).chain(debuginfo);
         for (key, path, line) in named.filter_map(|(key, path, line)| Some((key, path?, line))) {
             let problem = match std::fs::metadata(path) {
                 // Without the agent, it may be a file system that the kernel is told of.
@@ -118,6 +123,7 @@ pub(super) struct RawProfile {
     cmdline_file: Option<Located<PathBuf>>,
     memory: Option<u64>,
     cpus: Option<u8>,
+    debuginfo: Option<Located<Vec<PathBuf>>>,
     disks: Option<Vec<RawDisk>>,
     inject_agent: Option<bool>,
     wall_clock: Option<WallClock>,
@@ -171,6 +177,7 @@ impl RawProfile {
             cmdline_file: section.path("cmdline_file")?,
             memory,
             cpus,
+            debuginfo: section.path_or_paths("debuginfo")?,
             disks: disks::read(section)?,
             inject_agent: section.boolean("inject_agent")?.map(|value| value.value),
             wall_clock,
@@ -191,6 +198,7 @@ impl RawProfile {
             cmdline_file: self.cmdline_file.or(base.cmdline_file),
             memory: self.memory.or(base.memory),
             cpus: self.cpus.or(base.cpus),
+            debuginfo: self.debuginfo.or(base.debuginfo),
             disks: self.disks.or(base.disks),
             inject_agent: self.inject_agent.or(base.inject_agent),
             wall_clock: self.wall_clock.or(base.wall_clock),
@@ -216,6 +224,13 @@ impl RawProfile {
         let mut lines = BTreeMap::from([("kernel", kernel.line)]);
         lines.extend(initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
         lines.extend(rootfs.as_ref().map(|rootfs| ("rootfs", rootfs.line)));
+        let mut debuginfo = Vec::new();
+        if let Some(Located { value, line }) = self.debuginfo {
+            lines.insert("debuginfo", line);
+            for value in value {
+                debuginfo.push(out.expand("debuginfo", Located { value, line })?.value);
+            }
+        }
         let cmdline_file = match path("cmdline_file", self.cmdline_file)? {
             None => None,
             Some(file) => Some(read_cmdline(&file.value).map_err(|error| {
@@ -258,6 +273,7 @@ impl RawProfile {
                 inject_agent: self.inject_agent.unwrap_or(true),
                 wall_clock: self.wall_clock.unwrap_or_default(),
             },
+            debuginfo,
             build,
             lines,
             disk_lines,

@@ -134,13 +134,26 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     pub(super) fn paths(&self, key: &str) -> Result<Option<Located<Vec<PathBuf>>>, ConfigError> {
-        let strings = |value: &DeValue<'_>| {
-            let items = value.as_array()?.iter();
-            items
-                .map(|item| item.as_ref().as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
-        };
-        let Some(Located { value, line }) = self.read(key, "an array of strings", strings)? else {
+        self.all_paths(key, "an array of strings", strings)
+    }
+
+    /// One path or several.
+    pub(super) fn path_or_paths(&self, key: &str) -> Result<Option<Located<Vec<PathBuf>>>, ConfigError> {
+        self.all_paths(key, "a string or an array of strings", |value| {
+            match value.as_str() {
+                Some(text) => Some(vec![text.to_owned()]),
+                None => strings(value),
+            }
+        })
+    }
+
+    fn all_paths(
+        &self,
+        key: &str,
+        wanted: &str,
+        take: impl Fn(&DeValue<'_>) -> Option<Vec<String>>,
+    ) -> Result<Option<Located<Vec<PathBuf>>>, ConfigError> {
+        let Some(Located { value, line }) = self.read(key, wanted, take)? else {
             return Ok(None);
         };
         let paths: Result<_, _> = value
@@ -238,6 +251,14 @@ impl<'a, 'i> Section<'a, 'i> {
         };
         std::path::absolute(path).map_err(|error| self.mistake_at(text.line, key, &error.to_string()))
     }
+}
+
+/// The strings of an array of them.
+fn strings(value: &DeValue<'_>) -> Option<Vec<String>> {
+    let items = value.as_array()?.iter();
+    items
+        .map(|item| item.as_ref().as_str().map(str::to_owned))
+        .collect()
 }
 
 /// An integer that fits, whatever its radix.

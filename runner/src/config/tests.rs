@@ -113,6 +113,29 @@ fn defaults_are_filled_in() {
 }
 
 #[test]
+fn files_with_debug_information_arrive_and_are_inherited() {
+    let project = Project::new(
+        r#"
+        [profiles.a]
+        kernel = "k"
+        cmdline = "q"
+        build = "make O={out}"
+        build_out = "out"
+        debuginfo = "{out}/vmlinux"
+        [profiles.b]
+        inherits = "a"
+        [profiles.c]
+        inherits = "a"
+        debuginfo = ["vmlinux", "mod.ko"]
+        "#,
+    );
+    let config = project.load().expect("a good file");
+    let files = |name| config.profile(name).expect("the profile").debuginfo.clone();
+    assert_eq!(files("b"), [project.path("out/vmlinux")]);
+    assert_eq!(files("c"), [project.path("vmlinux"), project.path("mod.ko")]);
+}
+
+#[test]
 fn disks_arrive_and_are_inherited() {
     let project = Project::new(
         r#"
@@ -496,6 +519,15 @@ fn mistakes_name_file_line_and_remedy() {
         (
             "[profiles.p]\nkernel = 'provium.toml'\ninitrd = 'nope'\ncmdline = 'q'".into(),
             "provium.toml:3: `initrd` in [profiles.p]: DIR/nope does not exist",
+        ),
+        (
+            "[profiles.p]\nkernel = 'provium.toml'\ncmdline = 'q'\ndebuginfo = ['provium.toml', 'gone.ko']"
+                .into(),
+            "provium.toml:4: `debuginfo` in [profiles.p]: DIR/gone.ko does not exist",
+        ),
+        (
+            in_profile("debuginfo = 3"),
+            "provium.toml:4: `debuginfo` in [profiles.p] must be a string or an array of strings, got an integer",
         ),
         (
             "[profiles.p]\nkernel = 'provium.toml'\nrootfs = '/dev/null'\ncmdline = 'q'".into(),

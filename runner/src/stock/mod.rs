@@ -28,8 +28,9 @@ use provium_base::cancel::Cancel;
 use provium_base::events::{FixtureEvent, Sink};
 use provium_cache::{Building, Chain, FixtureSource, ObtainError, ProjectWorld, Request, Store, World};
 use provium_guest::WarmPool;
+use provium_symbols::{KernelFiles, KnownKernels, Symbolizer};
 
-use crate::config::Config;
+use crate::config::{Config, Profile};
 
 pub(crate) use meta::META;
 pub use meta::{Fixture, FixtureMeta, FixtureVm, read_meta};
@@ -71,6 +72,8 @@ pub struct Fixtures {
     run: AtomicU64,
     /// Opened fixtures by the path of their source.
     open: Mutex<HashMap<PathBuf, OpenFixture>>,
+    /// Symbols of the kernels that profiles boot.
+    kernels: KnownKernels,
 }
 
 /// A fixture whose snapshots are open.
@@ -124,6 +127,7 @@ impl Fixtures {
             world: PerRun::new(),
             run: AtomicU64::new(0),
             open: Mutex::default(),
+            kernels: KnownKernels::default(),
         })
     }
 
@@ -161,6 +165,15 @@ impl Fixtures {
         self.run.fetch_add(1, Ordering::SeqCst);
         self.prepared.forget();
         self.world.forget();
+        self.kernels.forget();
+    }
+
+    /// Symbols of the kernel that a profile boots, which are read when one is asked for.
+    pub fn symbols(&self, profile: &Profile) -> Arc<Symbolizer> {
+        self.kernels.symbols(KernelFiles {
+            kernel: profile.guest.kernel.clone(),
+            debuginfo: profile.debuginfo.clone(),
+        })
     }
 
     /// The source that `name` means.

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_base::units::{DisplayLimit, LONGEST};
 use provium_protocol::HOST_PORT;
-use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VsockStream};
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace, VsockStream};
 
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
 
 /// Most bytes of the console that an error or a report carries.
 pub const CONSOLE_TAIL: usize = 4096;
+/// Time for which the vCPUs of a guest that hangs are looked for, before it is ended.
+pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// How long after a broken connection the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,8 @@ pub enum BootError {
         limit: Duration,
         /// Its last console lines.
         console: String,
+        /// Where its vCPUs stood.
+        places: Vec<VcpuPlace>,
     },
     /// What answered cannot be worked with.
     #[error("{error}{}", console_block(.console))]
@@ -68,8 +72,13 @@ pub enum BootError {
         console: String,
     },
     /// The run was ended from outside.
-    #[error("the boot was given up: {0}")]
-    Cancelled(CancelReason),
+    #[error("the boot was given up: {reason}")]
+    Cancelled {
+        /// Why.
+        reason: CancelReason,
+        /// Where the guest's vCPUs stood, if it was a limit of time.
+        places: Vec<VcpuPlace>,
+    },
 }
 
 impl BootError {
@@ -84,7 +93,15 @@ impl BootError {
             BootError::Ended { console, .. }
             | BootError::TimedOut { console, .. }
             | BootError::Agent { console, .. } => console,
-            BootError::Machine(_) | BootError::Listen(_) | BootError::Cancelled(_) => "",
+            BootError::Machine(_) | BootError::Listen(_) | BootError::Cancelled { .. } => "",
+        }
+    }
+
+    /// Where the vCPUs of a guest stood that hung.
+    pub fn places(&self) -> &[VcpuPlace] {
+        match self {
+            BootError::TimedOut { places, .. } | BootError::Cancelled { places, .. } => places,
+            _ => &[],
         }
     }
 }
@@ -137,7 +154,8 @@ fn first_session(
         .and_then(|mut client| client.ping_within(left).map(|()| client))
         .map_err(|error| {
             if let Some(reason) = cancel.is_cancelled() {
-                return BootError::Cancelled(reason);
+                let places = machine.last_places();
+                return BootError::Cancelled { reason, places };
             }
             // A guest that ends takes its connections with it; its reason may be a moment behind them.
             let grace = if matches!(error, GuestError::Silent(_)) {
@@ -149,14 +167,25 @@ fn first_session(
             let console = machine.console_tail(CONSOLE_TAIL);
             match (ended, error) {
                 (Some(reason), _) => BootError::Ended { reason, console },
-                (None, GuestError::Silent(_)) => BootError::TimedOut { limit, console },
+                (None, GuestError::Silent(_)) => BootError::TimedOut {
+                    limit,
+                    console,
+                    places: machine.vcpu_places(LOOK_LIMIT),
+                },
                 (None, error) => BootError::Agent { error, console },
             }
         })
 }
 
-/// Kills the machine when `cancel` fires, for as long as the guard lives.
+/// Kills the machine when `cancel` fires, for as long as the guard lives. Where a limit of time is the
+/// reason, it is first looked where the vCPUs of the guest stand that did not answer.
 pub(crate) fn kill_on_cancel(machine: &Arc<Machine>, cancel: &Arc<Cancel>) -> CancelGuard {
-    let machine = Arc::clone(machine);
-    cancel.on_cancel(Box::new(move || machine.kill()))
+    let (machine, token) = (Arc::clone(machine), Arc::downgrade(cancel));
+    cancel.on_cancel(Box::new(move || {
+        let reason = token.upgrade().and_then(|token| token.is_cancelled());
+        match reason.is_some_and(CancelReason::is_limit) {
+            true => machine.kill_with_look(LOOK_LIMIT),
+            false => machine.kill(),
+        }
+    }))
 }

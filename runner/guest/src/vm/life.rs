@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use provium_vmm::disk::Disk;
 use provium_vmm::snapshot::Snapshot;
-use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace};
 
 use super::error::{VmError, VmState};
 use super::timeline::Timeline;
-use crate::start::boot::Guest;
+use crate::start::boot::{Guest, LOOK_LIMIT};
 use crate::start::resume::ResumeError;
 
 /// A VM.
@@ -56,6 +56,8 @@ pub(super) struct EndedMachine {
     pub(super) state: VmState,
     pub(super) why: String,
     pub(super) console: EndedConsole,
+    /// Where its vCPUs stood, if it was ended because it did not answer in time.
+    pub(super) places: Vec<VcpuPlace>,
 }
 
 /// The log of a console that prints no more.
@@ -223,6 +225,16 @@ impl Vm {
         }
     }
 
+    /// Where each vCPU stands; of one that was ended because it did not answer in time, where each stood.
+    /// None of one that ended otherwise.
+    pub fn vcpu_places(&self) -> Vec<VcpuPlace> {
+        match &self.life {
+            Life::Created => Vec::new(),
+            Life::Running { guest, .. } => guest.machine.vcpu_places(LOOK_LIMIT),
+            Life::Over(end) => end.places.clone(),
+        }
+    }
+
     /// Notices a machine that ended while nobody was looking.
     pub(super) fn notice_end(&mut self) {
         if let Life::Running { guest, .. } = &self.life
@@ -247,8 +259,12 @@ impl Vm {
     pub(super) fn finish(&mut self, state: VmState, why: String) {
         if let Life::Running { guest, .. } = &self.life {
             guest.machine.kill();
-            let console = EndedConsole::of(&guest.machine);
-            self.life = Life::Over(EndedMachine { state, why, console });
+            self.life = Life::Over(EndedMachine {
+                state,
+                why,
+                console: EndedConsole::of(&guest.machine),
+                places: guest.machine.last_places(),
+            });
         }
     }
 

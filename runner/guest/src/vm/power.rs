@@ -131,6 +131,7 @@ impl Vm {
                     state: VmState::Dead,
                     why,
                     console,
+                    places: error.places().to_vec(),
                 });
                 Err(VmError::Boot {
                     name: self.name.clone(),

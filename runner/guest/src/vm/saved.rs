@@ -111,6 +111,7 @@ impl Vm {
             state: VmState::Shutdown,
             why: "it was closed".to_owned(),
             console: EndedConsole::of(&guest.machine),
+            places: Vec::new(),
         });
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
             match self.origin.take() {

@@ -41,6 +41,12 @@ pub(crate) trait Witness {
 
     /// Why it is dead, if it is.
     fn death(&self) -> Option<String>;
+
+    /// The text with files and lines behind the places of its kernel that a trace names.
+    fn annotated(&self, text: &str) -> String;
+
+    /// Where its vCPUs stand, or stood when they were given up, in words: a line for each place.
+    fn vcpu_places(&self) -> Vec<String>;
 }
 
 /// A VM that a scope asks.

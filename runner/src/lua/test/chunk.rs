@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use mlua::{Lua, Value};
+use provium_base::cancel::CancelReason;
 use provium_base::failure::Failure;
 
 use super::caught::{Caught, protect, protect_values};
@@ -62,7 +63,12 @@ impl std::fmt::Display for ChunkFailure {
 }
 
 fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
-    let (error, mut failure) = match (file.take_ending(), caught) {
+    let at_limit = file
+        .job()
+        .cancel
+        .is_cancelled()
+        .is_some_and(CancelReason::is_limit);
+    let (mut error, mut failure) = match (file.take_ending(), caught) {
         (Some(ending), _) => {
             let place = ending
                 .line
@@ -79,6 +85,11 @@ fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
         }
         (None, None) => (String::new(), Failure::default()),
     };
+    if at_limit {
+        let said = failure.message.len();
+        file.evidence.add_places(&mut failure, &file.scopes);
+        error += &failure.message[said..];
+    }
     file.evidence.add_to(&mut failure, &file.scopes, "");
     let log = file.printed.take();
     ChunkFailure {

@@ -72,11 +72,20 @@ impl Evidence {
                 false => tail(&asked.witness.console_after(mark.copied())),
             };
             if !text.trim().is_empty() {
-                let vm = vm.clone();
+                let (vm, text) = (vm.clone(), asked.witness.annotated(&text));
                 failure.consoles.push(GuestConsole { vm, text });
             }
             if let Some(reason) = death {
                 failure.dead.push(DeadVm { vm, reason, during });
+            }
+        });
+    }
+
+    /// Adds to the message of a failure by a limit of time where the guests' vCPUs stood then.
+    pub(crate) fn add_places(&self, failure: &mut Failure, scopes: &Scopes) {
+        scopes.ask_witnesses(|asked| {
+            for line in asked.witness.vcpu_places() {
+                failure.message += &format!("\n  {line}");
             }
         });
     }
@@ -149,6 +158,14 @@ mod tests {
 
         fn death(&self) -> Option<String> {
             self.dead.get().then(|| "it panicked".to_owned())
+        }
+
+        fn annotated(&self, text: &str) -> String {
+            text.to_owned()
+        }
+
+        fn vcpu_places(&self) -> Vec<String> {
+            vec!["VM `g`: vCPU 0 was halted".to_owned()]
         }
     }
 

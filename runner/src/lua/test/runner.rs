@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::Lua;
-use provium_base::cancel::Cancel;
+use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::Event;
 use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
@@ -191,8 +191,12 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         Err(text) => Some(Caught::without_place(text)),
     };
     let ending = file.end_part();
+    let at_limit = ending.is_some() && token.is_cancelled().is_some_and(CancelReason::is_limit);
     let mut verdict = verdict(file, &run, caught, ending);
     if let Verdict::Failed(failure) = &mut verdict {
+        if at_limit {
+            file.evidence.add_places(failure, &file.scopes);
+        }
         file.evidence.add_to(failure, &file.scopes, &test.name);
     }
     let verdict = clean_up(lua, file, &run, verdict, until);

@@ -13,9 +13,10 @@ use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
 use provium_cache::Input;
 use provium_guest::{
-    AGENT_PORT, BootOptions, ConsoleMark, Epoch, GuestClient, GuestError, SaveMode, SetupError, VmError,
-    VmHandle, VmState,
+    AGENT_PORT, BootError, BootOptions, ConsoleMark, Epoch, GuestClient, GuestError, SaveMode, SetupError,
+    VmError, VmHandle, VmState,
 };
+use provium_symbols::Symbolizer;
 use provium_vmm::snapshot::Snapshot;
 
 use crate::config::Profile;
@@ -23,6 +24,7 @@ use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise};
 use crate::lua::objects::agent::{Agent, Question};
 use crate::lua::objects::remote::Remote;
+use crate::lua::objects::vm::places;
 use crate::lua::state::scope::{Held, Witness};
 use crate::stock::Fixtures;
 
@@ -116,12 +118,30 @@ impl Vm {
         }
     }
 
+    /// Symbols of its kernel.
+    fn symbols(&self) -> Arc<Symbolizer> {
+        self.0.fixtures.symbols(&self.0.profile)
+    }
+
     /// An error in the words of a call.
     pub(crate) fn failed(&self, call: &Call<'_>, error: VmError) -> Raise {
         match error {
             VmError::Guest(error) => {
                 let why = self.without_programs(&error).unwrap_or_default();
                 call.fail(format_args!("VM `{}`: {error}{why}", self.name()))
+            }
+            VmError::Boot { error: ref boot, .. } => {
+                let places = match &**boot {
+                    BootError::TimedOut { places, .. } => places.as_slice(),
+                    // The failure of the test that was ended has them.
+                    _ => &[],
+                };
+                let symbols = self.symbols();
+                let mut text = symbols.annotate(&error.to_string());
+                for line in places::shown(self.name(), places, &symbols) {
+                    text = format!("{text}\n{line}");
+                }
+                call.fail(text)
             }
             error => call.fail(error),
         }
@@ -268,6 +288,15 @@ impl Witness for Vm {
     fn death(&self) -> Option<String> {
         let mut core = self.core();
         (core.state() == VmState::Dead).then(|| core.why().unwrap_or_default())
+    }
+
+    fn annotated(&self, text: &str) -> String {
+        self.symbols().annotate(text)
+    }
+
+    fn vcpu_places(&self) -> Vec<String> {
+        let places = self.core().vcpu_places();
+        places::shown(self.name(), &places, &self.symbols())
     }
 }
 

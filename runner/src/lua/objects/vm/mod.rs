@@ -5,4 +5,5 @@
 
 pub(crate) mod handle;
 pub(crate) mod methods;
+pub(crate) mod places;
 pub(crate) mod wait;
