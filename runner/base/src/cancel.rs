@@ -23,6 +23,15 @@ pub enum CancelReason {
     TestTimeout,
     /// Another test failed and `--fail-fast` is on.
     FailFast,
+    /// A guest's kernel reported a fault of its own; the test, or the file's own code, is over.
+    Splat,
+}
+
+impl CancelReason {
+    /// Whether guests live on: a call that waits for one is broken off and nothing else is ended.
+    pub fn spares_guests(self) -> bool {
+        matches!(self, CancelReason::Splat)
+    }
 }
 
 impl CancelReason {
@@ -39,6 +48,7 @@ impl fmt::Display for CancelReason {
             CancelReason::FileTimeout => "the file's time limit has passed",
             CancelReason::TestTimeout => "the test's time limit has passed",
             CancelReason::FailFast => "stopped: another test failed (--fail-fast)",
+            CancelReason::Splat => "a guest's kernel reported a fault of its own",
         })
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::profile::{self, RawProfile};
+use super::splats::SplatRules;
 use super::table::{Document, Section};
 use super::{Config, ConfigError};
 
@@ -73,8 +74,16 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
     top.allow(&["profile", "profiles", "provium"])?;
 
     let (mut roots, mut cache_dir, mut cache_max_size, mut known_failures) = (None, None, None, None);
+    let mut splats = SplatRules::default();
     if let Some(provium) = top.section("provium", "[provium]".into())? {
-        provium.allow(&["cache_dir", "cache_max_size", "known_failures", "roots"])?;
+        provium.allow(&[
+            "cache_dir",
+            "cache_max_size",
+            "ignore_splats",
+            "known_failures",
+            "roots",
+            "splats",
+        ])?;
         roots = provium.paths("roots")?;
         if let Some(roots) = roots.as_ref().filter(|roots| roots.value.is_empty()) {
             return Err(provium.mistake_at(roots.line, "roots", "must name at least one folder"));
@@ -82,6 +91,7 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
         cache_dir = provium.path("cache_dir")?;
         cache_max_size = provium.size("cache_max_size")?;
         known_failures = provium.path("known_failures")?;
+        splats = SplatRules::read(&provium)?;
     }
     let profiles = profile::resolve(&read_profiles(&top)?, &shown, dir)?;
     let roots_line = roots.as_ref().map(|roots| roots.line);
@@ -93,6 +103,7 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
         cache_dir: cache_dir.map_or_else(|| env.cache_dir(), |dir| dir.value),
         cache_max_size: cache_max_size.map_or(CACHE_MAX_SIZE, |size| size.value),
         known_failures: known_failures.map(|path| path.value),
+        splats,
         profiles,
         file: Some(file),
     })

@@ -9,6 +9,7 @@ mod error;
 mod load;
 mod out;
 mod profile;
+mod splats;
 mod table;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use error::ConfigError;
 pub use load::Environment;
 pub use profile::{Build, Profile};
 pub use provium_guest::WallClock;
+pub use splats::{SplatPolicy, SplatRules};
 
 /// The name that is looked for, in the working directory and its parents.
 pub const FILE_NAME: &str = "provium.toml";
@@ -46,6 +48,8 @@ pub struct Config {
     pub cache_max_size: u64,
     /// The file of tests that are known to fail.
     pub known_failures: Option<PathBuf>,
+    /// What splats of guests' kernels mean.
+    pub splats: SplatRules,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
 }
@@ -89,6 +93,7 @@ impl Config {
             cache_dir: env.cache_dir(),
             cache_max_size: load::CACHE_MAX_SIZE,
             known_failures: None,
+            splats: SplatRules::default(),
             profiles: BTreeMap::new(),
         }
     }

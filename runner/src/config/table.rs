@@ -133,6 +133,10 @@ impl<'a, 'i> Section<'a, 'i> {
         }))
     }
 
+    pub(super) fn strings(&self, key: &str) -> Result<Option<Located<Vec<String>>>, ConfigError> {
+        self.read(key, "an array of strings", strings)
+    }
+
     pub(super) fn paths(&self, key: &str) -> Result<Option<Located<Vec<PathBuf>>>, ConfigError> {
         self.all_paths(key, "an array of strings", strings)
     }

@@ -98,6 +98,7 @@ pub fn build_fixture(
     file.scopes.enter();
     let stored = run_source(&lua, &file).and_then(|value| store(source, building, &file, &value));
     file.scopes.leave();
+    file.splats().end();
     file.forget_lua();
     end(&lua, &lab);
     stored

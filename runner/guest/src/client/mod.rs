@@ -8,6 +8,7 @@
 //! process   operations on programs
 //! syscall   raw system calls
 //! worker    another process or thread of the guest that answers as the agent does
+//! kernel_log  the guest's kernel log
 //! follow    a session that has become a stream of bytes
 //! ```
 //!
@@ -17,6 +18,7 @@
 pub(crate) mod batch;
 pub(crate) mod files;
 pub(crate) mod follow;
+pub(crate) mod kernel_log;
 pub(crate) mod op;
 pub(crate) mod process;
 pub(crate) mod session;

@@ -14,6 +14,7 @@ use provium_protocol::{
 use super::op::{Answer, AnswerData, Op, is_done};
 use crate::error::{GuestError, beginning, from_frame};
 use crate::wire::answer::no_data;
+use crate::wire::breaker::Breaker;
 use crate::wire::exchange::Exchange;
 use crate::wire::stream::{Connection, DeadlineReader};
 
@@ -24,6 +25,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct GuestClient {
     pub(crate) exchange: Exchange,
     pub(super) pid: u32,
+    pub(crate) breaker: Breaker,
     /// How long past a request's own timeout its answer may take before the agent counts as lost.
     pub(crate) grace: Duration,
     /// Programs that were started here and are not known to be gone.
@@ -69,6 +71,7 @@ impl GuestClient {
         write_frame(&mut connection, &Frame::Welcome(Welcome { version: VERSION }))
             .map_err(|error| from_frame(error, limit))?;
         Ok(GuestClient {
+            breaker: Breaker::new(&*connection),
             exchange: Exchange::new(connection),
             pid: hello.pid,
             grace: GRACE,
@@ -80,6 +83,7 @@ impl GuestClient {
     /// [`owed`](Self::owed) then.
     pub(crate) fn resumed(connection: Box<dyn Connection>, pid: u32, owed: usize) -> GuestClient {
         GuestClient {
+            breaker: Breaker::new(&*connection),
             exchange: Exchange::resumed(connection, owed),
             pid,
             grace: GRACE,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_base::units::{DisplayLimit, LONGEST};
 use provium_protocol::HOST_PORT;
-use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace, VsockStream};
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, SplatListener, VcpuPlace, VsockStream};
 
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
@@ -121,7 +121,21 @@ fn console_block(console: &str) -> String {
 ///
 /// On an error the machine is gone when this returns.
 pub fn boot(config: MachineConfig, limit: Duration, cancel: &Arc<Cancel>) -> Result<Guest, BootError> {
+    boot_watched(config, limit, cancel, None)
+}
+
+/// The same, with somebody who hears of splats from the kernel's first line on.
+///
+/// # Errors
+/// Those of [`boot`].
+pub fn boot_watched(
+    config: MachineConfig,
+    limit: Duration,
+    cancel: &Arc<Cancel>,
+    on_splat: Option<SplatListener>,
+) -> Result<Guest, BootError> {
     let machine = Arc::new(Machine::create(config)?);
+    machine.on_splat(on_splat);
     let result = first_session(&machine, limit, cancel);
     if result.is_err() {
         machine.kill();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use provium_base::cancel::{Cancel, CancelGuard};
+use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_protocol::{AGENT_PORT, EndedThread, ThreadEnd};
 use provium_vmm::Machine;
 
@@ -16,8 +16,9 @@ use super::error::{VmError, VmState};
 use super::life::{Life, Vm};
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
-use crate::start::boot::{Guest, kill_on_cancel};
+use crate::start::boot::Guest;
 use crate::start::wall_clock;
+use crate::wire::breaker::UnderWay;
 
 /// How long after a broken session the machine's own reason is waited for.
 pub(super) const END_GRACE: Duration = Duration::from_secs(2);
@@ -25,6 +26,10 @@ pub(super) const END_GRACE: Duration = Duration::from_secs(2);
 const WORKER_GRACE: Duration = Duration::from_millis(200);
 /// How long the session that follows the VM's own may take to come about, in a guest whose kernel has a bug.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(10);
+/// How long a request that is to be broken off may still take, so that its session need not end.
+const LAST_GRACE: Duration = Duration::from_millis(250);
+/// How long the session may take that follows one that was broken off, in a guest whose kernel has a fault.
+const AGAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a further session may take to come about.
 const SESSION_LIMIT: Duration = Duration::from_secs(20);
 
@@ -35,9 +40,14 @@ impl Vm {
         cancel: &Arc<Cancel>,
         ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
     ) -> Result<R, VmError> {
+        self.note_question();
+        self.check_wanted(cancel)?;
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
-        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
-        let mut error = match ask(&mut guest.client) {
+        let under_way = guest.client.breaker.begin();
+        let end_on_cancel = end_on_cancel(&guest.machine, Some(&under_way), cancel);
+        let asked = ask(&mut guest.client);
+        drop(under_way);
+        let mut error = match asked {
             Ok(answer) => return Ok(answer),
             Err(error) => explained(error, &guest.machine),
         };
@@ -51,6 +61,9 @@ impl Vm {
                     error = GuestError::Protocol(format!("{error}; no other session could be had: {why}"))
                 }
             }
+        }
+        if let Some(error) = self.broken_off(cancel) {
+            return Err(error);
         }
         Err(match self.broken(cancel, end_on_cancel, END_GRACE) {
             Some(error) => error,
@@ -84,9 +97,14 @@ impl Vm {
         cancel: &Arc<Cancel>,
         ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
     ) -> Result<R, VmError> {
+        self.note_question();
+        self.check_wanted(cancel)?;
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
-        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
-        match ask(client) {
+        let under_way = client.breaker.begin();
+        let end_on_cancel = end_on_cancel(&guest.machine, Some(&under_way), cancel);
+        let asked = ask(client);
+        drop(under_way);
+        match asked {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 let error = explained(error, &guest.machine);
@@ -107,8 +125,9 @@ impl Vm {
 
     /// A further session with the agent's process that listens on `port` of the guest. Works in `booted`.
     pub fn session(&mut self, port: u32, cancel: &Arc<Cancel>) -> Result<GuestClient, VmError> {
+        self.check_wanted(cancel)?;
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
-        let end_on_cancel = kill_on_cancel(&guest.machine, cancel);
+        let end_on_cancel = end_on_cancel(&guest.machine, None, cancel);
         let connected = guest
             .machine
             .connect(port, SESSION_LIMIT)
@@ -120,6 +139,50 @@ impl Vm {
         })
     }
 
+    /// Refuses what nobody waits for any more; where guests are to live, a request must not be begun.
+    fn check_wanted(&self, cancel: &Cancel) -> Result<(), VmError> {
+        match cancel.is_cancelled().filter(|reason| reason.spares_guests()) {
+            Some(reason) => Err(self.cancelled(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn cancelled(&self, reason: CancelReason) -> VmError {
+        VmError::Cancelled {
+            name: self.name.clone(),
+            reason,
+        }
+    }
+
+    /// Gives the VM another session where its own broke because a request was broken off; the error of that
+    /// request.
+    fn broken_off(&mut self, cancel: &Cancel) -> Option<VmError> {
+        let reason = cancel.is_cancelled().filter(|reason| reason.spares_guests())?;
+        let Life::Running { guest, .. } = &mut self.life else {
+            return None;
+        };
+        if guest.machine.ended().is_some() {
+            return None;
+        }
+        let connected = guest
+            .machine
+            .connect(AGENT_PORT, AGAIN_LIMIT)
+            .map_err(GuestError::Lost);
+        match connected.and_then(|stream| GuestClient::handshake(Box::new(stream), AGAIN_LIMIT)) {
+            Ok(client) => {
+                guest.client = client;
+                // What was made in the session that is gone, is gone with it.
+                self.timeline.begin();
+                Some(self.cancelled(reason))
+            }
+            Err(error) => {
+                let why = format!("{reason}, and its agent took no further session: {error}");
+                self.finish(VmState::Dead, why);
+                Some(self.ended())
+            }
+        }
+    }
+
     /// Finds out whether a broken session means the VM's end, within `grace`.
     fn broken(&mut self, cancel: &Cancel, end_on_cancel: CancelGuard, grace: Duration) -> Option<VmError> {
         let Life::Running { guest, .. } = &self.life else {
@@ -127,12 +190,9 @@ impl Vm {
         };
         let ended = guest.machine.wait_end(Some(grace));
         drop(end_on_cancel);
-        if let Some(reason) = cancel.is_cancelled() {
+        if let Some(reason) = cancel.is_cancelled().filter(|reason| !reason.spares_guests()) {
             self.finish(VmState::Dead, format!("it was torn down: {reason}"));
-            return Some(VmError::Cancelled {
-                name: self.name.clone(),
-                reason,
-            });
+            return Some(self.cancelled(reason));
         }
         self.finish_by(&ended?);
         Some(self.ended())
@@ -169,4 +229,19 @@ fn explained(error: GuestError, machine: &Machine) -> GuestError {
         }
         error => error,
     }
+}
+
+/// When `cancel` fires, kills the machine, or where guests are to live, breaks off the request that is under
+/// way, for as long as the guard lives.
+fn end_on_cancel(machine: &Arc<Machine>, under_way: Option<&UnderWay>, cancel: &Arc<Cancel>) -> CancelGuard {
+    let (machine, token) = (Arc::clone(machine), Arc::downgrade(cancel));
+    let breaks_off = under_way.map(|under_way| under_way.breaks_off(LAST_GRACE));
+    cancel.on_cancel(Box::new(move || {
+        let reason = token.upgrade().and_then(|token| token.is_cancelled());
+        match (&breaks_off, reason.is_some_and(CancelReason::spares_guests)) {
+            (_, false) => machine.kill(),
+            (Some(breaks_off), true) => drop(breaks_off()),
+            (None, true) => {}
+        }
+    }))
 }

@@ -21,6 +21,7 @@ use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace};
 
 use super::error::{VmError, VmState};
+use super::splats::SplatWatch;
 use super::timeline::Timeline;
 use crate::start::boot::{Guest, LOOK_LIMIT};
 use crate::start::resume::ResumeError;
@@ -41,6 +42,7 @@ pub struct Vm {
     pub(super) timeline: Timeline,
     /// Number of the log that its console writes.
     pub(super) log_number: u64,
+    pub(super) splats: SplatWatch,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Vm {
             origin: None,
             timeline: Timeline::default(),
             log_number: 0,
+            splats: SplatWatch::default(),
         }
     }
 

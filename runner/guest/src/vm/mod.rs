@@ -21,4 +21,5 @@ pub(crate) mod error;
 pub(crate) mod life;
 mod power;
 mod saved;
+pub(crate) mod splats;
 pub(crate) mod timeline;

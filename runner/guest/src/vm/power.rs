@@ -13,7 +13,7 @@ use super::calls::END_GRACE;
 use super::error::{VmError, VmState};
 use super::life::{EndedConsole, EndedMachine, Life, Vm, state_after};
 use crate::error::GuestError;
-use crate::start::boot::{boot, kill_on_cancel};
+use crate::start::boot::{boot_watched, kill_on_cancel};
 use crate::start::wall_clock;
 
 /// How long a guest that was asked to shut down may take before it is killed.
@@ -114,8 +114,9 @@ impl Vm {
             disks: self.disks.clone(),
             ..self.config.clone()
         };
-        match boot(config, self.boot_timeout, cancel) {
+        match boot_watched(config, self.boot_timeout, cancel, self.splat_listener()) {
             Ok(guest) => {
+                self.note_boot();
                 self.life = Life::Running { guest, paused: false };
                 self.origin = None;
                 self.timeline.begin();

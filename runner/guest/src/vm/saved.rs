@@ -74,6 +74,7 @@ impl Vm {
                     self.origin = Some(Arc::clone(snapshot));
                     self.take_machines_disks();
                     self.timeline.enter(snapshot.id());
+                    self.note_resume();
                     return Ok(());
                 }
                 Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
@@ -91,6 +92,8 @@ impl Vm {
         let guest = pool
             .resume(snapshot, resume_options_of(snapshot))
             .map_err(|error| self.resume_error(error))?;
+        guest.machine.on_splat(self.splat_listener());
+        self.note_resume();
         self.life = Life::Running { guest, paused: false };
         self.begin_log();
         self.origin = Some(Arc::clone(snapshot));
@@ -114,6 +117,7 @@ impl Vm {
             places: Vec::new(),
         });
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
+            guest.machine.on_splat(None);
             match self.origin.take() {
                 Some(snapshot) => pool.give_back(&snapshot, guest),
                 None => pool.end(guest),

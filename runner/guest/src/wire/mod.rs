@@ -4,5 +4,6 @@
 //! means, which `client` knows.
 
 pub(crate) mod answer;
+pub(crate) mod breaker;
 pub(crate) mod exchange;
 pub(crate) mod stream;

@@ -65,6 +65,7 @@ fn ending_message(script: &Script, reason: CancelReason, what: &str) -> String {
         CancelReason::FileTimeout => script
             .whole_limit()
             .map(|limit| format!("the file's time limit of {}s has passed", seconds(limit))),
+        CancelReason::Splat => script.splat().lock().clone(),
         CancelReason::Interrupted | CancelReason::FailFast => None,
     };
     let place = if what.is_empty() {

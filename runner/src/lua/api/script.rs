@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::Lua;
+use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
 
 /// Reason for which running code was ended from outside, noted when it noticed.
@@ -27,8 +28,9 @@ pub(crate) struct Script {
     project: PathBuf,
     whole: Arc<Cancel>,
     whole_limit: Option<Duration>,
-    cancel: RefCell<Arc<Cancel>>,
-    part_limit: Cell<Option<Duration>>,
+    /// Token and time limit of each part that is under way, the innermost last.
+    parts: RefCell<Vec<(Arc<Cancel>, Option<Duration>)>>,
+    splat: Arc<Mutex<Option<String>>>,
     ending: RefCell<Option<Ending>>,
     at_line: Box<dyn Fn(u32)>,
     calls: Cell<u32>,
@@ -50,8 +52,8 @@ impl Script {
             project: project.to_owned(),
             whole: Arc::clone(cancel),
             whole_limit: limit,
-            cancel: RefCell::new(Arc::clone(cancel)),
-            part_limit: Cell::default(),
+            parts: RefCell::default(),
+            splat: Arc::default(),
             ending: RefCell::default(),
             at_line,
             calls: Cell::default(),
@@ -78,7 +80,8 @@ impl Script {
 
     /// The token that ends what runs now: the part's, else the whole script's.
     pub(crate) fn cancel(&self) -> Arc<Cancel> {
-        Arc::clone(&self.cancel.borrow())
+        let parts = self.parts.borrow();
+        Arc::clone(parts.last().map_or(&self.whole, |(token, _)| token))
     }
 
     /// Time limit of the whole script.
@@ -88,29 +91,36 @@ impl Script {
 
     /// Time limit of the part that runs now.
     pub(crate) fn part_limit(&self) -> Option<Duration> {
-        self.part_limit.get()
+        self.parts.borrow().last().and_then(|(_, limit)| *limit)
     }
 
-    /// Begins a part with a token and a time limit of its own; returns the token.
+    /// What the part is told that a splat of a guest's kernel has ended.
+    pub(crate) fn splat(&self) -> &Arc<Mutex<Option<String>>> {
+        &self.splat
+    }
+
+    /// Begins a part inside the current one, with a token and a time limit of its own; returns the token.
     pub(crate) fn begin_part(&self, limit: Option<Duration>) -> Arc<Cancel> {
         let token = self.whole.child();
-        *self.cancel.borrow_mut() = Arc::clone(&token);
-        self.part_limit.set(limit);
+        self.parts.borrow_mut().push((Arc::clone(&token), limit));
         self.calls.set(0);
         token
     }
 
-    /// Begins a part whose token is not cancelled with the script's.
+    /// Begins a part inside the current one whose token is not cancelled with the script's.
     pub(crate) fn begin_detached(&self, token: &Arc<Cancel>, limit: Option<Duration>) {
-        *self.cancel.borrow_mut() = Arc::clone(token);
-        self.part_limit.set(limit);
+        self.parts.borrow_mut().push((Arc::clone(token), limit));
     }
 
-    /// Ends the part; returns why it was ended from outside, if it was.
+    /// Ends the innermost part; returns why it was ended from outside, if it was.
     pub(crate) fn end_part(&self) -> Option<Ending> {
-        *self.cancel.borrow_mut() = Arc::clone(&self.whole);
-        self.part_limit.set(None);
+        self.parts.borrow_mut().pop();
         self.ending.take()
+    }
+
+    /// Leaves the innermost part; an ending stays noted.
+    pub(crate) fn leave_part(&self) {
+        self.parts.borrow_mut().pop();
     }
 
     /// Notes the first ending and returns its message.

@@ -1,11 +1,9 @@
 //! `dmesg`: the guest's kernel log.
 //!
-//! Input: a pattern, if any. Output: the log's lines without their `<6>` marks. It is read by the system call
-//! of that purpose, so that a guest without any program can be asked. Not here: following the log; the
-//! console does.
+//! Input: a pattern, if any. Output: the log's lines without their `<6>` marks. Not
+//! here: how it is read; following it, which the console does.
 
 use mlua::{Function, LuaString, Table, Value};
-use provium_guest::{Syscall, ops};
 
 use crate::lua::api::call::Call;
 use crate::lua::api::protect::protected;
@@ -13,16 +11,6 @@ use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::text::plain;
 use crate::lua::api::value::text_of;
 use crate::lua::objects::remote::Remote;
-use crate::lua::objects::syscall::arguments::BUFFER_MAX;
-
-/// Number of the system call syslog.
-const SYSLOG: i64 = 103;
-/// Action of the system call: read all of the log, as much of its end as fits.
-const READ_ALL: u64 = 3;
-/// Action of the system call: tell the bytes that the log takes.
-const SIZE_BUFFER: u64 = 10;
-/// Most bytes that are read: what one buffer can have.
-const MOST: i64 = BUFFER_MAX as i64;
 
 /// `dmesg(pattern?)`, with a pattern of Lua's.
 pub(crate) fn dmesg<T: Remote>(call: &mut Call<'_>, this: &T) -> Answer {
@@ -83,25 +71,8 @@ fn matching<'a>(call: &Call<'_>, lines: Vec<&'a [u8]>, pattern: &LuaString) -> R
 
 /// The whole kernel log, as the guest has it.
 pub(crate) fn read<T: Remote>(call: &Call<'_>, this: &T) -> Result<Vec<u8>, Raise> {
-    let ask = |args: [u64; 2], buf: Option<usize>| {
-        let syscall = Syscall {
-            nr: SYSLOG,
-            args: [args[0], 0, args[1], 0, 0, 0],
-            bufs: buf.map(|size| vec![0; size].into()).into_iter().collect(),
-            ptrs: buf.map(|_| (1, 0)).into_iter().collect(),
-            nested: Vec::new(),
-        };
-        let (ret, bufs) = this.ask(call, |client| client.ask(ops::syscall(syscall)))?;
-        if ret < 0 {
-            let error = std::io::Error::from_raw_os_error(i32::try_from(-ret).unwrap_or(i32::MAX));
-            return Err(call.fail(format_args!("reading the kernel log: {error}")));
-        }
-        Ok((ret, bufs.into_iter().next().unwrap_or_default()))
-    };
-    let size = ask([SIZE_BUFFER, 0], None)?.0.clamp(0, MOST);
-    let (len, mut log) = ask([READ_ALL, size.cast_unsigned()], Some(size as usize))?;
-    log.truncate(usize::try_from(len).unwrap_or(usize::MAX));
-    Ok(log)
+    let log = this.ask(call, |client| client.kernel_log())?;
+    log.map_err(|error| call.fail(format_args!("reading the kernel log: {error}")))
 }
 
 /// A line without the `<6>` of its level.

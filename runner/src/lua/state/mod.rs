@@ -6,3 +6,4 @@
 pub(crate) mod create;
 pub(crate) mod guards;
 pub(crate) mod scope;
+pub(crate) mod splats;

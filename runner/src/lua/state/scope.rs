@@ -5,7 +5,10 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
+use provium_base::cancel::Cancel;
+use provium_base::failure::GuestSplat;
 use provium_guest::ConsoleMark;
 
 /// A thing that must not outlive the scope it was made in.
@@ -16,6 +19,11 @@ pub(crate) trait Held {
 
     /// Ends the thing; a further call does nothing.
     fn close(&self);
+
+    /// For a VM: what its kernel has reported and its console has not shown. The VM may be asked.
+    fn unseen_splats(&self, _cancel: &Arc<Cancel>) -> Vec<GuestSplat> {
+        Vec::new()
+    }
 
     /// The thing's connection to a guest or place in one, as long as it has that.
     fn opened(&self) -> Option<Opened> {
@@ -183,6 +191,12 @@ impl Scopes {
                 });
             }
         }
+    }
+
+    /// What kernels of the VMs have reported and consoles have not shown.
+    pub(crate) fn unseen_splats(&self, cancel: &Arc<Cancel>) -> Vec<GuestSplat> {
+        let held = self.all().into_iter();
+        held.flat_map(|held| held.unseen_splats(cancel)).collect()
     }
 
     /// Things that are open in guests, oldest first.

@@ -11,14 +11,25 @@ use provium_base::failure::Failure;
 
 use super::caught::{Caught, protect, protect_values};
 use super::file::File;
+use super::splats::{log_of, say_in, say_in_text};
 use super::verdict::{failure, raised};
+use crate::lua::state::splats::Told;
 
 /// Runs a fixture's source; returns what it returned, or why it failed, with the line of the source.
 pub(crate) fn run_source(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
     let chunk = file.source().function(lua, file.chunk_name())?;
-    match protect_values(lua, &chunk, ()) {
-        Ok(mut values) if !file.has_ending() => Ok(values.pop_front().unwrap_or(Value::Nil)),
-        caught => Err(chunk_failure(file, caught.err()).to_string()),
+    file.begin_own_code();
+    let result = protect_values(lua, &chunk, ());
+    let told = file.end_own_code();
+    match result {
+        Ok(mut values) if !file.has_ending() && told.failing.is_empty() => {
+            Ok(values.pop_front().unwrap_or(Value::Nil))
+        }
+        caught => {
+            let failure = chunk_failure(file, caught.err(), &told).to_string();
+            // All that is left of a fixture's failure is its text.
+            Err([vec![failure], log_of(&told.failing)].concat().join("\n"))
+        }
     }
 }
 
@@ -30,10 +41,12 @@ pub(super) fn run_chunk(lua: &Lua, file: &Rc<File>) -> Result<(), ChunkFailure> 
         error,
         log: Vec::new(),
     })?;
+    file.begin_own_code();
     let caught = protect(lua, &chunk, ());
+    let told = file.end_own_code();
     match (file.has_ending(), &caught) {
-        (false, None) => Ok(()),
-        _ => Err(chunk_failure(file, caught)),
+        (false, None) if told.failing.is_empty() => Ok(()),
+        _ => Err(chunk_failure(file, caught, &told)),
     }
 }
 
@@ -62,7 +75,7 @@ impl std::fmt::Display for ChunkFailure {
     }
 }
 
-fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
+fn chunk_failure(file: &File, caught: Option<Caught>, told: &Told) -> ChunkFailure {
     let at_limit = file
         .job()
         .cancel
@@ -90,8 +103,11 @@ fn chunk_failure(file: &File, caught: Option<Caught>) -> ChunkFailure {
         file.evidence.add_places(&mut failure, &file.scopes);
         error += &failure.message[said..];
     }
+    let error = say_in_text(error, told);
+    say_in(&mut failure, told);
     file.evidence.add_to(&mut failure, &file.scopes, "");
-    let log = file.printed.take();
+    let mut log = file.printed.take();
+    log.extend(log_of(&told.warned));
     ChunkFailure {
         error,
         failure: Box::new(failure),

@@ -25,6 +25,7 @@ use crate::lua::api::script::{Ending, Script};
 use crate::lua::api::source::Source;
 use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
+use crate::lua::state::splats::{Allowance, FileSplats};
 use crate::session::job::FileJob;
 use crate::session::select::Labels;
 
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) retries: u32,
     /// That the test is expected to fail, and perhaps why.
     pub(crate) xfail: Option<Option<String>>,
+    /// What the test says of splats.
+    pub(crate) splats: Allowance,
     /// Labels that tests are chosen by.
     pub(crate) labels: Labels,
 }
@@ -65,6 +68,7 @@ pub(crate) struct File {
     /// Scopes that close what the file and its tests make.
     pub(crate) scopes: Scopes,
     sink: Arc<dyn Sink>,
+    splats: Arc<FileSplats>,
     /// Names of all tests, registered or run in place.
     pub(crate) names: RefCell<BTreeSet<String>>,
     /// Results of the tests that have run.
@@ -114,8 +118,10 @@ impl File {
     ) -> Rc<File> {
         let progress = Arc::clone(&job.progress);
         let at_line = Box::new(move |line| progress.at_line(line));
+        let script = Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout, at_line);
         Rc::new(File {
-            script: Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout, at_line),
+            splats: FileSplats::new(&job.config.splats, Arc::clone(script.splat())),
+            script,
             job: job.clone(),
             source,
             scopes: Scopes::default(),
@@ -180,6 +186,16 @@ impl File {
         let number = self.snapshots.get();
         self.snapshots.set(number + 1);
         number
+    }
+
+    /// The splats of its guests.
+    pub(crate) fn splats(&self) -> &Arc<FileSplats> {
+        &self.splats
+    }
+
+    /// The script that it is to its Lua state.
+    pub(super) fn script(&self) -> &Script {
+        &self.script
     }
 
     /// Hears of its tests.

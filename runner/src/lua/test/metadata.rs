@@ -11,11 +11,14 @@ use crate::lua::api::call::Call;
 use crate::lua::api::options::array;
 use crate::lua::api::raise::Raise;
 use crate::lua::api::value::{duration, integer, text_of, type_name};
+use crate::lua::state::splats::{Allowance, check_pattern};
 use crate::lua::test::file::Settings;
 use crate::session::select::{Labels, TAG, TAGS};
 
 /// The keys that the runner knows.
-const KEYS: [&str; 7] = ["slow", "skip", TAGS, "timeout", "spec", "retries", "xfail"];
+const KEYS: [&str; 8] = [
+    "slow", "skip", TAGS, "timeout", "spec", "splat", "retries", "xfail",
+];
 /// Most letters in which a mistyped key differs from the one that was meant.
 const MISTYPED: usize = 2;
 
@@ -75,6 +78,13 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
             ("timeout", value) => {
                 settings.timeout = Some(duration(value).map_err(|message| bad(&key, message))?);
             }
+            ("splat", Value::String(text)) if text.as_bytes() == b"ok" => settings.splats = Allowance::All,
+            ("splat", Value::String(pattern)) => {
+                let pattern = pattern.as_bytes().to_vec();
+                check_pattern(&pattern).map_err(|what| bad(&key, format!("a pattern of Lua's: {what}")))?;
+                settings.splats = Allowance::Matching(pattern);
+            }
+            ("splat", got) => return Err(expected(&key, "\"ok\" or a pattern", got)),
             ("retries", value) => {
                 let count = integer(value).and_then(|count| {
                     u32::try_from(count).map_err(|_| format!("expected 0 or more, got {count}"))

@@ -37,6 +37,16 @@ pub(crate) enum Stage {
     After,
 }
 
+/// An expectation that is checked at the test's end.
+pub(crate) struct ExpectedSplat {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Message of the failure if it is not met.
+    pub(crate) message: String,
+    /// Line of the call.
+    pub(crate) line: Option<u32>,
+}
+
 /// A run of a test; one that is tried again has several.
 pub(crate) struct TestRun {
     /// Name of the test.
@@ -54,6 +64,8 @@ pub(crate) struct TestRun {
     pub(crate) failures: RefCell<Vec<Failure>>,
     /// The reason and the error raised, once it asked to be skipped.
     pub(crate) skip: RefCell<Option<(String, String)>>,
+    /// Splats that it expects by its end.
+    pub(crate) expected_splats: RefCell<Vec<ExpectedSplat>>,
     /// There until the run is over.
     life: RefCell<Option<Arc<()>>>,
 }
@@ -70,6 +82,7 @@ impl TestRun {
             on_failure: RefCell::default(),
             failures: RefCell::default(),
             skip: RefCell::default(),
+            expected_splats: RefCell::default(),
             life: RefCell::new(Some(Arc::default())),
         })
     }

@@ -18,6 +18,7 @@ use super::cleanup::clean_up;
 use super::expected;
 use super::file::{File, Registered};
 use super::run::{Stage, TestRun};
+use super::splats::{check_expected, left_over, log_of, with_splats};
 use super::t::T;
 use super::verdict::{Verdict, verdict};
 use crate::lua::api::binding::Kind;
@@ -52,6 +53,10 @@ pub(crate) fn run(
     }
     let tests = file.results.take();
     file.scopes.leave();
+    if let Some(left) = left_over(file.splats()).filter(|_| chunk_error.is_none()) {
+        chunk_error = Some(format!("{}: outside of its tests: {}", job.shown, left.message));
+        failure = Some(left);
+    }
     file.forget_lua();
     let no_tests = chunk_error.is_none()
         && job.cancel.is_cancelled().is_none()
@@ -183,6 +188,7 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         .filter(|limit| !limit.is_zero());
     let token = file.begin_test(&run, limit);
     let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    file.splats().begin(&token, test.settings.splats.clone());
     file.scopes.enter();
     file.evidence.begin_test(&file.scopes);
 
@@ -190,9 +196,11 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         Ok(()) => run_body(lua, file, test, &run, limit, &token),
         Err(text) => Some(Caught::without_place(text)),
     };
+    file.ask_quiet_guests();
+    check_expected(file, &run, caught.is_none());
     let ending = file.end_part();
     let at_limit = ending.is_some() && token.is_cancelled().is_some_and(CancelReason::is_limit);
-    let mut verdict = verdict(file, &run, caught, ending);
+    let mut verdict = with_splats(verdict(file, &run, caught, ending), &file.splats().told());
     if let Verdict::Failed(failure) = &mut verdict {
         if at_limit {
             file.evidence.add_places(failure, &file.scopes);
@@ -205,8 +213,11 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
     if !matches!(verdict, Verdict::Failed(_)) {
         file.evidence.end_test(&file.scopes, &test.name);
     }
-    let (status, message, line, failure) = verdict.parts();
     file.scopes.leave();
+    // One that came up to here is the test's as well.
+    let told = file.splats().end();
+    let (status, message, line, failure) = with_splats(verdict, &told).parts();
+    run.log.borrow_mut().extend(log_of(&told.warned));
     TestResult {
         message,
         log: run.log.take(),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use mlua::Value;
 
+use super::expect_splat::expect_splat;
 use super::hooks::{defer, on_failure};
 use super::raises::assert_raises;
 use super::run::{Stage, TestRun};
@@ -57,6 +58,12 @@ impl Kind for T {
                 signature: "(fn: fun(), expected?: string|{match?: string, pattern?: string, msg?: any}): any",
                 doc: "Fails unless the function raises an error, and one that matches; returns the error.",
                 run: assert_raises,
+            },
+            Method {
+                name: "expect_splat",
+                signature: "(pattern?: string|fun(), fn?: fun()): {vm: string, kind: string, head: string, text: string}?",
+                doc: "Fails unless a kernel reports a fault that matches: while the function runs, or by the test's end.",
+                run: expect_splat,
             },
             Method {
                 name: "fail",

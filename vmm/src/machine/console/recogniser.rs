@@ -153,7 +153,7 @@ impl Recogniser {
             .position(|preamble| preamble.source == reading.source);
         let preamble = at.map(|at| self.preambles.remove(at));
         let position = preamble.as_ref().map_or(position, |preamble| preamble.position);
-        let splat = Arc::new(Splat::new(kind, reading.text.trim_end(), position));
+        let splat = Arc::new(Splat::new(kind, reading.text.trim_end(), position, reading.time));
         let ends_by = match (&preamble, kind) {
             (
                 Some(Preamble {

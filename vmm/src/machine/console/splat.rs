@@ -23,6 +23,8 @@ pub struct Splat {
     pub head: String,
     /// Position in the console's log at which the report's first line begins.
     pub position: u64,
+    /// Seconds since the kernel's start, if its lines have times.
+    pub time: Option<f64>,
     body: Mutex<Body>,
     changed: Condvar,
 }
@@ -36,11 +38,12 @@ struct Body {
 }
 
 impl Splat {
-    pub(super) fn new(kind: SplatKind, head: &str, position: u64) -> Splat {
+    pub(super) fn new(kind: SplatKind, head: &str, position: u64, time: Option<f64>) -> Splat {
         Splat {
             kind,
             head: head.to_owned(),
             position,
+            time,
             body: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_splat_is_waited_for_until_it_is_whole_or_silent() {
-        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0);
+        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None);
         splat.add("BUG: x\r\n");
         splat.settle(Duration::from_millis(10));
         splat.settle(Duration::from_secs(60));
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn its_text_is_bounded() {
-        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0);
+        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None);
         for _ in 0..1000 {
             splat.add(&"x".repeat(1000));
         }

@@ -123,7 +123,9 @@ impl Lab {
                 lab.forget_closed();
             }
         });
+        let listener = file.splats().listener(&name);
         let vm = Vm::new(name, profile, options, fixtures, on_close).map_err(|message| call.fail(message))?;
+        vm.core().on_splat(listener);
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
         let added = self.0.add(vec![Member {

@@ -1,11 +1,12 @@
-//! Settings of a file, which are fields of its root lab: `timeout`, `reset_between_tests`, and the functions
-//! that run around each test.
+//! Settings of a file, which are fields of its root lab: `timeout`, `reset_between_tests`, `splats`, and the
+//! functions that run around each test.
 //!
 //! Input: values that a file assigns. Output: settings that the runner obeys. Not here: obeying them.
 
 use mlua::Value;
 
 use super::handle::Lab;
+use crate::config::SplatPolicy;
 use crate::lua::api::binding::{Field, bound};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none};
@@ -30,6 +31,16 @@ pub(crate) fn fields() -> Vec<Field<Lab>> {
             ty: "boolean",
             doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
             get: |lua, _| Ok(Value::Boolean(File::of(lua).reset_between_tests.get())),
+        },
+        Field {
+            name: "splats",
+            ty: "\"fail\"|\"warn\"|\"ignore\"",
+            doc: "What a splat of a guest's kernel does to the test in which it happens.",
+            get: |lua, _| {
+                Ok(Value::String(
+                    lua.create_string(File::of(lua).splats().policy().to_string())?,
+                ))
+            },
         },
         Field {
             name: "before_each",
@@ -64,7 +75,7 @@ fn of_root(call: &Call<'_>, lab: &Lab) -> Result<(), Raise> {
     }
 }
 
-/// `provium.timeout = …` and `provium.reset_between_tests = …`.
+/// `provium.timeout = …` and the others.
 pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) -> Answer {
     if !lab.is(&Lab::root_of(call.lua())) {
         return Err(Raise::text(format!(
@@ -85,9 +96,21 @@ pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) ->
         call.file().reset_between_tests.set(wanted);
         return none();
     }
+    if key == "splats" {
+        let policy = match &value {
+            Value::String(text) => text.to_string_lossy().parse::<SplatPolicy>(),
+            other => Err(format!(
+                "expected \"fail\", \"warn\" or \"ignore\", got {}",
+                type_name(other)
+            )),
+        };
+        let policy = policy.map_err(|message| Raise::text(format!("provium.splats: {message}")))?;
+        call.file().splats().set_policy(policy);
+        return none();
+    }
     if key != "timeout" {
         return Err(Raise::text(format!(
-            "provium has no setting `{key}`; there are `reset_between_tests` and `timeout`"
+            "provium has no setting `{key}`; there are `reset_between_tests`, `splats` and `timeout`"
         )));
     }
     let limit = match &value {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
+use provium_base::failure::GuestSplat;
 use provium_cache::Input;
 use provium_guest::{
     AGENT_PORT, BootError, BootOptions, ConsoleMark, Epoch, GuestClient, GuestError, SaveMode, SetupError,
@@ -260,6 +261,23 @@ impl Held for Vm {
 
     fn close(&self) {
         self.close_for_good();
+    }
+
+    fn unseen_splats(&self, cancel: &Arc<Cancel>) -> Vec<GuestSplat> {
+        if self.is_closed() {
+            return Vec::new();
+        }
+        let unseen = self.core().unseen_splats(cancel);
+        // A VM that cannot be asked has ended, which the test's next call of it will say.
+        let unseen = unseen.unwrap_or_default().into_iter();
+        unseen
+            .map(|found| GuestSplat {
+                vm: self.name().to_owned(),
+                kind: found.kind.to_string(),
+                head: found.head,
+                text: found.text,
+            })
+            .collect()
     }
 
     fn witness(&self) -> Option<&dyn Witness> {

@@ -1,0 +1,82 @@
+-- Tests of which most fail, run by splats.test.lua. A name says how: "ok …" passes, "fails: TEXT" fails with the text in its message.
+
+local files = {{path = "/splat.ko", host = "../../target/guest/splat.ko"}}
+
+local function boot(name, profile, more)
+  local vm = provium:vm(name, profile, {files = files, kernel_cmdline_append = more}):boot()
+  vm:run("insmod /splat.ko && echo 0 > /proc/sys/kernel/panic_on_oops"):assert_ok()
+  return vm
+end
+
+local vm = boot("loud", "loud")
+
+local function go(way)
+  vm:run("echo " .. way .. " > /proc/splat")
+end
+
+test("fails: go_warn", function() go("warn") end)
+test("ok behind a warning", function(t) t:assert_eq(vm:run("echo fine"):out(), "fine") end)
+test("fails: go_warn+, waiting in vm:run", function() vm:run("echo later warn > /proc/splat; sleep 100") end)
+test("ok behind a call that was broken off", function(t) t:assert_eq(vm:run("echo fine"):out(), "fine") end)
+test("fails: go_warn+, while it computes", function() go("later warn") while true do end end)
+test("fails: go_warn+, in wait_until", function() go("later warn") wait_until(function() return false end, {timeout = "50s"}) end)
+test("fails: go_warn+, whatever is caught", function() go("later warn") pcall(function() vm:run("sleep 100") end) end)
+test("fails: BUG: kernel NULL pointer dereference", function() go("null") end)
+test("fails: kernel BUG at", function() go("bug") end)
+test("fails: refcount_t: addition on 0; use-after-free.", function() go("refcount") end)
+test("fails: BUG: scheduling while atomic", function() go("schedule-atomic") end)
+test("fails: another assertion", function(t) t:fail("another assertion") end)
+test("fails: go_warn+, and an assertion", function(t) go("warn") t:fail("because of it") end)
+test("fails: go_warn+, in its clean-up", function()
+  vm:run_async("trap 'echo warn > /proc/splat' TERM; echo; while :; do sleep 0.1; done"):stdout():next(10)
+end)
+test("ok behind a clean-up", function(t) t:assert_eq(vm:run("echo fine"):out(), "fine") end)
+test("fails: expected a splat that matches `no such`, and none came within 2s", function(t)
+  t:expect_splat("no such", function() vm:run("true") end)
+end)
+test("fails: none came up to the test's end", function(t) t:expect_splat("no such") end)
+test("fails: go_warn+, which is not the one expected", function(t) t:expect_splat("no such", function() go("warn") end) end)
+test("fails: go_warn+, which is not the one allowed", {splat = "no such"}, function() go("warn") end)
+
+test("ok backtraces and other dumps", function()
+  vm:run("for key in l t w m; do echo $key > /proc/sysrq-trigger; done")
+  vm:run("sh -c 'kill -SEGV $$'")
+end)
+test("ok what programs print", function()
+  vm:run("printf 'WARNING: foo\\nBUG in a program\\n======================\\nWARNING: bar\\n' > /dev/console")
+  vm:run("echo '<4>[Firmware Bug]: not of the kernel' > /dev/kmsg; echo '<4>WARNING: Unknown parameter' > /dev/kmsg")
+end)
+test("fails: WARNING: CPU: 0 PID: 1 at kernel/foo.c:12 foo+0x1/0x2", function()
+  vm:run("echo '<4>WARNING: CPU: 0 PID: 1 at kernel/foo.c:12 foo+0x1/0x2' > /dev/kmsg")
+end)
+test("ok warnings in a file that warns", function(t)
+  provium.splats = "warn"
+  t:assert_eq(provium.splats, "warn")
+  go("warn")
+  vm:run("true")
+  provium.splats = "fail"
+end)
+
+test("fails: go_warn+, on a quiet console", function()
+  boot("quiet", "small"):run("echo warn > /proc/splat")
+end)
+test("ok a quiet console", function(t)
+  local quiet = boot("quiet", "small")
+  local splat = t:expect_splat("a warning on request", function() quiet:run("echo warn > /proc/splat") end)
+  t:assert_eq(splat.kind, "warning")
+  t:assert_contains(splat.text, "end trace")
+  -- The taint is set already in the guest that goes on from here.
+  local snapshot = quiet:snapshot()
+  quiet:kill()
+  quiet:restore(snapshot)
+  quiet:run("true"):assert_ok()
+end)
+test("fails: go_refcount+, behind a snapshot of a quiet guest", function(t)
+  local quiet = boot("quiet", "small")
+  local snapshot = quiet:snapshot()
+  quiet:run("true")
+  quiet:kill()
+  quiet:restore(snapshot)
+  quiet:run("sleep 1; echo refcount > /proc/splat")
+end)
+test("ok last", function(t) t:assert_eq(vm:run("echo fine"):out(), "fine") end)
