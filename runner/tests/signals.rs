@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use provium::doctor::{self, Accel};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -28,12 +30,20 @@ fn provium(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Waits until a file is there, and gives its content once that ends with a newline.
-fn until_written(path: &Path) -> String {
+/// Waits until a run has written a file, and gives its content once that ends with a newline.
+fn until_written(path: &Path, run: &mut Child) -> String {
     loop {
         match fs::read_to_string(path) {
             Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
             _ => std::thread::yield_now(),
+        }
+        if let Some(status) = run.try_wait().expect("its state") {
+            let mut said = String::new();
+            let stderr = run
+                .stderr
+                .take()
+                .map(|mut stderr| stderr.read_to_string(&mut said));
+            panic!("{status} before {}: {said} {stderr:?}", path.display());
         }
     }
 }
@@ -66,8 +76,8 @@ const WAITS_FOR_A_COMMAND: &str = "test('done', function() end)\n\
 fn each_signal_ends_the_run_and_its_commands_with_a_report() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let dir = project(&[("a.test.lua", WAITS_FOR_A_COMMAND)]);
-        let child = provium(dir.path(), &[]).spawn().expect("the command starts");
-        let command = until_written(&dir.path().join("pid"));
+        let mut child = provium(dir.path(), &[]).spawn().expect("the command starts");
+        let command = until_written(&dir.path().join("pid"), &mut child);
         send(&child, signal);
         let (code, stdout, _) = finished(child);
         assert_eq!(code, Some(130), "{signal:?}: {stdout}");
@@ -88,7 +98,8 @@ fn a_second_signal_ends_what_no_token_can_and_the_commands_with_it() {
                    string.find(string.rep('a', 5000), string.rep('.-', 50) .. 'b') end)\n";
     let dir = project(&[("a.test.lua", stuck)]);
     let mut child = provium(dir.path(), &[]).spawn().expect("the command starts");
-    until_written(&dir.path().join("stuck"));
+    until_written(&dir.path().join("stuck"), &mut child);
+    let command = until_written(&dir.path().join("pid"), &mut child);
     send(&child, Signal::HUP);
     let mut line = String::new();
     let mut stderr = BufReader::new(child.stderr.take().expect("stderr"));
@@ -99,7 +110,7 @@ fn a_second_signal_ends_what_no_token_can_and_the_commands_with_it() {
     );
     send(&child, Signal::TERM);
     assert_eq!(finished(child).0, Some(130));
-    until_gone(&until_written(&dir.path().join("pid")));
+    until_gone(&command);
 }
 
 #[test]
@@ -156,8 +167,56 @@ fn a_terminal_that_has_gone_away_takes_no_exit_code_with_it() {
     let dir = project(&[("a.test.lua", WAITS_FOR_A_COMMAND)]);
     let mut child = provium(dir.path(), &[]).spawn().expect("the command starts");
     let pid: PathBuf = dir.path().join("pid");
-    until_written(&pid);
+    until_written(&pid, &mut child);
     drop((child.stdout.take(), child.stderr.take()));
     send(&child, Signal::HUP);
     assert_eq!(child.wait().expect("its end").code(), Some(130));
+}
+
+#[test]
+fn an_image_that_is_being_made_ends_with_the_run_and_leaves_nothing() {
+    if doctor::choose(Accel::Auto).is_err() {
+        return; // neither here nor in an emulated host would an image be made
+    }
+    let toml = "[provium]\ncache_dir = 'cache'\n[profiles.p]\nkernel = 'provium.toml'\ncmdline = 'quiet'\nrootfs = 'root'\n";
+    let boots = "test('boots', function() provium:vm('v', 'p'):boot() end)\n";
+    let dir = project(&[("provium.toml", toml), ("a.test.lua", boots)]);
+    fs::create_dir(dir.path().join("root")).expect("a folder");
+    fs::write(dir.path().join("root/file"), "content").expect("a file");
+    // Stands in for mke2fs, and never ends.
+    let (bin, pid) = (dir.path().join("bin"), dir.path().join("pid"));
+    fs::create_dir(&bin).expect("a folder");
+    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 600\n", pid.display());
+    fs::write(bin.join("mke2fs"), script).expect("a script");
+    fs::set_permissions(bin.join("mke2fs"), fs::Permissions::from_mode(0o755)).expect("executable");
+    let path = std::env::var("PATH").expect("a PATH");
+    let mut command = provium(dir.path(), &[]);
+    command.env("PATH", format!("{}:{path}", bin.display()));
+    let mut child = command.spawn().expect("the command starts");
+    let mke2fs = until_written(&pid, &mut child);
+    send(&child, Signal::INT);
+    let (code, stdout, stderr) = finished(child);
+    assert_eq!(code, Some(130), "{stdout}{stderr}");
+    let root = dir.path().join("root").canonicalize().expect("it is there");
+    let line = format!("provium: making an image of {}\n", root.display());
+    assert!(stderr.contains(&line), "{stderr}");
+    until_gone(&mke2fs);
+    let left = fs::read_dir(dir.path().join("cache/rootfs")).expect("the cache's folder");
+    let names: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+    assert!(
+        names.iter().all(|name| name.to_string_lossy().ends_with(".used")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_of_the_configuration_is_named_at_once() {
+    let toml = "[profiles.p]\nkernel = 'provium.toml'\ncmdline_file = 'pipe'\n";
+    let dir = project(&[("provium.toml", toml), ("a.test.lua", "")]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("pipe"), mode).expect("a pipe");
+    let list = provium(dir.path(), &["list"]).spawn();
+    let (code, stdout, stderr) = finished(list.expect("the command starts"));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("it is not a regular file but a pipe"), "{stderr}");
 }

@@ -49,10 +49,15 @@ fn root_image(folder: &Path) -> PathBuf {
     std::fs::set_permissions(root.join("etc/secret"), PermissionsExt::from_mode(0o600)).unwrap();
     let cache = folder.join("cache");
     let store = Store::look(&cache, 1 << 30);
-    provium_cache::rootfs::image(&root, &cache, store.digests())
-        .unwrap()
-        .path()
-        .to_owned()
+    provium_cache::rootfs::image(
+        &root,
+        &cache,
+        store.digests(),
+        &provium_cache::Reading::undisturbed(),
+    )
+    .unwrap()
+    .path()
+    .to_owned()
 }
 
 #[test]

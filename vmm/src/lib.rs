@@ -12,6 +12,7 @@
 //! soundness  whether this host's KVM can run a guest at all
 //! boot       files → memory in which the first instruction can run
 //! kvm        every ioctl
+//! host_file  files of the host, if they are regular ones
 //! cmdline    a kernel command line, read as the kernel reads it
 //! slots      which device is at which address and on which interrupt line
 //! layout     the guest's physical address space
@@ -23,6 +24,7 @@
 mod boot;
 pub mod cmdline;
 pub mod disk;
+pub mod host_file;
 mod kvm;
 mod layer;
 mod layout;

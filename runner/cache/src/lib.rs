@@ -15,6 +15,7 @@
 //! holder, builder_lock     one builder at a time, and who it is
 //! store, listing           the cache's folder and the entries in it
 //! tidy, evict, rootfs      the size limit: entries and disk images, the least recently used go first
+//! reading                  what ends the reading of large files, and who hears of it
 //! status                   what is cached, and why something is not
 //! ```
 
@@ -35,6 +36,7 @@ mod listing;
 mod lock;
 mod manifest;
 mod obtain;
+mod reading;
 mod request;
 pub mod rootfs;
 mod sealed;
@@ -53,6 +55,7 @@ pub use entry::Entry;
 pub use error::{FixtureError, ObtainError};
 pub use input::{ENTRY_FORMAT, Input, Key};
 pub use input_log::InputLog;
+pub use reading::Reading;
 pub use request::{Building, Request};
 pub use source::{FixtureSource, SUFFIX, Sources};
 pub use stamp::Verify;

@@ -7,19 +7,21 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use provium_base::cancel::Cancel;
+use provium_base::events::CacheEvent;
+use provium_base::group;
 use walkdir::WalkDir;
 
 use crate::digest::Digest;
 use crate::digest_cache::DigestCache;
 use crate::disk::allocated;
 use crate::lock::{Lock, Mode};
+use crate::reading::{Progress, Reading};
 
 /// Part of the key; raised with every change of how an image is made.
 const RECIPE: u32 = 1;
@@ -59,8 +61,14 @@ pub(crate) struct CachedImage {
 /// `cache`.
 ///
 /// # Errors
-/// In words: that there is neither file nor folder, or it cannot be read, or no image can be made of it.
-pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsImage, String> {
+/// In words: that there is neither file nor folder, or it cannot be read, or no image can be made of it, or
+/// that `reading` was ended.
+pub fn image(
+    path: &Path,
+    cache: &Path,
+    digests: &DigestCache,
+    reading: &Reading,
+) -> Result<RootfsImage, String> {
     let failed = |error: io::Error| format!("rootfs {}: {error}", path.display());
     if !fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(RootfsImage {
@@ -68,8 +76,8 @@ pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsI
             _in_use: None,
         });
     }
-    let tree = measure(path).map_err(failed)?;
-    let content = digests.digest(path).map_err(failed)?;
+    let tree = measure(path, &mut reading.of(path, None)).map_err(failed)?;
+    let content = digests.digest(path, reading).map_err(failed)?;
     let recipe = RECIPE.to_le_bytes();
     let key = Digest::of_parts([&recipe[..], content.as_bytes(), tree.owners.as_bytes()]);
     let folder = cache.join(FOLDER);
@@ -77,7 +85,7 @@ pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsI
     fs::create_dir_all(&folder).map_err(no_room)?;
     // In use before it is looked for: who evicts it holds this lock alone, and only while it goes.
     let used = used_file(&folder, &key.to_string());
-    let in_use = match Lock::wait(&used, Mode::Shared, &Cancel::new()).map_err(no_room)? {
+    let in_use = match Lock::wait(&used, Mode::Shared, reading.cancel()).map_err(no_room)? {
         Ok(lock) => lock,
         Err(reason) => return Err(format!("rootfs {}: {reason}", path.display())),
     };
@@ -85,7 +93,7 @@ pub fn image(path: &Path, cache: &Path, digests: &DigestCache) -> Result<RootfsI
     if !image.is_file() {
         let made = tempfile::Builder::new().prefix(".making-").tempfile_in(&folder);
         let made = made.map_err(no_room)?;
-        make(path, &tree, &key, made.path())?;
+        make(path, &tree, &key, made.path(), reading)?;
         // Others may read it: who cannot read the cache's folder does not get here.
         made.persist(&image).map_err(|error| no_room(error.error))?;
     }
@@ -161,12 +169,13 @@ struct Tree {
 /// Owners and size of a folder.
 ///
 /// # Errors
-/// When something in it cannot be looked at.
-fn measure(path: &Path) -> io::Result<Tree> {
+/// When something in it cannot be looked at, or it is to end.
+fn measure(path: &Path, progress: &mut Progress<'_>) -> io::Result<Tree> {
     let mut owners = Vec::new();
     let (mut bytes, mut files) = (0, 0);
     for entry in WalkDir::new(path).sort_by_file_name() {
         let metadata = fs::symlink_metadata(entry?.path())?;
+        progress.add(0)?;
         owners.extend_from_slice(&metadata.uid().to_le_bytes());
         owners.extend_from_slice(&metadata.gid().to_le_bytes());
         bytes += metadata.len().next_multiple_of(4096);
@@ -182,8 +191,11 @@ fn measure(path: &Path) -> io::Result<Tree> {
 /// Makes the file `image` from a folder by `mke2fs`; the file system's UUID is the start of `key`.
 ///
 /// # Errors
-/// In words: that `mke2fs` is not there, or what it said.
-fn make(folder: &Path, tree: &Tree, key: &Digest, image: &Path) -> Result<(), String> {
+/// In words: that `mke2fs` is not there, or what it said, or that it was ended.
+fn make(folder: &Path, tree: &Tree, key: &Digest, image: &Path, reading: &Reading) -> Result<(), String> {
+    reading.say(CacheEvent::MakingImage {
+        path: folder.to_owned(),
+    });
     let mib = (tree.bytes + tree.bytes / 4 + ROOM).div_ceil(1 << 20);
     let name = key.to_string();
     let uuid = format!(
@@ -204,19 +216,31 @@ fn make(folder: &Path, tree: &Tree, key: &Digest, image: &Path) -> Result<(), St
         .args(["-N", &(tree.files + 16_384).to_string(), "-d"])
         .arg(folder);
     mke2fs.arg(image).arg(format!("{mib}M"));
-    let output = mke2fs.output().map_err(|error| match error.kind() {
+    mke2fs
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let ended = group::spawn(&mut mke2fs, reading.cancel()).and_then(|mut child| {
+        let mut said = Vec::new();
+        if let Some(mut stderr) = child.take_stderr() {
+            stderr.read_to_end(&mut said)?;
+        }
+        Ok((child.wait()?, said))
+    });
+    let (status, said) = ended.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!(
             "rootfs {}: a folder becomes a disk image by `mke2fs`, which is not there: install e2fsprogs",
             folder.display()
         ),
         _ => format!("mke2fs: {error}"),
     })?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
+    match (reading.cancel().is_cancelled(), status.success()) {
+        (None, true) => Ok(()),
+        (Some(reason), _) => Err(format!("rootfs {}: {reason}", folder.display())),
+        (None, false) => Err(format!(
             "rootfs {}: mke2fs made no image of it: {}",
             folder.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
+            String::from_utf8_lossy(&said).trim()
         )),
     }
 }
@@ -235,7 +259,12 @@ mod tests {
         fs::create_dir_all(root.join("etc")).unwrap();
         fs::write(root.join("etc/motd"), b"hello").unwrap();
         let store = Store::look(&cache, 1 << 30);
-        let make = || image(&root, &cache, store.digests()).unwrap().path().to_owned();
+        let make = || {
+            image(&root, &cache, store.digests(), &Reading::undisturbed())
+                .unwrap()
+                .path()
+                .to_owned()
+        };
         let first = make();
         let content = fs::read(&first).unwrap();
         // The superblock's magic number, and the file's own content somewhere.
@@ -259,10 +288,11 @@ mod tests {
     fn an_image_is_taken_as_it_is_and_what_is_not_there_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let store = Store::look(Path::new("/nowhere"), 1 << 30);
+        let reading = Reading::undisturbed();
         let cache = Path::new("/nowhere");
-        let own = image(file.path(), cache, store.digests()).unwrap();
+        let own = image(file.path(), cache, store.digests(), &reading).unwrap();
         assert_eq!(own.path(), file.path());
-        let error = image(Path::new("/no/such/root"), cache, store.digests()).unwrap_err();
+        let error = image(Path::new("/no/such/root"), cache, store.digests(), &reading).unwrap_err();
         assert!(error.contains("rootfs /no/such/root: No such file"), "{error}");
     }
 }

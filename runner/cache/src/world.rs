@@ -14,6 +14,7 @@ use crate::digest::{Digest, Hasher};
 use crate::digest_cache::DigestCache;
 use crate::error::FixtureError;
 use crate::input::Input;
+use crate::reading::Reading;
 use crate::rootfs::{self, RootfsImage};
 use crate::source::{FixtureSource, Sources};
 
@@ -109,20 +110,20 @@ impl ProjectWorld {
     ///
     /// # Errors
     /// Why there is none and none can be made, in words.
-    pub fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
-        let image = rootfs::image(path, &self.files.cache_dir, &self.digests)?;
+    pub fn rootfs_image(&self, path: &Path, reading: &Reading) -> Result<PathBuf, String> {
+        let image = rootfs::image(path, &self.files.cache_dir, &self.digests, reading)?;
         let path = image.path().to_owned();
         self.images.lock().entry(path.clone()).or_insert(image);
         Ok(path)
     }
 
     /// Digest of everything in a profile that a guest can see.
-    fn profile(&self, profile: &ProfileInputs) -> Result<Digest, FixtureError> {
+    fn profile(&self, profile: &ProfileInputs, reading: &Reading) -> Result<Digest, FixtureError> {
         let mut hasher = Hasher::default();
         // For a folder, the image that is made of it: a snapshot refers to exactly that file.
         let rootfs = profile.rootfs.as_ref().map(|path| match path.is_dir() {
             true => self
-                .rootfs_image(path)
+                .rootfs_image(path, reading)
                 .map_err(|message| FixtureError::io("reading", path)(std::io::Error::other(message))),
             false => Ok(path.clone()),
         });
@@ -139,7 +140,7 @@ impl ProjectWorld {
             };
             let digest = self
                 .digests
-                .digest(path)
+                .digest(path, reading)
                 .map_err(FixtureError::io("reading", path))?;
             hasher.part(digest.as_bytes());
         }
@@ -150,13 +151,19 @@ impl ProjectWorld {
         }
         Ok(hasher.finish())
     }
-}
 
-impl World for ProjectWorld {
-    fn digest(&self, input: &Input) -> Result<Digest, FixtureError> {
+    /// This world for one who wants `reading` to be how it is read.
+    pub fn read_by(self: &Arc<Self>, reading: Reading) -> Arc<dyn World> {
+        Arc::new(ReadWorld {
+            world: Arc::clone(self),
+            reading,
+        })
+    }
+
+    fn digest_by(&self, input: &Input, reading: &Reading) -> Result<Digest, FixtureError> {
         let read = |path| {
             self.digests
-                .digest(path)
+                .digest(path, reading)
                 .map_err(FixtureError::io("reading", path))
         };
         match input {
@@ -166,14 +173,14 @@ impl World for ProjectWorld {
                     path: path.clone(),
                     because,
                 };
-                match self.digests.digest(path).map_err(error)? {
+                match self.digests.digest(path, reading).map_err(error)? {
                     Digest::MISSING => Err(error(std::io::ErrorKind::NotFound.into())),
                     digest => Ok(digest),
                 }
             }
             Input::Helper { path, .. } | Input::HostFile { path } => read(path),
             Input::Profile { name } => match self.files.profiles.get(name) {
-                Some(profile) => self.profile(profile),
+                Some(profile) => self.profile(profile, reading),
                 None => Ok(Digest::MISSING),
             },
             Input::CpuModel => Ok(Digest::of(self.host.cpu_model.as_bytes())),
@@ -181,8 +188,30 @@ impl World for ProjectWorld {
             Input::Fixture { .. } => Ok(Digest::MISSING),
         }
     }
+}
+
+impl World for ProjectWorld {
+    fn digest(&self, input: &Input) -> Result<Digest, FixtureError> {
+        self.digest_by(input, &Reading::undisturbed())
+    }
 
     fn fixture(&self, name: &str) -> Option<FixtureSource> {
         self.sources.named(name).cloned()
+    }
+}
+
+/// A project's world as one reads it who may be told to stop.
+struct ReadWorld {
+    world: Arc<ProjectWorld>,
+    reading: Reading,
+}
+
+impl World for ReadWorld {
+    fn digest(&self, input: &Input) -> Result<Digest, FixtureError> {
+        self.world.digest_by(input, &self.reading)
+    }
+
+    fn fixture(&self, name: &str) -> Option<FixtureSource> {
+        self.world.fixture(name)
     }
 }

@@ -138,7 +138,8 @@ impl CommandStdin {
 }
 
 /// The signals that are passed on, each on a socket that poll can watch.
-pub(crate) struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     sockets: Vec<(i32, UnixStream)>,
     ids: Vec<SigId>,
 }
@@ -148,7 +149,7 @@ impl Signals {
     ///
     /// # Errors
     /// When a socket cannot be made or a handler not be installed.
-    pub(crate) fn watch() -> io::Result<Self> {
+    pub fn watch() -> io::Result<Self> {
         let mut signals = Self {
             sockets: Vec::new(),
             ids: Vec::new(),

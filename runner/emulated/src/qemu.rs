@@ -18,6 +18,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
+use crate::environment::EXE;
 use crate::prepare::Prepared;
 
 /// The name of the serial port that Provium inside looks for.
@@ -162,7 +163,7 @@ fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec
     let khz = provium_vmm::measured_tsc_khz();
     add(
         "-append",
-        format!("{COMMAND_LINE} tsc_early_khz={khz} provium.exe={exe}").into(),
+        format!("{COMMAND_LINE} tsc_early_khz={khz} {EXE}{exe}").into(),
     );
     add("-device", "virtio-serial-pci,max_ports=2".into());
     add("-chardev", format!("socket,id={PORT},fd={channel}").into());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use provium_base::events::Sink;
 
-use crate::outside::Stdin;
+use crate::outside::{Signals, Stdin};
 
 /// A command for the emulated host.
 pub struct EmulatedRun<'a> {
@@ -29,6 +29,8 @@ pub struct EmulatedRun<'a> {
     pub exe: Option<PathBuf>,
     /// When to give up.
     pub limits: Limits,
+    /// The signals to pass on, if they were watched before; else they are from the start on.
+    pub signals: Option<Signals>,
     /// Hears of every step and every start.
     pub sink: &'a dyn Sink,
 }
@@ -63,6 +65,7 @@ impl<'a> EmulatedRun<'a> {
             stdin: Stdin::Inherit,
             exe: None,
             limits: Limits::default(),
+            signals: None,
             sink,
         }
     }

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use provium_base::events::HostEvent;
+use signal_hook::consts::SIGWINCH;
 
 use crate::environment;
 use crate::error::EmulatedError;
@@ -26,13 +27,15 @@ use crate::session::{self, SessionEnd};
 ///
 /// # Errors
 /// [`EmulatedError`]: the command did not run to its end.
-pub fn run(request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
+pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
     if environment::is_inside() {
         return Err(EmulatedError::Inside);
     }
     if request.argv.is_empty() {
         return Err(EmulatedError::NoCommand);
     }
+    // From the beginning: what comes while files are made ready must not be lost.
+    let signals = request.signals.take().map_or_else(Signals::watch, Ok)?;
     let shape = shape(&request)?;
     let prepared = prepare::prepare(&mut |step| {
         let step = step.to_owned();
@@ -41,8 +44,12 @@ pub fn run(request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
     let terminal = outside::terminal(request.stdin);
     let mut user = UserInput {
         stdin: CommandStdin::new(request.stdin, terminal.is_some_and(|terminal| terminal.stdin)),
-        signals: Signals::watch()?,
+        signals,
     };
+    if let Some(signal) = user.signals.take().into_iter().find(|signal| *signal != SIGWINCH) {
+        request.sink.emit(HostEvent::Ended);
+        return Ok(128 + signal);
+    }
     let of = request.limits.starts;
     let (mut cause, mut last) = (String::new(), LastOutput::default());
     for start in 1..=of {

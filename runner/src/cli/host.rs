@@ -6,11 +6,14 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use provium_base::cancel::Cancel;
 use provium_base::events::Sink;
 use provium_base::exit;
-use provium_emulated::EmulatedRun;
+use provium_emulated::{EmulatedRun, Signals};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::HostArgs;
+use super::interrupt::SignalWatch;
 use super::print::complain;
 use super::project::Project;
 use crate::report::{HostReporter, Output};
@@ -41,8 +44,21 @@ pub(super) fn reporter(output: Arc<Output>) -> HostReporter {
 }
 
 /// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where
-/// the project and the cache can be written.
-pub(super) fn rerun(project: &Project, words: usize, sink: &dyn Sink) -> anyhow::Result<u8> {
+/// the project and the cache can be written; not if `cancel` was cancelled, by which `watch` has noted signals
+/// so far.
+pub(super) fn rerun(
+    project: &Project,
+    words: usize,
+    watch: SignalWatch,
+    cancel: &Cancel,
+    sink: &dyn Sink,
+) -> anyhow::Result<u8> {
+    let signals = Signals::watch()?;
+    // From here on signals are for the run inside; one that came before has not reached that.
+    drop(watch);
+    if cancel.is_cancelled().is_some() {
+        return Ok(exit::INTERRUPTED);
+    }
     let mut writable = vec![project.config.project.clone()];
     if !project.cwd.starts_with(&project.config.project) {
         writable.push(project.cwd.clone());
@@ -52,6 +68,9 @@ pub(super) fn rerun(project: &Project, words: usize, sink: &dyn Sink) -> anyhow:
         .map_err(|error| anyhow::anyhow!("cannot make the cache folder {}: {error}", cache.display()))?;
     writable.push(cache.clone());
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let code = provium_emulated::reexec(&args, words, &writable, sink)?;
-    Ok(exit::of_program(code))
+    let code = provium_emulated::reexec(&args, words, &writable, signals, sink)?;
+    Ok(match code - 128 {
+        SIGINT | SIGTERM | SIGHUP => exit::INTERRUPTED,
+        _ => exit::of_program(code),
+    })
 }

@@ -45,8 +45,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         && let Way::EmulatedHost { because } = doctor::choose(args.accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
-        drop(watch); // from here on signals are for the run inside
-        return host::rerun(&project, 0, &*screen.sink);
+        fixtures(&project, 0, &screen).read_outside(&cancel);
+        return host::rerun(&project, 0, watch, &cancel, &*screen.sink);
     }
 
     screen.own_stdout()?;
@@ -59,15 +59,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         known: Arc::new(known),
         journal: args.journal.as_deref().map(Journal::open).transpose()?,
     };
-    let fixtures = Fixtures::new(
-        project.config.clone(),
-        WarmPool::new(args.ready),
-        screen.sink.clone(),
-        Box::new(lua::build_fixture),
-    );
     let mut session = Session::new(
-        project.config,
-        fixtures,
+        project.config.clone(),
+        fixtures(&project, args.ready, &screen),
         Pool::of_host(&settings.pool),
         screen.sink.clone(),
         Arc::new(lua::run_file),
@@ -96,4 +90,11 @@ fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<Kn
     };
     let shown = discover::shown(path, &project.cwd);
     Ok(Some(KnownFailures::read(path, &shown, &project.config.project)?))
+}
+
+/// The project's fixtures, for which `ready` machines are made ahead.
+fn fixtures(project: &Project, ready: usize, screen: &Screen) -> Arc<Fixtures> {
+    let build = Box::new(lua::build_fixture);
+    let (config, sink) = (project.config.clone(), screen.sink.clone());
+    Fixtures::new(config, WarmPool::new(ready), sink, build)
 }

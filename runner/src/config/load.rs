@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use provium_vmm::host_file;
 use toml::de::DeTable;
 
 use super::profile::{self, RawProfile};
@@ -50,7 +51,7 @@ impl Environment {
 
 /// Reads and resolves the file.
 pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|error| ConfigError::read(file, error))?;
+    let text = host_file::read_to_string(file).map_err(|error| ConfigError::read(file, error))?;
     let file = std::path::absolute(file).map_err(|error| ConfigError::read(file, error))?;
     let dir = file.parent().unwrap_or(Path::new("/"));
     let shown = file.strip_prefix(cwd).unwrap_or(&file).to_string_lossy();

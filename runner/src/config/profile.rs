@@ -10,6 +10,7 @@ use provium_base::cause::Cause;
 use provium_base::initrd;
 use provium_base::nearest::nearest;
 use provium_guest::{DiskOption, GuestSpec, WallClock};
+use provium_vmm::host_file;
 
 use super::disks::{self, RawDisk};
 use super::out::Out;
@@ -333,11 +334,7 @@ fn inherited(
 
 /// The file's words on one line.
 fn read_cmdline(path: &Path) -> std::io::Result<String> {
-    // Opening a pipe would wait for its other end.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    Ok(std::fs::read_to_string(path)?
+    Ok(host_file::read_to_string(path)?
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" "))

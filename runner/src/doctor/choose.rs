@@ -73,12 +73,16 @@ pub enum NoWay {
 /// # Errors
 /// [`NoWay`]: they cannot, and what to do about it.
 pub fn choose(accel: Accel) -> Result<Way, NoWay> {
-    decide(
-        accel,
-        emulated::is_inside(),
-        soundness::check,
-        emulated::available,
-    )
+    let inside = emulated::is_inside();
+    decide(accel, inside, || check(inside), emulated::available)
+}
+
+/// What is known of KVM here: an emulated host is made to have a sound one, elsewhere it is tried.
+pub(super) fn check(inside: bool) -> Soundness {
+    match inside {
+        true => soundness::check_known(),
+        false => soundness::check(),
+    }
 }
 
 /// The decision itself; asks only for what it needs to know.

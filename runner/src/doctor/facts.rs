@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use provium_emulated::{self as emulated, KernelSource};
-use provium_vmm::soundness::{self, Soundness, Verdict};
+use provium_vmm::soundness::{Soundness, Verdict};
 use serde::Serialize;
 
-use super::choose::{Accel, NoWay, Way, decide};
+use super::choose::{Accel, NoWay, Way, check, decide};
 
 /// Everything `provium doctor` knows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -112,7 +112,7 @@ pub struct Machine {
 /// Looks at everything. Downloads and starts nothing; takes some 100 ms.
 pub fn facts() -> Facts {
     let inside = emulated::is_inside();
-    let check = soundness::check();
+    let check = check(inside);
     let available = emulated::available();
     let way = decide(Accel::Auto, inside, || check.clone(), || available.clone());
     let emulated_host = (!inside).then(|| match &available {

@@ -138,6 +138,9 @@ fn hint(kvm: &KvmFacts) -> String {
 fn sound(kvm: &KvmFacts) -> Option<Row> {
     let lines = match &kvm.check.verdict {
         Verdict::Absent { .. } | Verdict::NotPermitted => return None,
+        Verdict::Sound if kvm.check.measured.ring0_mips.is_none() => {
+            vec!["sound: this host is emulated for it, so it was not tried".to_owned()]
+        }
         Verdict::Sound => {
             let took = kvm.check.elapsed_us as f64 / 1000.0;
             vec![format!(

@@ -126,11 +126,11 @@ fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
             opened.what, opened.site
         ));
     }
-    let fixtures = Arc::clone(&file.job().fixtures);
-    let taken = Baseline::take(lab.inner().all_vms(), &*fixtures);
+    let (fixtures, cancel) = (Arc::clone(&file.job().fixtures), Arc::clone(&file.job().cancel));
+    let taken = Baseline::take(lab.inner().all_vms(), &fixtures.until(&file.cancel()));
     let baseline = taken.map_err(|error| error.to_string())?;
     Ok(Box::new(move || {
-        let back = baseline.put_back(&*fixtures);
+        let back = baseline.put_back(&fixtures.until(&cancel));
         back.map_err(|error| format!("provium.reset_between_tests: {error}"))
     }))
 }

@@ -15,8 +15,8 @@ use super::Output;
 pub enum Notices {
     /// Profiles' builds, and warnings about fixtures.
     Few,
-    /// And what explains a wait: fixtures that are built or waited for, and that tests run in the emulated
-    /// host.
+    /// And what explains a wait: fixtures that are built or waited for, large files that are read, and that
+    /// tests run in the emulated host.
     Waits,
     /// And fixtures that are found in the cache.
     All,
@@ -49,6 +49,7 @@ impl Sink for NoticeReporter {
             Event::Fixture(event) if self.wants(event) => event.to_string(),
             Event::Profile(event) => event.to_string(),
             Event::Warning { message } => format!("warning: {message}"),
+            Event::Cache(event) if self.notices != Notices::Few => event.to_string(),
             Event::Host(event @ HostEvent::Chosen { because: Some(_) }) if self.notices != Notices::Few => {
                 event.to_string()
             }

@@ -32,6 +32,7 @@ use provium_symbols::{KernelFiles, KnownKernels, Symbolizer};
 
 use crate::config::{Config, Profile};
 
+pub use host::CancellableStore;
 pub(crate) use meta::META;
 pub use meta::{Fixture, FixtureMeta, FixtureVm, read_meta};
 use meta::{open_entry, verify_entry};
@@ -208,7 +209,10 @@ impl Fixtures {
             return Ok(fixture);
         }
         self.prepare().map_err(ObtainFailure::Cache)?;
-        let world: Arc<dyn World> = self.world().map_err(ObtainFailure::Cache)?;
+        let world: Arc<dyn World> = self
+            .world()
+            .map_err(ObtainFailure::Cache)?
+            .read_by(self.reading(cancel));
         let request = Request {
             source,
             world: &world,

@@ -4,7 +4,7 @@
 //! parameters.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use linux_loader::loader::{BzImage, Elf, Error as LoaderError, KernelLoader};
 use provium_devices::GuestRam;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+use crate::host_file;
 use crate::layout;
 
 /// Why a kernel or initrd cannot be loaded.
@@ -89,15 +90,14 @@ pub(crate) fn load_kernel(ram: &GuestRam, path: &Path) -> Result<LoadedKernel, L
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(read_error)?;
-    let metadata = file.metadata().map_err(read_error)?;
-    if !metadata.is_file() {
-        let found = "it is not a regular file".to_owned();
-        return Err(LoadError::NotAKernel {
+    let mut file = host_file::open(path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => LoadError::NotAKernel {
             path: path.to_owned(),
-            found,
-        });
-    }
+            found: error.to_string(),
+        },
+        _ => read_error(error),
+    })?;
+    let metadata = file.metadata().map_err(read_error)?;
     let mut head = Vec::new();
     Read::by_ref(&mut file)
         .take(4096)
@@ -318,7 +318,7 @@ pub(crate) fn load_initrd(
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(read_error)?;
+        let file = host_file::open(path).map_err(read_error)?;
         first = file.metadata().map_err(read_error)?.len();
         user = Some((path, file));
     }

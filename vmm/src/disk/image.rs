@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::DiskError;
+use crate::host_file;
 
 /// Size and time of last change of a file: what tells, without reading it, that it is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,12 +57,7 @@ impl ImageFile {
             path: path.to_owned(),
             why,
         };
-        // Looked at first: opening a pipe would wait for its other end.
-        let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(failed("it is not a regular file".to_owned()));
-        }
-        let opened = File::options().read(true).write(writable).open(path);
+        let opened = host_file::open_with(File::options().read(true).write(writable), path);
         let file = opened.map_err(|error| failed(error.to_string()))?;
         let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
         if metadata.len() == 0 {
@@ -142,12 +138,8 @@ const VHD_FOOTER: u64 = 512;
 /// # Errors
 /// When it cannot be read.
 pub fn foreign_format(path: &Path) -> io::Result<Option<ForeignFormat>> {
-    // Looked at first: opening a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Ok(None);
-    }
-    let file = File::open(path)?;
+    let file = host_file::open(path)?;
+    let len = file.metadata()?.len();
     let mut start = Vec::new();
     (&file).take(128).read_to_end(&mut start)?;
     let is = |at: usize, signature: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(signature));
@@ -158,7 +150,7 @@ pub fn foreign_format(path: &Path) -> io::Result<Option<ForeignFormat>> {
         return Ok(Some(ForeignFormat { name, command }));
     }
     let mut footer = [0; 8];
-    if let Some(at) = metadata.len().checked_sub(VHD_FOOTER) {
+    if let Some(at) = len.checked_sub(VHD_FOOTER) {
         file.read_exact_at(&mut footer, at)?;
     }
     Ok((&footer == b"conectix").then_some(ForeignFormat {

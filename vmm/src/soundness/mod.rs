@@ -24,5 +24,5 @@ mod probe;
 mod supervise;
 mod verdict;
 
-pub use supervise::check;
+pub use supervise::{check, check_known};
 pub use verdict::{Finding, Measured, Soundness, Verdict};

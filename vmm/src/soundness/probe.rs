@@ -1,6 +1,6 @@
 //! Runs the self-test guest's entries, one after the other, on one vCPU.
 //!
-//! Input: a deadline. Output: [`Notes`], or why no machine could be made. Not here: opinions.
+//! Input: an [`Allowance`]. Output: [`Notes`], or why no machine could be made. Not here: opinions.
 //!
 //! How it ends in time: the probe's thread blocks one signal, and KVM_SET_SIGNAL_MASK opens it while KVM_RUN
 //! runs. Whoever sends it ends the KVM_RUN under way; the probe takes it off the queue, so that it is never
@@ -29,10 +29,16 @@ use crate::kvm::vm::{NEEDED, create_vm};
 const ITERATIONS: u32 = 5_000;
 /// Number of instructions in an iteration.
 const INSTRUCTIONS: u32 = 2;
-/// CPU time all entries together may take; they need a few milliseconds, on an emulator tens.
-const ALLOWED: Duration = Duration::from_millis(200);
-/// Most runs of the timed loops; the best counts.
-const ROUNDS: usize = 5;
+/// What a look at KVM may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    /// Time after which guests are stopped, at the latest.
+    pub(super) wall: Duration,
+    /// CPU time all entries together may take; they need a few milliseconds, on an emulator tens.
+    pub(super) cpu: Duration,
+    /// Most runs of the timed loops; the best counts.
+    pub(super) rounds: usize,
+}
 
 /// SIGRTMIN plus this is sent to the probe's own thread, which blocks it except in KVM_RUN: nothing handles
 /// it.
@@ -49,7 +55,8 @@ pub(super) fn shield() -> Result<(), Verdict> {
 }
 
 /// Makes a machine and tries everything; on a [`shield`]ed thread.
-pub(super) fn run(deadline: Instant) -> Result<Notes, Verdict> {
+pub(super) fn run(allowance: &Allowance) -> Result<Notes, Verdict> {
+    let deadline = Instant::now() + allowance.wall;
     let kvm = open()?;
     let lacks = NEEDED.into_iter().filter(|(cap, _)| !kvm.check_extension(*cap));
     let mut notes = Notes {
@@ -69,7 +76,7 @@ pub(super) fn run(deadline: Instant) -> Result<Notes, Verdict> {
     image::fill(&memory).map_err(|error| Verdict::Unusable {
         error: format!("the test guest: {error}"),
     })?;
-    let mut probe = Probe::new(&kvm, vm, &memory, deadline)?;
+    let mut probe = Probe::new(&kvm, vm, &memory, deadline, allowance.cpu)?;
 
     notes.rings = probe.run(Entry::Rings, step::IRET)?;
     if notes.rings.end == StopCause::Stopped {
@@ -80,7 +87,7 @@ pub(super) fn run(deadline: Instant) -> Result<Notes, Verdict> {
             notes.instructions.push((name, probe.run(entry, step::EXECUTED)?));
         }
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..allowance.rounds {
         let ring3 = probe.time(Entry::LoopRing3)?;
         let ring0 = probe.time(Entry::LoopRing0)?;
         notes.ring3_mips = best(notes.ring3_mips, ring3);
@@ -100,7 +107,8 @@ fn best(so_far: Option<f64>, now: Option<f64>) -> Option<f64> {
     so_far.into_iter().chain(now).reduce(f64::max)
 }
 
-fn open() -> Result<Kvm, Verdict> {
+/// KVM, if it is there and this user may use it.
+pub(super) fn open() -> Result<Kvm, Verdict> {
     let kvm = Kvm::new().map_err(|error| match io::Error::from(error) {
         error if error.kind() == io::ErrorKind::PermissionDenied => Verdict::NotPermitted,
         error => Verdict::Absent {
@@ -133,7 +141,13 @@ const POPCNT: u32 = 1 << 23;
 const XSAVE: u32 = 1 << 26;
 
 impl<'a> Probe<'a> {
-    fn new(kvm: &Kvm, vm: VmFd, memory: &'a GuestMemoryMmap, deadline: Instant) -> Result<Self, Verdict> {
+    fn new(
+        kvm: &Kvm,
+        vm: VmFd,
+        memory: &'a GuestMemoryMmap,
+        deadline: Instant,
+        cpu: Duration,
+    ) -> Result<Self, Verdict> {
         let named = |call| move |error: kvm_ioctls::Error| unusable(call, &error.into());
         for (slot, region) in memory.iter().enumerate() {
             let slot = kvm_userspace_memory_region {
@@ -166,7 +180,7 @@ impl<'a> Probe<'a> {
             reset,
             features,
             deadline,
-            allowed: cpu_time() + ALLOWED,
+            allowed: cpu_time() + cpu,
         })
     }
 

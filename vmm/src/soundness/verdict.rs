@@ -89,6 +89,15 @@ pub struct Measured {
     pub create_vm_us: Option<u64>,
 }
 
+impl Verdict {
+    /// Whether nothing but time was found wrong, which on a busy host may be the host's fault.
+    pub(super) fn is_about_time(&self) -> bool {
+        let of_time =
+            |finding: &Finding| matches!(finding, Finding::SlowRing0 { .. } | Finding::TimedOut { .. });
+        matches!(self, Verdict::Unsound { findings } if findings.iter().all(of_time))
+    }
+}
+
 impl Soundness {
     /// Whether Provium can run guests here.
     pub fn is_sound(&self) -> bool {
@@ -159,6 +168,21 @@ pub(super) fn unusable(call: &str, error: &io::Error) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_verdict_of_nothing_but_time_is_about_time() {
+        let slow = Finding::SlowRing0 {
+            ring0_mips: 0.9,
+            ring3_mips: 3000.0,
+        };
+        let late = Finding::TimedOut { what: "x".into() };
+        let of = |findings: &[&Finding]| Verdict::Unsound {
+            findings: findings.iter().copied().cloned().collect(),
+        };
+        assert!(of(&[&slow]).is_about_time() && of(&[&late, &slow]).is_about_time());
+        assert!(!of(&[&slow, &Finding::SyscallKeepsRing3]).is_about_time());
+        assert!(!Verdict::Sound.is_about_time() && !Verdict::NotPermitted.is_about_time());
+    }
 
     #[test]
     fn findings_read_as_one_sentence() {

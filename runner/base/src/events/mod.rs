@@ -9,6 +9,7 @@
 //! Events of one file keep their order; those of files that run at the same time, and of fixtures, come in
 //! between.
 
+mod cache;
 mod fixture;
 mod host;
 mod profile;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::CancelReason;
 use crate::outcome::{FileEnd, Summary, TestResult};
 
+pub use cache::CacheEvent;
 pub use fixture::{FixtureBuilder, FixtureEvent};
 pub use host::HostEvent;
 pub use profile::ProfileEvent;
@@ -70,6 +72,8 @@ pub enum Event {
     },
     /// Something about a fixture.
     Fixture(FixtureEvent),
+    /// Work of the cache that takes long.
+    Cache(CacheEvent),
     /// Something about a profile's build.
     Profile(ProfileEvent),
     /// Something about the emulated host.
@@ -79,6 +83,12 @@ pub enum Event {
 impl From<FixtureEvent> for Event {
     fn from(event: FixtureEvent) -> Event {
         Event::Fixture(event)
+    }
+}
+
+impl From<CacheEvent> for Event {
+    fn from(event: CacheEvent) -> Event {
+        Event::Cache(event)
     }
 }
 

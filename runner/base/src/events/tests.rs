@@ -31,6 +31,8 @@ fn place(event: &Event) -> usize {
         Event::Host(HostEvent::Again { .. }) => 19,
         Event::Host(HostEvent::Ended) => 20,
         Event::Warning { .. } => 21,
+        Event::Cache(CacheEvent::Reading { .. }) => 22,
+        Event::Cache(CacheEvent::MakingImage { .. }) => 23,
     }
 }
 
@@ -170,6 +172,16 @@ fn every_event() -> Vec<Event> {
         Event::Warning {
             message: "known.txt:3: there is no file a.test.lua".into(),
         },
+        CacheEvent::Reading {
+            path: "/srv/root.img".into(),
+            done: 1288 << 20,
+            of: Some(4 << 30),
+        }
+        .into(),
+        CacheEvent::MakingImage {
+            path: "/srv/root".into(),
+        }
+        .into(),
     ]
 }
 
@@ -177,7 +189,7 @@ fn every_event() -> Vec<Event> {
 fn every_event_is_the_same_after_it_was_written_down() {
     let events = every_event();
     let places: Vec<_> = events.iter().map(place).collect();
-    assert_eq!(places, (0..22).collect::<Vec<_>>(), "one of each, in order");
+    assert_eq!(places, (0..24).collect::<Vec<_>>(), "one of each, in order");
     for event in events {
         let text = serde_json::to_string(&event).expect("JSON");
         assert!(!text.contains('\n'), "an event is one line: {text}");
@@ -192,6 +204,7 @@ fn lines_for_people_are_what_they_were() {
         Event::Fixture(event) => Some(event.to_string()),
         Event::Profile(event) => Some(event.to_string()),
         Event::Host(event) => Some(event.to_string()),
+        Event::Cache(event) => Some(event.to_string()),
         _ => None,
     });
     assert_eq!(
@@ -211,6 +224,8 @@ fn lines_for_people_are_what_they_were() {
             "the command runs in the emulated host",
             "it froze; starting it again (2 of 4)",
             "the command in the emulated host has ended",
+            "reading /srv/root.img (1.3G of 4.0G)",
+            "making an image of /srv/root",
         ]
     );
     assert_eq!(

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use provium_base::initramfs::{self, InitramfsFile};
+use provium_vmm::host_file;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -131,5 +132,5 @@ pub(super) fn archives(files: &[InjectedFile], rootfs: bool) -> Result<FileArchi
 /// Permissions and content of a file of the host.
 fn from_host(path: &Path) -> io::Result<(u32, Vec<u8>)> {
     let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
-    Ok((mode, std::fs::read(path)?))
+    Ok((mode, host_file::read(path)?))
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use mlua::{Lua, Table};
 use provium_base::cause::Cause;
 use provium_guest::{DirEntry, EntryType, Stat, ops};
+use provium_vmm::host_file;
 
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
@@ -240,7 +241,7 @@ fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
         )));
     }
     let unreadable = |error| call.fail(format_args!("{}: {}", host.display(), Cause(&error)));
-    let mut file = std::fs::File::open(&host).map_err(unreadable)?;
+    let mut file = host_file::open(&host).map_err(unreadable)?;
     let perm = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
     vm.ask(call, |client| client.push_file(&guest, Some(perm), &mut file))?;
     none()

@@ -129,7 +129,8 @@ fn restored(
         for_file,
         Some(fixture),
     )?;
-    made.restore(snapshot).map_err(|error| made.failed(call, error))?;
+    made.restore(call, snapshot)
+        .map_err(|error| made.failed(call, error))?;
     Ok((made, value))
 }
 

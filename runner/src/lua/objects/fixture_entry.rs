@@ -34,7 +34,7 @@ pub(crate) fn store(
             on_parent: true,
             lasting: true,
         };
-        vm.save(&folder, mode).map_err(|error| error.to_string())?;
+        vm.save(file, &folder, mode).map_err(|error| error.to_string())?;
         (false, vec![describe(&vm, Vec::new(), name)])
     } else {
         let got = type_name(value);

@@ -55,7 +55,7 @@ fn restore_vm(call: &mut Call<'_>, vm: &Vm) -> Answer {
             None => return Err(call.wrong("a Snapshot or the path of one", value)),
         },
     };
-    vm.restore(&saved).map_err(|error| vm.failed(call, error))?;
+    vm.restore(call, &saved).map_err(|error| vm.failed(call, error))?;
     call.this()
 }
 
@@ -116,7 +116,9 @@ fn restore_lab(call: &mut Call<'_>, lab: &Lab) -> Answer {
         .cloned()
         .chain(others.filter(|placed| !is_own(placed)))
         .collect();
-    let restored = restore_all(&all, &saved, is_own, &*call.file().job().fixtures);
+    let file = call.file();
+    let store = file.job().fixtures.until(&file.cancel());
+    let restored = restore_all(&all, &saved, is_own, &store);
     restored.map_err(|error| match error {
         RestoreAllError::NoVm(_) => call.fail(error),
         RestoreAllError::Vm { path, error } => failed(call, &all, &path, *error),

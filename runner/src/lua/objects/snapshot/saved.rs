@@ -77,7 +77,7 @@ impl Snapshot {
             on_parent: path.is_none(),
             lasting: own.is_none(),
         };
-        let saved = vm.save(&folder, mode).map_err(|error| {
+        let saved = vm.save(&file, &folder, mode).map_err(|error| {
             remove(&folder);
             vm.failed(call, error)
         })?;
@@ -144,7 +144,8 @@ impl LabSnapshot {
             names.push(name);
             Ok(at)
         };
-        let saved = save_all(&all, mode, &*file.job().fixtures, &mut folder_of);
+        let store = file.job().fixtures.until(&file.cancel());
+        let saved = save_all(&all, mode, &store, &mut folder_of);
         let saved = saved.map_err(|error| match error {
             SaveAllError::Nothing(_) if lab.has_more(call) => call.fail(format_args!(
                 "{error}; in a test, provium's are the test's own: provium:lab(\"all\"):include(…) takes the file's"

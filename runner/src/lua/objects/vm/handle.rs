@@ -27,6 +27,7 @@ use crate::lua::objects::agent::{Agent, Question};
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::vm::places;
 use crate::lua::state::scope::{Held, Witness};
+use crate::lua::test::file::File;
 use crate::stock::Fixtures;
 
 /// A VM of a test. The handle is cheap to clone; the VM behind it is shared.
@@ -92,13 +93,15 @@ impl Vm {
     }
 
     /// Saves it into `folder`.
-    pub(crate) fn save(&self, folder: &Path, mode: SaveMode) -> Result<Arc<Snapshot>, VmError> {
-        self.0.handle.save(folder, mode, &*self.0.fixtures)
+    pub(crate) fn save(&self, file: &File, folder: &Path, mode: SaveMode) -> Result<Arc<Snapshot>, VmError> {
+        let store = self.0.fixtures.until(&file.cancel());
+        self.0.handle.save(folder, mode, &store)
     }
 
     /// Starts it from a snapshot.
-    pub(crate) fn restore(&self, snapshot: &Arc<Snapshot>) -> Result<(), VmError> {
-        self.0.handle.restore(snapshot, &*self.0.fixtures)
+    pub(crate) fn restore(&self, call: &Call<'_>, snapshot: &Arc<Snapshot>) -> Result<(), VmError> {
+        let store = self.0.fixtures.until(&call.file().cancel());
+        self.0.handle.restore(snapshot, &store)
     }
 
     /// Name of the VM.
@@ -189,7 +192,8 @@ impl Vm {
         call.takes_in(Input::Profile {
             name: profile.name.clone(),
         })?;
-        let specs = self.0.handle.prepare(options, &*self.0.fixtures);
+        let store = self.0.fixtures.until(&call.file().cancel());
+        let specs = self.0.handle.prepare(options, &store);
         let specs = specs.map_err(|error| self.not_set_up(call, error))?;
         // The image of the root is the profile's, which is an input as a whole.
         let named = specs.iter().skip(usize::from(profile.guest.rootfs.is_some()));
@@ -248,7 +252,7 @@ impl Vm {
 
     /// Ends the VM for good and frees its name.
     pub(super) fn close_for_good(&self) {
-        if self.0.handle.close(&*self.0.fixtures) {
+        if self.0.handle.close(&self.0.fixtures.until(&Cancel::new())) {
             (self.0.on_close)();
         }
     }
