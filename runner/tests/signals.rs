@@ -82,7 +82,7 @@ fn each_signal_ends_the_run_and_its_commands_with_a_report() {
         let (code, stdout, _) = finished(child);
         assert_eq!(code, Some(130), "{signal:?}: {stdout}");
         let lines: Vec<_> = stdout.lines().collect();
-        assert_eq!(lines[0], "STOP a.test.lua (1 passed, 0 failed, 1 skipped)");
+        assert_eq!(lines[0], "STOP a.test.lua (1 passed, 0 failed, 1 skipped, 1 not run)");
         assert_eq!(lines[1], "  skip waits: interrupted, waiting in os.execute");
         until_gone(&command);
     }
@@ -211,7 +211,7 @@ fn an_image_that_is_being_made_ends_with_the_run_and_leaves_nothing() {
 
 #[test]
 fn a_pipe_in_place_of_a_file_of_the_configuration_is_named_at_once() {
-    let toml = "[profiles.p]\nkernel = 'provium.toml'\ncmdline_file = 'pipe'\n";
+    let toml = "[profiles.p]\nkernel = 'provium.toml'\ncmdline = 'q'\ncmdline_file = 'pipe'\n";
     let dir = project(&[("provium.toml", toml), ("a.test.lua", "")]);
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("pipe"), mode).expect("a pipe");
@@ -219,4 +219,78 @@ fn a_pipe_in_place_of_a_file_of_the_configuration_is_named_at_once() {
     let (code, stdout, stderr) = finished(list.expect("the command starts"));
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     assert!(stderr.contains("it is not a regular file but a pipe"), "{stderr}");
+}
+
+/// The next number of a sequence that the seed determines.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Numbers of the processes that work in a folder.
+fn working_in(folder: &Path) -> Vec<String> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let here = all.filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder));
+    here.map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_signal_at_any_moment_of_a_run_leaves_a_report_and_nothing_else() {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+    let seed = std::env::var("PROVIUM_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(since.as_nanos() as u64 | 1);
+    println!("PROVIUM_SEED={seed}");
+    let mut state = seed;
+    let body = "for i = 1, 10 do test('t' .. i, function(t)\n\
+           local left = io.popen('exec sleep 600')\n\
+           t:assert(os.execute('sleep 0.01; : >ran.$$'))\n\
+           local f <close> = io.tmpfile()\n\
+           f:write(('x'):rep(1000))\n\
+         end) end\n";
+    let names = ["a", "b", "c", "d", "e"].map(|name| format!("{name}.test.lua"));
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), body)).collect();
+    let whole = {
+        let dir = project(&files);
+        let started = std::time::Instant::now();
+        let child = provium(dir.path(), &["-j2"]).spawn().expect("the command starts");
+        let (code, stdout, _) = finished(child);
+        assert_eq!(code, Some(0), "{stdout}");
+        started.elapsed()
+    };
+    for _ in 0..30 {
+        let dir = project(&files);
+        let temporary = dir.path().join("tmp");
+        fs::create_dir(&temporary).expect("a folder");
+        let signal = [Signal::INT, Signal::TERM, Signal::HUP][(next(&mut state) % 3) as usize];
+        let moment = whole.mul_f64((next(&mut state) % 1000) as f64 / 1000.0);
+        let mut command = provium(dir.path(), &["-j2"]);
+        let child = command
+            .env("TMPDIR", &temporary)
+            .spawn()
+            .expect("the command starts");
+        std::thread::sleep(moment);
+        send(&child, signal);
+        let output = child.wait_with_output().expect("its end");
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        let said = format!("{signal:?} after {moment:?}, {}: {stdout}", output.status);
+        match output.status.code() {
+            // It came before the process could be told, or behind the last test.
+            None => assert_eq!(stdout, "", "{said}"),
+            Some(0) => assert!(stdout.contains("50 passed, 0 failed"), "{said}"),
+            Some(130) => {
+                let last = stdout.lines().last().unwrap_or_default();
+                assert!(last.contains(" passed, 0 failed, "), "{said}");
+            }
+            Some(_) => panic!("{said}"),
+        }
+        assert_eq!(fs::read_dir(&temporary).expect("the folder").count(), 0, "{said}");
+        while !working_in(dir.path()).is_empty() {
+            std::thread::yield_now();
+        }
+    }
 }

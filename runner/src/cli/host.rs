@@ -44,8 +44,8 @@ pub(super) fn reporter(output: Arc<Output>) -> HostReporter {
 }
 
 /// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where
-/// the project and the cache can be written; not if `cancel` was cancelled, by which `watch` has noted signals
-/// so far.
+/// the project and the cache can be written. Not if `cancel` was cancelled, by which `watch` has noted
+/// signals so far.
 pub(super) fn rerun(
     project: &Project,
     words: usize,

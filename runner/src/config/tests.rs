@@ -625,7 +625,7 @@ fn what_has_the_name_of_the_file_is_meant() {
     fs::write(&file, profile).expect("write");
     rustix::fs::mknodat(rustix::fs::CWD, project.path("pipe"), kind, mode, 0).expect("a pipe");
     assert!(
-        error().ends_with("cannot read DIR/pipe: it is not a regular file"),
+        error().ends_with("cannot read DIR/pipe: it is not a regular file but a pipe"),
         "{}",
         error()
     );

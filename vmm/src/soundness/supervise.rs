@@ -33,8 +33,8 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// Takes 1 to 50 ms where nothing hangs. A guest that runs on is stopped after 200 ms of its CPU time or 2 s.
 /// Where time is all that was found wrong, it is looked at once more, with ten times as much of both: a busy
-/// host is not an unsound one. Should KVM not even obey the stop, the answer comes 2 s later all the same, and
-/// one thread stays in the kernel.
+/// host is not an unsound one. Should KVM not even obey the stop, the answer comes 2 s later all the same,
+/// and one thread stays in the kernel.
 pub fn check() -> Soundness {
     let start = Instant::now();
     let (verdict, measured) = match supervised(FIRST) {
