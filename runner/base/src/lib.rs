@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! events, outcome     what happens and what it comes to, as data; who hears of it
-//! failure             what is known of a failure
+//! failure, trace      what is known of a failure; what of a kernel's dump a person reads
 //! cancel              telling a run to stop
 //! group               commands of the host, which end with it
 //! exit, units         exit codes; sizes and durations as people write and read them
@@ -24,5 +24,6 @@ pub mod initramfs;
 pub mod initrd;
 pub mod nearest;
 pub mod outcome;
+pub mod trace;
 pub mod units;
 pub mod walk;

@@ -58,7 +58,7 @@ pub use provium_protocol::{
     OpenFile, Process, Stat, Syscall, Whence,
 };
 pub use start::agent_archive::{AGENT_PATH, agent_archive};
-pub use start::boot::{BootError, CONSOLE_TAIL, Guest, boot, boot_watched};
+pub use start::boot::{BootError, Guest, boot, boot_watched};
 pub use start::cmdline::with_agent;
 pub use start::resume::{
     NOTE_VERSION, ResumeError, ResumeOptions, reset, resume, resume_in, resume_options_of, save,

@@ -10,15 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
+use provium_base::trace;
 use provium_base::units::{DisplayLimit, LONGEST};
 use provium_protocol::HOST_PORT;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, SplatListener, VcpuPlace, VsockStream};
 
 use crate::client::session::GuestClient;
-use crate::error::GuestError;
+use crate::error::{GuestError, beginning};
 
-/// Most bytes of the console that an error or a report carries.
-pub const CONSOLE_TAIL: usize = 4096;
 /// Time for which the vCPUs of a guest that hangs are looked for, before it is ended.
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// How long after a broken connection the machine's own reason is waited for.
@@ -43,22 +42,25 @@ pub enum BootError {
     #[error("cannot listen for the agent: {0}")]
     Listen(#[source] std::io::Error),
     /// The guest ended first.
-    #[error("the guest ended before its agent answered: {reason}{}", console_block(.console))]
+    #[error(
+        "the guest ended before its agent answered: {}{reason}{}",
+        said(.console, "", "; then "), console_block(.console)
+    )]
     Ended {
         /// How it ended.
         reason: EndReason,
-        /// Its last console lines.
+        /// All that its console has printed.
         console: String,
     },
     /// The time is over and the guest still runs.
     #[error(
-        "the guest's agent did not answer within {} (boot_timeout); the guest still ran{}",
-        DisplayLimit(*limit), console_block(.console)
+        "the guest's agent did not answer within {} (boot_timeout); the guest still ran{}{}",
+        DisplayLimit(*limit), said(.console, "; the console says: ", ""), console_block(.console)
     )]
     TimedOut {
         /// The time it had.
         limit: Duration,
-        /// Its last console lines.
+        /// All that its console has printed.
         console: String,
         /// Where its vCPUs stood.
         places: Vec<VcpuPlace>,
@@ -68,7 +70,7 @@ pub enum BootError {
     Agent {
         /// Why.
         error: GuestError,
-        /// The last console lines.
+        /// All that the console has printed.
         console: String,
     },
     /// The run was ended from outside.
@@ -87,7 +89,7 @@ impl BootError {
         self.to_string().lines().next().unwrap_or_default().to_owned()
     }
 
-    /// The last console lines, where there was a console.
+    /// All that the console has printed, where there was a console.
     pub fn console(&self) -> &str {
         match self {
             BootError::Ended { console, .. }
@@ -106,13 +108,22 @@ impl BootError {
     }
 }
 
-/// The console's last lines as they stand under a message; the whole tail is in [`BootError::console`].
+/// Why the guest did not come up, as its agent or its kernel said on the console, between these words.
+fn said(console: &str, before: &str, behind: &str) -> String {
+    match trace::boot_failure(console) {
+        Some(why) => format!("{before}{}{behind}", beginning(why, 200)),
+        None => String::new(),
+    }
+}
+
+/// The console's last lines as they stand under a message, without what only a debugger reads; the whole
+/// text is in [`BootError::console`].
 fn console_block(console: &str) -> String {
     const LINES: usize = 12;
     if console.trim().is_empty() {
         return "\nthe console is empty (does the command line have `console=ttyS0`?)".to_owned();
     }
-    let lines: Vec<&str> = console.trim_end().lines().collect();
+    let lines: Vec<&str> = trace::readable(console.trim_end()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     format!("\nlast console lines:\n{}", last.join("\n"))
 }
@@ -178,7 +189,7 @@ fn first_session(
                 END_GRACE
             };
             let ended = machine.wait_end(Some(grace));
-            let console = machine.console_tail(CONSOLE_TAIL);
+            let console = String::from_utf8_lossy(&machine.console_log()).replace('\r', "");
             match (ended, error) {
                 (Some(reason), _) => BootError::Ended { reason, console },
                 (None, GuestError::Silent(_)) => BootError::TimedOut {
@@ -202,4 +213,37 @@ pub(crate) fn kill_on_cancel(machine: &Arc<Machine>, cancel: &Arc<Cancel>) -> Ca
             false => machine.kill(),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_boot_says_what_the_console_knows_of_it() {
+        let said = |console: &str| {
+            let reason = EndReason::Panic("Attempted to kill init!".into());
+            let console = console.to_owned();
+            BootError::Ended { reason, console }.headline()
+        };
+        assert_eq!(
+            said("[    0.3] Initramfs unpacking failed: invalid magic\n[    0.5] Kernel panic\n"),
+            "the guest ended before its agent answered: Initramfs unpacking failed: invalid magic; then the \
+             guest's kernel panicked: Attempted to kill init!"
+        );
+        assert_eq!(
+            said("[    0.5] Kernel panic\n"),
+            "the guest ended before its agent answered: the guest's kernel panicked: Attempted to kill init!"
+        );
+        let silent = BootError::TimedOut {
+            limit: Duration::from_millis(50),
+            console: "provium-agent: there is no vsock\n".into(),
+            places: Vec::new(),
+        };
+        assert_eq!(
+            silent.headline(),
+            "the guest's agent did not answer within 50 ms (boot_timeout); the guest still ran; the console \
+             says: provium-agent: there is no vsock"
+        );
+    }
 }
