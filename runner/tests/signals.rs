@@ -82,7 +82,10 @@ fn each_signal_ends_the_run_and_its_commands_with_a_report() {
         let (code, stdout, _) = finished(child);
         assert_eq!(code, Some(130), "{signal:?}: {stdout}");
         let lines: Vec<_> = stdout.lines().collect();
-        assert_eq!(lines[0], "STOP a.test.lua (1 passed, 0 failed, 1 skipped, 1 not run)");
+        assert_eq!(
+            lines[0],
+            "STOP a.test.lua (1 passed, 0 failed, 1 skipped, 1 not run)"
+        );
         assert_eq!(lines[1], "  skip waits: interrupted, waiting in os.execute");
         until_gone(&command);
     }

@@ -128,6 +128,10 @@ pub struct RunArgs {
     /// Where guests run
     #[arg(long, value_name = "HOW", default_value = "auto", help_heading = "Run")]
     pub accel: Accel,
+    /// Where all that is left of failed tests is kept; emptied by the next run [default: target/provium where
+    /// there is a target of Cargo's, else .provium/last, beside provium.toml]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Show")]
+    pub artifacts: Option<PathBuf>,
     /// Keep the results of an interrupted run here
     #[arg(long, value_name = "FILE", hide = true)]
     pub journal: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! how it is done (`provium-emulated`).
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
@@ -44,11 +45,13 @@ pub(super) fn reporter(output: Arc<Output>) -> HostReporter {
 }
 
 /// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where
-/// the project and the cache can be written. Not if `cancel` was cancelled, by which `watch` has noted
+/// the project, the cache and a further folder can be written; that folder is made for it, and removed again
+/// if it stays empty. Not if `cancel` was cancelled, by which `watch` has noted
 /// signals so far.
 pub(super) fn rerun(
     project: &Project,
     words: usize,
+    further: Option<&Path>,
     watch: SignalWatch,
     cancel: &Cancel,
     sink: &dyn Sink,
@@ -67,8 +70,19 @@ pub(super) fn rerun(
     std::fs::create_dir_all(cache)
         .map_err(|error| anyhow::anyhow!("cannot make the cache folder {}: {error}", cache.display()))?;
     writable.push(cache.clone());
+    let further = further.filter(|folder| !writable.iter().any(|shared| folder.starts_with(shared)));
+    if let Some(folder) = further {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| anyhow::anyhow!("cannot make the folder {}: {error}", folder.display()))?;
+        writable.push(folder.to_owned());
+    }
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let code = provium_emulated::reexec(&args, words, &writable, signals, sink)?;
+    let code = provium_emulated::reexec(&args, words, &writable, signals, sink);
+    if let Some(folder) = further {
+        // Only if nothing is in there.
+        let _ = std::fs::remove_dir(folder);
+    }
+    let code = code?;
     Ok(match code - 128 {
         SIGINT | SIGTERM | SIGHUP => exit::INTERRUPTED,
         _ => exit::of_program(code),

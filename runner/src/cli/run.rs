@@ -19,6 +19,7 @@ use super::settings::{Settings, Surroundings};
 use crate::discover;
 use crate::doctor::{self, Way};
 use crate::lua;
+use crate::session::artifacts::Artifacts;
 use crate::session::journal::Journal;
 use crate::session::known::KnownFailures;
 use crate::session::pool::Pool;
@@ -40,13 +41,21 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         return Ok(exit::INTERRUPTED);
     }
     project.config.check_files()?;
+    let artifacts = match &args.artifacts {
+        Some(folder) => std::path::absolute(project.cwd.join(folder))?,
+        None => Artifacts::default_folder(&project.config.project),
+    };
+    let shown_artifacts = discover::shown(&artifacts, &project.cwd);
+    if args.journal.is_none() {
+        Artifacts::clear(&artifacts, &shown_artifacts)?;
+    }
     // Without a profile no test can boot anything, so any host will do.
     if !project.config.profiles.is_empty()
         && let Way::EmulatedHost { because } = doctor::choose(args.accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
         fixtures(&project, 0, &screen).read_outside(&cancel);
-        return host::rerun(&project, 0, watch, &cancel, &*screen.sink);
+        return host::rerun(&project, 0, Some(&artifacts), watch, &cancel, &*screen.sink);
     }
 
     screen.own_stdout()?;
@@ -57,6 +66,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         filter: settings.filter,
         allow_empty: args.allow_empty,
         known: Arc::new(known),
+        artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
         journal: args.journal.as_deref().map(Journal::open).transpose()?,
     };
     let mut session = Session::new(

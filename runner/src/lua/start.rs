@@ -91,6 +91,7 @@ pub fn build_fixture(
         fixtures: Arc::clone(fixtures),
         known: Arc::default(),
         progress: Arc::default(),
+        artifacts: None,
         cancel: Arc::clone(cancel),
     };
     let file = File::of_fixture(&job, text, building.clone());

@@ -1,4 +1,8 @@
 //! What each reporter makes of the same run.
+//!
+//! Input: results. Output: what is written. Not here: how single failures look, which `ten` has.
+
+mod ten;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -114,6 +118,12 @@ fn plain_normal() {
         passed, but `xfail` at a.test.lua:3 expects it to fail (bug 8): take the mark away
     NONE g.test.lua (0 passed, 1 failed, 0 skipped)
       it has no test: no `test(…)`, no assertion, no `todo()`; --allow-empty lets it pass
+    failed:
+      b.test.lua:12 adds, up: assert_eq failed
+      d.test.lua:7 unexpected symbol near '<eof>'
+      e.test.lua:3 hangs: the file's time limit of 5s has passed, waiting in vm:run
+      f.test.lua:3 mended: passed, but `xfail` at a.test.lua:3 expects it to fail …
+      g.test.lua it has no test
     7 file(s); 3 passed, 4 failed, 1 skipped, 1 xfailed, 1 xpassed, 2 not run, 1 flaky; 4.3 s
     ");
 }
@@ -139,6 +149,8 @@ fn plain_verbose() {
         | console of web:
         | [    0.1] red
         | bell
+    failed:
+      b.test.lua:12 adds, up: assert_eq failed
     2 file(s); 2 passed, 1 failed, 1 skipped; 4.3 s
     ");
 }
@@ -154,6 +166,8 @@ fn plain_quiet() {
       FAIL hangs (e.test.lua:3) 12 ms
         the file's time limit of 5s has passed, waiting in vm:run
       not run: behind it, and the last
+    failed:
+      e.test.lua:3 hangs: the file's time limit of 5s has passed, waiting in vm:run
     2 file(s); 1 passed, 1 failed, 1 skipped, 2 not run; 4.3 s
     ");
 }
@@ -198,7 +212,11 @@ fn what_was_shown_before_counts_but_is_not_shown_again() {
     for end in &mut ends {
         end.shown_before = true;
     }
-    assert_snapshot!(plain(&ends, Verbosity::Normal, false), @"2 file(s); 2 passed, 1 failed, 1 skipped; 4.3 s");
+    assert_snapshot!(plain(&ends, Verbosity::Normal, false), @r"
+    failed:
+      b.test.lua:12 adds, up: assert_eq failed
+    2 file(s); 2 passed, 1 failed, 1 skipped; 4.3 s
+    ");
     assert_eq!(written(&ends, JsonReporter), "");
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use provium_base::cancel::Cancel;
 
+use super::artifacts::Artifacts;
 use super::known::{Expectation, KnownFailures};
 use super::pool::Pool;
 use super::progress::{Found, Progress};
@@ -43,6 +44,8 @@ pub struct FileJob {
     pub known: Arc<KnownFailures>,
     /// Where the file's thread says which tests it has and where it is.
     pub progress: Arc<Progress>,
+    /// Where what is left of failed tests is kept; `None` keeps nothing.
+    pub artifacts: Option<Arc<Artifacts>>,
     /// Cancelled when the file is to stop at once; a child of the run's own token.
     pub cancel: Arc<Cancel>,
 }

@@ -15,10 +15,12 @@
 //! emptied  why none of them were
 //! known    which tests are known to fail
 //! pool     memory and processors that files reserve
+//! artifacts  what is kept of failed tests
 //! journal  results of a run that is interrupted from outside, for its next start
 //! build    profiles' `build` commands, before the first run
 //! ```
 
+pub mod artifacts;
 pub mod build;
 pub mod emptied;
 mod file;
@@ -43,6 +45,7 @@ use provium_base::outcome::{FileEnd, FileResult, Summary};
 use crate::config::Config;
 use crate::discover::TestFile;
 use crate::stock::Fixtures;
+use artifacts::Artifacts;
 use job::FileJob;
 use journal::{Journal, JournalError, Replayed};
 use known::KnownFailures;
@@ -81,6 +84,8 @@ pub struct RunOptions {
     pub allow_empty: bool,
     /// The tests that are known to fail.
     pub known: Arc<KnownFailures>,
+    /// Where what is left of failed tests is kept; `None` keeps nothing.
+    pub artifacts: Option<Arc<Artifacts>>,
     /// Where results are noted, and what an earlier start of the same run has noted.
     pub journal: Option<(Journal, Vec<Replayed>)>,
 }

@@ -15,6 +15,7 @@ use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::Event;
 use provium_base::outcome::{FileEnd, FileResult, Summary, Timeliness};
 
+use super::artifacts::Artifacts;
 use super::emptied::Seen;
 use super::job::FileJob;
 use super::journal::Journal;
@@ -35,6 +36,7 @@ pub(super) struct Run<'a> {
     allow_empty: bool,
     known: Arc<KnownFailures>,
     filter: Arc<NameFilter>,
+    artifacts: Option<Arc<Artifacts>>,
     ended: Mutex<Ended>,
     error: Mutex<Option<SessionError>>,
 }
@@ -76,6 +78,7 @@ pub(super) fn run(
         allow_empty: options.allow_empty,
         known: options.known,
         filter: Arc::new(options.filter),
+        artifacts: options.artifacts,
         ended: Mutex::default(),
         error: Mutex::default(),
     };
@@ -157,6 +160,7 @@ impl Run<'_> {
             pool: Arc::clone(&self.session.pool),
             known: Arc::clone(&self.known),
             progress: Arc::default(),
+            artifacts: self.artifacts.clone(),
             cancel: self.cancel.child(),
         }
     }

@@ -28,6 +28,8 @@ pub struct GuestClient {
     pub(crate) breaker: Breaker,
     /// How long past a request's own timeout its answer may take before the agent counts as lost.
     pub(crate) grace: Duration,
+    /// Most time that any answer may take, if there is such a limit.
+    most: Option<Duration>,
     /// Programs that were started here and are not known to be gone.
     pub(super) started: std::collections::BTreeSet<u64>,
 }
@@ -75,6 +77,7 @@ impl GuestClient {
             exchange: Exchange::new(connection),
             pid: hello.pid,
             grace: GRACE,
+            most: None,
             started: Default::default(),
         })
     }
@@ -87,6 +90,7 @@ impl GuestClient {
             exchange: Exchange::resumed(connection, owed),
             pid,
             grace: GRACE,
+            most: None,
             started: Default::default(),
         }
     }
@@ -130,6 +134,12 @@ impl GuestClient {
         self.make(op, body)
     }
 
+    /// The same session, over as soon as an answer takes longer than this.
+    pub(crate) fn answering_within(mut self, limit: Duration) -> GuestClient {
+        self.most = Some(limit);
+        self
+    }
+
     /// The same with all that `body` has as the request's body, which need not fit into memory.
     pub fn ask_with<T>(&mut self, op: Op<T>, body: &mut (dyn Read + Send)) -> Result<T, GuestError> {
         self.make(op, Some(body))
@@ -139,6 +149,7 @@ impl GuestClient {
         let mut data = AnswerData::new(op.data);
         // The answer may be a little behind the end of the operation itself.
         let limit = op.limit.map(|limit| limit.saturating_add(self.grace));
+        let limit = self.most.or(limit);
         let most = op.most.unwrap_or(u64::MAX).min(self.exchange.most_data);
         let response = self
             .exchange

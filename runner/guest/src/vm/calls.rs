@@ -183,6 +183,21 @@ impl Vm {
         }
     }
 
+    /// Asks through a session of its own that is given up when it, or an answer in it, takes longer than
+    /// `limit`; the VM goes on whatever becomes of it. Works in `booted`.
+    pub fn ask_aside<R>(
+        &mut self,
+        limit: Duration,
+        ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
+    ) -> Result<R, VmError> {
+        let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
+        let stream = guest.machine.connect(AGENT_PORT, limit).map_err(GuestError::Lost);
+        let session = stream.and_then(|stream| GuestClient::handshake(Box::new(stream), limit));
+        session
+            .and_then(|client| ask(&mut client.answering_within(limit)))
+            .map_err(VmError::Guest)
+    }
+
     /// Finds out whether a broken session means the VM's end, within `grace`.
     fn broken(&mut self, cancel: &Cancel, end_on_cancel: CancelGuard, grace: Duration) -> Option<VmError> {
         let Life::Running { guest, .. } = &self.life else {

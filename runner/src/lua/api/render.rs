@@ -32,6 +32,17 @@ pub(crate) fn value(value: &Value) -> String {
     shorten(&text, VALUE_MAX)
 }
 
+/// All of a value that [`value`] shortens: a string's own bytes, else its text.
+pub(crate) fn too_long(value: &Value) -> Option<Vec<u8>> {
+    let mut text = String::new();
+    write_value(&mut text, value, 0);
+    match value {
+        _ if text.chars().count() <= VALUE_MAX => None,
+        Value::String(string) => Some(string.as_bytes().to_vec()),
+        _ => Some(text.into_bytes()),
+    }
+}
+
 /// Bytes in quotes, what cannot be printed as escapes.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 2);
@@ -75,11 +86,52 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
     )
 }
 
-/// The difference of two strings, in words or as a diff; empty where the values speak for themselves.
-pub(crate) fn difference(left: &[u8], right: &[u8]) -> String {
-    if left.contains(&b'\n') && right.contains(&b'\n') {
-        return diff(&String::from_utf8_lossy(left), &String::from_utf8_lossy(right));
+/// Two values that differ, each on a line behind its name; of texts with several lines the diff alone.
+pub(crate) fn comparison(left: (&str, &Value), right: (&str, &Value)) -> String {
+    let width = left.0.len().max(right.0.len()) + 1;
+    let line = |(name, shown): (&str, &Value)| format!("\n  {:width$} {}", format!("{name}:"), value(shown));
+    let values = || line(left) + &line(right);
+    let (Value::String(a), Value::String(b)) = (left.1, right.1) else {
+        return values();
+    };
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.contains(&b'\n') && b.contains(&b'\n') {
+        return match only_last_newline(&a, &b) {
+            Some(note) => note,
+            None => blanks(&a, &b) + &diff((left.0, &a), (right.0, &b)),
+        };
     }
+    let note = only_last_newline(&a, &b).unwrap_or_else(|| blanks(&a, &b));
+    values()
+        + &if note.is_empty() {
+            first_difference(&a, &b)
+        } else {
+            note
+        }
+}
+
+/// Says so if the two differ in their last newline alone.
+fn only_last_newline(left: &[u8], right: &[u8]) -> Option<String> {
+    let one_more = |a: &[u8], b: &[u8]| a.strip_suffix(b"\n") == Some(b);
+    (one_more(left, right) || one_more(right, left)).then(|| "\n  only the last newline differs".to_owned())
+}
+
+/// Says so if the two differ in white space alone.
+fn blanks(left: &[u8], right: &[u8]) -> String {
+    let words = |text: &[u8]| -> Vec<Vec<u8>> {
+        let words = text
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        words.map(<[u8]>::to_vec).collect()
+    };
+    match words(left) == words(right) {
+        true => "\n  only white space differs".to_owned(),
+        false => String::new(),
+    }
+}
+
+/// The place where two long strings begin to differ; empty for short ones, which speak for themselves.
+fn first_difference(left: &[u8], right: &[u8]) -> String {
     if left.len().max(right.len()) < POINT_OUT_MIN {
         return String::new();
     }
@@ -96,12 +148,11 @@ pub(crate) fn difference(left: &[u8], right: &[u8]) -> String {
     )
 }
 
-fn diff(left: &str, right: &str) -> String {
-    let diff = TextDiff::configure()
-        .timeout(DIFF_TIME_MAX)
-        .diff_lines(left, right);
+fn diff(left: (&str, &[u8]), right: (&str, &[u8])) -> String {
+    let (a, b) = (String::from_utf8_lossy(left.1), String::from_utf8_lossy(right.1));
+    let diff = TextDiff::configure().timeout(DIFF_TIME_MAX).diff_lines(&*a, &*b);
     let unified = diff.unified_diff().context_radius(2).to_string();
-    let mut text = "\n  diff (- left, + right):".to_owned();
+    let mut text = format!("\n  diff (- {}, + {}):", left.0, right.0);
     for (count, line) in unified.lines().enumerate() {
         if count == DIFF_LINES_MAX {
             let _ = write!(text, "\n    … {} more lines", unified.lines().count() - count);
@@ -235,17 +286,41 @@ mod tests {
         assert_eq!(shorten("äöüß", 2), "ä …(2 characters left out)… ß");
     }
 
+    /// What is shown of two strings that differ.
+    fn compared(left: &[u8], right: &[u8]) -> String {
+        let lua = Lua::new();
+        let value = |bytes: &[u8]| Value::String(lua.create_string(bytes).expect("a string"));
+        comparison(("left", &value(left)), ("right", &value(right)))
+    }
+
     #[test]
     fn differences_are_pointed_out() {
-        assert_eq!(difference(b"short", b"shirt"), "");
-        let text = difference(b"one\ntwo\nthree\n", b"one\n2\nthree\n");
+        assert_eq!(
+            compared(b"short", b"shirt"),
+            "\n  left:  \"short\"\n  right: \"shirt\""
+        );
+        let text = compared(b"one\ntwo\nthree\n", b"one\n2\nthree\n");
+        assert!(
+            text.starts_with("\n  diff (- left, + right):\n") && !text.contains("left:  \""),
+            "{text}"
+        );
         assert!(text.contains("\n    -two") && text.contains("\n    +2"), "{text}");
         let (left, mut right) = (vec![b'x'; 100], vec![b'x'; 100]);
         right[70] = b'y';
-        assert!(
-            difference(&left, &right).contains("at byte 71"),
-            "{}",
-            difference(&left, &right)
+        let text = compared(&left, &right);
+        assert!(text.contains("at byte 71"), "{text}");
+    }
+
+    #[test]
+    fn a_difference_that_cannot_be_seen_is_named() {
+        let note = "\n  only the last newline differs";
+        assert_eq!(compared(b"a\nb\n", b"a\nb"), note);
+        assert_eq!(
+            compared(b"a", b"a\n"),
+            format!("\n  left:  \"a\"\n  right: \"a\\n\"{note}")
         );
+        let text = compared(b"a b\nc\n", b"a  b\nc\t\n");
+        assert!(text.starts_with("\n  only white space differs\n  diff"), "{text}");
+        assert!(compared(b"a b", b"ab").ends_with("right: \"ab\""));
     }
 }

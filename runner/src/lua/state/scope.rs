@@ -55,6 +55,12 @@ pub(crate) trait Witness {
 
     /// Where its vCPUs stand, or stood when they were given up, in words: a line for each place.
     fn vcpu_places(&self) -> Vec<String>;
+
+    /// The content of a file in it, if it answers soon; the error says why not.
+    fn read_file(&self, path: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Its kernel's log, if it answers soon; the error says why not.
+    fn kernel_log(&self) -> Result<Vec<u8>, String>;
 }
 
 /// A VM that a scope asks.

@@ -64,15 +64,7 @@ pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
     if equal(&expected, &actual)? {
         return none();
     }
-    let difference = match (&expected, &actual) {
-        (Value::String(a), Value::String(b)) => render::difference(&a.as_bytes(), &b.as_bytes()),
-        _ => String::new(),
-    };
-    let values = format!(
-        "\n  expected: {}\n  actual:   {}{difference}",
-        render::value(&expected),
-        render::value(&actual)
-    );
+    let values = render::comparison(("expected", &expected), ("actual", &actual));
     Err(failure(call, "values differ", 2, &values))
 }
 

@@ -8,12 +8,17 @@ use std::rc::Rc;
 use mlua::{Lua, Value};
 use provium_base::cancel::CancelReason;
 use provium_base::failure::Failure;
+use provium_base::trace;
 
 use super::caught::{Caught, protect, protect_values};
 use super::file::File;
+use super::kept;
 use super::splats::{log_of, say_in, say_in_text};
 use super::verdict::{failure, raised};
 use crate::lua::state::splats::Told;
+
+/// Lines of each console that the error of a fixture's source ends with.
+const CONSOLE_LINES: usize = 12;
 
 /// Runs a fixture's source; returns what it returned, or why it failed, with the line of the source.
 pub(crate) fn run_source(lua: &Lua, file: &Rc<File>) -> Result<Value, String> {
@@ -60,16 +65,31 @@ pub(super) struct ChunkFailure {
     pub(super) log: Vec<String>,
 }
 
+impl ChunkFailure {
+    /// The error, then what the code printed.
+    pub(super) fn without_consoles(&self) -> String {
+        let mut text = self.error.clone();
+        self.log
+            .iter()
+            .for_each(|line| text.push_str(&format!("\n{line}")));
+        text
+    }
+}
+
 impl std::fmt::Display for ChunkFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.error)?;
-        self.log.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        f.write_str(&self.without_consoles())?;
+        if self.error.contains("\nlast console lines:\n") {
+            return Ok(());
+        }
         self.failure.consoles.iter().try_for_each(|console| {
+            let lines: Vec<&str> = trace::readable(console.text.trim_end()).collect();
+            let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
             write!(
                 f,
-                "\nconsole of VM `{}`:\n{}",
+                "\nlast console lines of VM `{}`:\n{}",
                 console.vm,
-                console.text.trim_end()
+                last.join("\n")
             )
         })
     }
@@ -108,6 +128,7 @@ fn chunk_failure(file: &File, caught: Option<Caught>, told: &Told) -> ChunkFailu
     file.evidence.add_to(&mut failure, &file.scopes, "");
     let mut log = file.printed.take();
     log.extend(log_of(&told.warned));
+    kept::keep(file, "", None, &mut log, &mut failure);
     ChunkFailure {
         error,
         failure: Box::new(failure),

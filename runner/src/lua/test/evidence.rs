@@ -167,6 +167,14 @@ mod tests {
         fn vcpu_places(&self) -> Vec<String> {
             vec!["VM `g`: vCPU 0 was halted".to_owned()]
         }
+
+        fn read_file(&self, _: &[u8]) -> Result<Vec<u8>, String> {
+            Err("it has no files".to_owned())
+        }
+
+        fn kernel_log(&self) -> Result<Vec<u8>, String> {
+            Err("it has no kernel".to_owned())
+        }
     }
 
     /// A file with one VM of its own.

@@ -3,6 +3,7 @@
 //! Input: a file's source and its Lua state. Output: its results. Not here: guests and labs; whoever runs a
 //! file passes what has to be done with those as functions.
 
+pub(crate) mod artifact;
 pub(crate) mod assertions;
 pub(crate) mod caught;
 pub(crate) mod chunk;
@@ -15,6 +16,7 @@ pub(crate) mod globals;
 pub(crate) mod hooks;
 pub(crate) mod host_command;
 pub(crate) mod host_file;
+pub(crate) mod kept;
 pub(crate) mod load;
 pub(crate) mod metadata;
 pub(crate) mod modules;

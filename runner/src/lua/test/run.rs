@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 
 use mlua::{Function, Lua, Table, Value};
 
+use super::artifact::Artifact;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
 
@@ -66,6 +67,8 @@ pub(crate) struct TestRun {
     pub(crate) skip: RefCell<Option<(String, String)>>,
     /// Splats that it expects by its end.
     pub(crate) expected_splats: RefCell<Vec<ExpectedSplat>>,
+    /// What it wants kept if it fails.
+    pub(crate) artifacts: RefCell<Vec<Artifact>>,
     /// There until the run is over.
     life: RefCell<Option<Arc<()>>>,
 }
@@ -83,6 +86,7 @@ impl TestRun {
             failures: RefCell::default(),
             skip: RefCell::default(),
             expected_splats: RefCell::default(),
+            artifacts: RefCell::default(),
             life: RefCell::new(Some(Arc::default())),
         })
     }

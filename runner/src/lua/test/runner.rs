@@ -17,6 +17,7 @@ use super::chunk::{ChunkFailure, run_chunk};
 use super::cleanup::clean_up;
 use super::expected;
 use super::file::{File, Registered};
+use super::kept;
 use super::run::{Stage, TestRun};
 use super::splats::{check_expected, left_over, log_of, with_splats};
 use super::t::T;
@@ -43,7 +44,7 @@ pub(crate) fn run(
     match run_chunk(lua, file) {
         ended if file.is_a_test() => file_as_test(file, started, ended.err()),
         Err(failed) => {
-            chunk_error = Some(failed.to_string());
+            chunk_error = Some(failed.without_consoles());
             failure = Some(failed.failure);
         }
         Ok(()) => match file.reset_between_tests.get().then(|| baseline(file)).transpose() {
@@ -152,17 +153,20 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
         };
     }
     let expected = expected::of_test(file, test);
-    let mut result = run_once(lua, file, test, put_back);
+    // Nobody waits for a test to pass that is expected to fail, and nothing of its failure is kept.
+    let tries = expected
+        .as_ref()
+        .map_or(test.settings.retries.saturating_add(1), |_| 1);
+    let kept = |attempt| expected.is_none() && attempt == tries;
+    let mut result = run_once(lua, file, test, put_back, kept(1));
     let mut earlier = Vec::new();
-    // Nobody waits for a test to pass that is expected to fail.
-    let retries = expected.as_ref().map_or(test.settings.retries, |_| 0);
-    for attempt in 2..=retries.saturating_add(1) {
+    for attempt in 2..=tries {
         if result.status != TestStatus::Failed || file.job().cancel.is_cancelled().is_some() {
             break;
         }
         let message = result.message.take().unwrap_or_default();
         earlier.push(format!("attempt {} failed: {message}", attempt - 1));
-        result = run_once(lua, file, test, put_back);
+        result = run_once(lua, file, test, put_back, kept(attempt));
         result.attempts = attempt;
         if result.status == TestStatus::Passed {
             result.flaky = true;
@@ -177,7 +181,14 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
     result
 }
 
-fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&PutBack>) -> TestResult {
+/// Runs a test once; what is left of its failure is kept if this is its last run.
+fn run_once(
+    lua: &Lua,
+    file: &Rc<File>,
+    test: &Registered,
+    put_back: Option<&PutBack>,
+    last: bool,
+) -> TestResult {
     let started = Instant::now();
     let run = TestRun::new(test.name.clone(), test.meta.clone());
     run.log.borrow_mut().extend(file.printed.take());
@@ -207,11 +218,16 @@ fn run_once(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&Put
         }
         file.evidence.add_to(failure, &file.scopes, &test.name);
     }
-    let verdict = clean_up(lua, file, &run, verdict, until);
+    let mut verdict = clean_up(lua, file, &run, verdict, until);
     file.end_test();
     run.end();
-    if !matches!(verdict, Verdict::Failed(_)) {
-        file.evidence.end_test(&file.scopes, &test.name);
+    match &mut verdict {
+        Verdict::Failed(failure) => {
+            if last {
+                kept::keep(file, &test.name, Some(&run), &mut run.log.borrow_mut(), failure);
+            }
+        }
+        Verdict::Passed | Verdict::Skipped(_) => file.evidence.end_test(&file.scopes, &test.name),
     }
     file.scopes.leave();
     // One that came up to here is the test's as well.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use mlua::Value;
 
+use super::artifact::{self, keep_long};
 use super::expect_splat::expect_splat;
 use super::hooks::{defer, on_failure};
 use super::raises::assert_raises;
@@ -90,6 +91,12 @@ impl Kind for T {
                 run: on_failure,
             },
             Method {
+                name: "artifact",
+                signature: "(name: string, content: string|{guest: string, vm?: VM})",
+                doc: "Keeps data, or a file of a guest as it is then, if the test fails.",
+                run: artifact,
+            },
+            Method {
                 name: "log",
                 signature: "(...: any)",
                 doc: "Puts a line into the test's log: the values, with a tab between two.",
@@ -170,15 +177,8 @@ fn assert_eq(call: &mut Call<'_>, t: &T) -> Answer {
     if equal(a, b)? {
         return none();
     }
-    let difference = match (a, b) {
-        (Value::String(a), Value::String(b)) => render::difference(&a.as_bytes(), &b.as_bytes()),
-        _ => String::new(),
-    };
-    let values = format!(
-        "\n  left:  {}\n  right: {}{difference}",
-        render::value(a),
-        render::value(b)
-    );
+    let values = render::comparison(("left", a), ("right", b));
+    keep_long(&mut t.0.artifacts.borrow_mut(), [("left", a), ("right", b)]);
     Err(failure(call, t, "values differ", 2, &values))
 }
 
@@ -206,6 +206,10 @@ fn assert_contains(call: &mut Call<'_>, t: &T) -> Answer {
         render::value(call.arg(1)),
         render::value(call.arg(0))
     );
+    keep_long(
+        &mut t.0.artifacts.borrow_mut(),
+        [("needle", call.arg(1)), ("hay", call.arg(0))],
+    );
     Err(failure(call, t, "string not found", 2, &values))
 }
 
@@ -213,6 +217,11 @@ fn fail(call: &mut Call<'_>, t: &T) -> Answer {
     alive(call, t)?;
     let message = call.message(0)?.unwrap_or_else(|| "failed".to_owned());
     Err(t.0.fail(call.lua(), message))
+}
+
+fn artifact(call: &mut Call<'_>, t: &T) -> Answer {
+    alive(call, t)?;
+    artifact::add(call, &mut t.0.artifacts.borrow_mut())
 }
 
 fn skip(call: &mut Call<'_>, t: &T) -> Answer {

@@ -104,7 +104,8 @@ pub(super) fn raised(file: &File, caught: &Caught) -> Failure {
     let text = without_place(&caught.text, shown);
     let helper = caught.helper.as_ref();
     let text = helper.map_or(text.as_str(), |helper| without_helper(&text, helper));
-    failure(file, text.to_owned(), line, helper)
+    let named = named_place(file, text);
+    failure(file, text.to_owned(), line, helper.or(named.as_ref()))
 }
 
 /// A failure at a line of the file, and at a place in a helper if it was one that failed.
@@ -118,6 +119,20 @@ pub(super) fn failure(file: &File, message: String, line: Option<u32>, helper: O
         }),
         ..Failure::default()
     }
+}
+
+/// The place in another Lua file that the first line of a message names, as an error of a fixture's source
+/// does.
+fn named_place(file: &File, message: &str) -> Option<Place> {
+    let words = message.lines().next()?.split(' ');
+    words
+        .filter_map(|word| {
+            let (path, line) = word.strip_suffix(':')?.rsplit_once(':')?;
+            let is_other = path.ends_with(".lua") && path != file.job().shown;
+            let (path, line) = (path.to_owned(), line.parse().ok().filter(|_| is_other)?);
+            Some(Place { path, line })
+        })
+        .find(|place| file.project().join(&place.path).is_file())
 }
 
 /// The source of a helper as it is now; empty if it cannot be read, or is far too long for one.

@@ -3,6 +3,7 @@
 use provium_base::failure::{Failure, SourcePlace};
 
 use super::*;
+use crate::session::artifacts::Artifacts;
 
 /// The failure of the one test of a project with this helper, `lib/helper.lua`.
 fn failure_with(helper: &str, source: &str) -> Failure {
@@ -96,4 +97,101 @@ fn a_file_that_fails_has_its_place() {
     assert_eq!(failure.message, "no");
     assert!(shown(failure.place.as_ref()).starts_with("a.test.lua:2\n1 local a = 1\n2 error('no')"));
     assert_eq!(result.chunk_error.as_deref(), Some("a.test.lua:2: no"));
+}
+
+/// Runs a file whose artifacts go to `out` of the project, and looks at them: names and contents of the files
+/// below the folders of its tests.
+fn artifacts_of(source: &str) -> (FileResult, Vec<(String, String)>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let out = dir.path().join("out");
+    let mut job = job(dir.path(), source);
+    job.artifacts = Some(Arc::new(Artifacts::new(out.clone(), "out".to_owned())));
+    let result = run_file(&job, &silent());
+    let mut files: Vec<_> = walkdir::WalkDir::new(&out)
+        .min_depth(3)
+        .into_iter()
+        .filter_map(|entry| entry.ok())
+        .map(|entry| {
+            let name = entry
+                .path()
+                .strip_prefix(&out)
+                .expect("below it")
+                .display()
+                .to_string();
+            (name, std::fs::read_to_string(entry.path()).expect("text"))
+        })
+        .collect();
+    files.sort();
+    (result, files)
+}
+
+#[test]
+fn a_failed_test_leaves_its_log_its_long_values_and_what_it_adds() {
+    let (result, files) = artifacts_of(
+        "test('adds, up', function(t)\n\
+           t:log('said')\n\
+           t:artifact('state.json', '{}')\n\
+           t:artifact('state.json', '{1}')\n\
+           t:assert_eq(('x'):rep(5000), 1)\n\
+         end)",
+    );
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let folder = "a.test.lua/adds-up";
+    let expected =
+        ["left.txt", "log.txt", "message.txt", "state.json"].map(|name| format!("{folder}/{name}"));
+    assert_eq!(names, expected);
+    assert_eq!(
+        (files[0].1.len(), files[1].1.as_str(), files[3].1.as_str()),
+        (5000, "said\n", "{1}")
+    );
+    let failure = result.tests[0].failure.as_ref().expect("it failed");
+    assert_eq!(failure.artifacts.as_deref(), Some("out/a.test.lua/adds-up"));
+}
+
+#[test]
+fn a_test_that_passes_leaves_nothing_even_when_it_failed_before() {
+    let (_, files) = artifacts_of(
+        "local n = 0\n\
+         test('one', function(t) t:artifact('a', 'x') end)\n\
+         test('flaky', {retries = 1}, function(t) n = n + 1 t:artifact('a', 'x') t:assert_eq(n, 2) end)",
+    );
+    assert_eq!(files, []);
+}
+
+#[test]
+fn a_file_that_fails_leaves_its_message() {
+    let (result, files) = artifacts_of("error('no')");
+    assert_eq!(
+        files,
+        [("a.test.lua/file/message.txt".to_owned(), "no\n".to_owned())]
+    );
+    assert!(result.failure.expect("a failure").artifacts.is_some());
+}
+
+#[test]
+fn artifacts_that_cannot_be_are_refused() {
+    for (body, expected) in [
+        (
+            "t:artifact('a/b', 'x')",
+            "t:artifact: the name `a/b` has a `/` or a NUL",
+        ),
+        ("t:artifact('..', 'x')", "the name `..` is no file's"),
+        (
+            "t:artifact('a', 1)",
+            "expected a string of data, or {guest = path, vm = vm}",
+        ),
+        ("t:artifact('a', {})", "expected a path of the guest"),
+        (
+            "t:artifact('a', {gest = 'x'})",
+            "unknown option `gest`; did you mean `guest`?",
+        ),
+        ("t:artifact('a', {guest = '/x', vm = 1})", "expected a VM"),
+        (
+            "t:artifact('a', ('x'):rep(65 * 1024 * 1024))",
+            "a test can keep 64 MiB",
+        ),
+    ] {
+        let message = failure(body);
+        assert!(message.contains(expected), "{body}: {message}");
+    }
 }

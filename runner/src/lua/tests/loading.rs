@@ -170,7 +170,7 @@ fn a_missing_helper_is_one_line_with_the_nearest() {
         let message = message.replace(&*dir.path().to_string_lossy(), "DIR");
         assert!(message.contains(expected), "{message}");
         assert!(
-            message.ends_with(&format!("  2 | require('{name}')")),
+            message.contains(&format!("\n  2 | require('{name}')")),
             "{message}"
         );
     }

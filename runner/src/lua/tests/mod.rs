@@ -68,6 +68,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
         }),
         known: Arc::default(),
         progress: Arc::default(),
+        artifacts: None,
         cancel: Cancel::new(),
     }
 }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
@@ -15,7 +16,7 @@ use provium_base::failure::GuestSplat;
 use provium_cache::Input;
 use provium_guest::{
     AGENT_PORT, BootError, BootOptions, ConsoleMark, Epoch, GuestClient, GuestError, SaveMode, SetupError,
-    VmError, VmHandle, VmState,
+    VmError, VmHandle, VmState, ops,
 };
 use provium_symbols::Symbolizer;
 use provium_vmm::snapshot::Snapshot;
@@ -29,6 +30,9 @@ use crate::lua::objects::vm::places;
 use crate::lua::state::scope::{Held, Witness};
 use crate::lua::test::file::File;
 use crate::stock::Fixtures;
+
+/// How long a guest may take to answer for a failure's artifacts.
+const WITNESS_LIMIT: Duration = Duration::from_secs(3);
 
 /// A VM of a test. The handle is cheap to clone; the VM behind it is shared.
 #[derive(Clone)]
@@ -319,6 +323,19 @@ impl Witness for Vm {
     fn vcpu_places(&self) -> Vec<String> {
         let places = self.core().vcpu_places();
         places::shown(self.name(), &places, &self.symbols())
+    }
+
+    fn read_file(&self, path: &[u8]) -> Result<Vec<u8>, String> {
+        let answer = self
+            .core()
+            .ask_aside(WITNESS_LIMIT, |client| client.ask(ops::read_file(path)));
+        answer.map_err(|error| error.to_string())
+    }
+
+    fn kernel_log(&self) -> Result<Vec<u8>, String> {
+        let answer = self.core().ask_aside(WITNESS_LIMIT, GuestClient::kernel_log);
+        let log = answer.map_err(|error| error.to_string())?;
+        log.map_err(|error| error.to_string())
     }
 }
 

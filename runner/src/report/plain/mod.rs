@@ -1,15 +1,19 @@
-//! The plain report: a line per file as it ends, what failed below it, one line for the whole at the end.
+//! The plain report: a line per file as it ends, what failed below it; at the end a list of what failed and
+//! one line for the whole.
 //!
 //! Input: events. Output: text for people, on stdout. Not here: what is running now.
+
+mod failure;
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use provium_base::cancel::CancelReason;
 use provium_base::events::{Event, Sink};
 use provium_base::exit;
-use provium_base::outcome::{Counts, FileEnd, Summary, TestResult, TestStatus, Timeliness};
+use provium_base::outcome::{Counts, FileEnd, FileResult, Summary, TestResult, TestStatus, Timeliness};
 use provium_base::units::{DisplayDuration, DisplaySeconds};
 
 use super::Output;
@@ -31,7 +35,14 @@ pub struct PlainReporter {
     output: Arc<Output>,
     paint: Paint,
     verbosity: Verbosity,
+    /// A line for each failure so far.
+    failed: Mutex<Vec<String>>,
 }
+
+/// Most failures that the list at the end names.
+const LISTED: usize = 100;
+/// Most characters of a line of that list.
+const LISTED_LINE: usize = 77;
 
 impl PlainReporter {
     /// A report of that verbosity on `output`.
@@ -40,6 +51,7 @@ impl PlainReporter {
             output,
             paint,
             verbosity,
+            failed: Mutex::default(),
         }
     }
 
@@ -68,7 +80,8 @@ impl PlainReporter {
             self.test(&mut out, &path, test, end.stopped);
         }
         if let Some(error) = &result.chunk_error {
-            text::indent(&mut out, "  ", error);
+            let failure = result.failure.as_deref();
+            failure::write(&mut out, self.paint, "  ", error, failure, &[]);
         }
         if !result.not_run.is_empty() {
             text::indent(&mut out, "  ", &not_run(&result.not_run));
@@ -104,8 +117,10 @@ impl PlainReporter {
                     self.paint.red(word),
                     self.paint.dim(&place)
                 );
-                text::indent(out, "    ", message);
-                true
+                let known = test.failure.as_deref();
+                let message = known.map_or(message, |failure| &failure.message);
+                failure::write(out, self.paint, "    ", message, known, &test.log);
+                false
             }
             // Where a run was stopped is worth a line; so is a test that passed only when tried again.
             TestStatus::Skipped if verbose || stopped => {
@@ -134,16 +149,71 @@ impl PlainReporter {
             for entry in &test.log {
                 text::indent(out, &format!("    {} ", self.paint.dim("|")), entry);
             }
-            for console in test.failure.iter().flat_map(|failure| &failure.consoles) {
-                let bar = format!("    {} ", self.paint.dim("|"));
-                text::indent(out, &bar, &format!("console of VM `{}`:", console.vm));
-                text::indent(out, &bar, text::last_bytes(console.text.trim_end(), 4096));
-            }
         }
     }
 
+    /// Adds the failures of a file to the list.
+    fn list(&self, end: &FileEnd) {
+        let result = &end.result;
+        let path = text::first_line(&result.path);
+        let place = |line: Option<u32>| line.map_or(path.clone(), |line| format!("{path}:{line}"));
+        let mut failed = self.failed.lock();
+        let mut add = |line: Option<u32>, name: &str, message: &str| {
+            let what = [text::first_line(name), text::first_line(message)];
+            let what: Vec<_> = what.into_iter().filter(|part| !part.is_empty()).collect();
+            let line = format!("{} {}", place(line), what.join(": "));
+            failed.push(match line.char_indices().nth(LISTED_LINE) {
+                Some(_) => line.chars().take(LISTED_LINE - 1).chain(['…']).collect(),
+                None => line,
+            });
+        };
+        let before = failed_tests(result).count();
+        for test in failed_tests(result) {
+            add(test.line, &test.name, test.message.as_deref().unwrap_or_default());
+        }
+        match (&result.chunk_error, result.failure.as_deref()) {
+            (Some(_), Some(failure)) => {
+                add(
+                    failure.place.as_ref().map(|place| place.line),
+                    "",
+                    &failure.message,
+                );
+            }
+            (Some(error), None) => {
+                let own = error.strip_prefix(&format!("{}:", result.path));
+                let own = own.and_then(|rest| rest.split_once(": "));
+                let line = own.and_then(|(line, _)| line.parse().ok());
+                add(
+                    line,
+                    "",
+                    own.filter(|_| line.is_some()).map_or(error, |(_, what)| what),
+                );
+            }
+            (None, _) if before > 0 => {}
+            (None, _) if result.timeout == Timeliness::TimedOut => add(None, "", "its time limit has passed"),
+            (None, _) if result.no_tests => add(None, "", "it has no test"),
+            (None, _) => add(None, "", "failed"),
+        }
+    }
+
+    /// The list of what failed; empty when nothing did.
+    fn listed(&self) -> String {
+        let failed = self.failed.lock();
+        if failed.is_empty() {
+            return String::new();
+        }
+        let mut out = format!("{}\n", self.paint.red("failed:"));
+        for line in failed.iter().take(LISTED) {
+            let _ = writeln!(out, "  {line}");
+        }
+        if failed.len() > LISTED {
+            let _ = writeln!(out, "  … and {} more", failed.len() - LISTED);
+        }
+        out
+    }
+
     fn summary(&self, summary: &Summary) -> String {
-        let mut out = String::new();
+        let mut out = self.listed();
         if let Some(reason) = summary.stopped {
             let why = match reason {
                 CancelReason::FailFast => "stopped at the first failure",
@@ -181,6 +251,12 @@ impl PlainReporter {
     }
 }
 
+/// The tests of a file that count against the run.
+fn failed_tests(result: &FileResult) -> impl Iterator<Item = &TestResult> {
+    let tests = result.tests.iter();
+    tests.filter(|test| test.status.counts_against_the_run())
+}
+
 /// The counts that are seldom there, as far as they are.
 fn further(counts: &Counts) -> String {
     let further = [
@@ -212,7 +288,14 @@ fn not_run(names: &[String]) -> String {
 impl Sink for PlainReporter {
     fn event(&self, event: &Event) {
         match event {
-            Event::FileEnded(end) if end.selected && !end.shown_before => self.output.write(&self.file(end)),
+            Event::FileEnded(end) if end.selected => {
+                if end.failed() {
+                    self.list(end);
+                }
+                if !end.shown_before {
+                    self.output.write(&self.file(end));
+                }
+            }
             Event::RunEnded(summary) => self.output.write(&self.summary(summary)),
             _ => {}
         }
