@@ -47,6 +47,13 @@ impl Store {
                 reason,
             }
             .into(),
+            // What reads an input ends with the token, and its error is about that.
+            ObtainError::Store(FixtureError::Io { .. } | FixtureError::Source { .. })
+                if let Some(reason) = request.cancel.is_cancelled() =>
+            {
+                let name = request.source.name.clone();
+                FixtureError::Cancelled { name, reason }.into()
+            }
             other => other,
         })
     }

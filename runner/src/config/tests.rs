@@ -336,7 +336,7 @@ fn mistakes_name_file_line_and_remedy() {
         ),
         (
             "[provium]\nzzz = 1".into(),
-            "provium.toml:2: unknown key `zzz` in [provium]; valid keys are cache_dir, cache_max_size, known_failures, roots",
+            "provium.toml:2: unknown key `zzz` in [provium]; valid keys are cache_dir, cache_max_size, ignore_splats, known_failures, roots, splats",
         ),
         (
             "\n[provum]\nroots = ['.']".into(),
