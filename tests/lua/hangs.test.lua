@@ -42,5 +42,6 @@ end)
 test("a boot that meets the limit of the test", function(t)
   local message = found["a boot meets the limit of the test"]
   t:assert_contains(message, "timed out after 8s, waiting in vm:boot")
-  t:assert(message:find("VM `s`: vCPU 0 was " .. IDLE), message)
+  -- A busy host has not come as far as the idle loop by then.
+  t:assert(message:find("VM `s`: vCPU 0 was halted, at ") or message:find("VM `s`: vCPU 0 was in the kernel, at "), message)
 end)

@@ -207,12 +207,16 @@ fn first_session(
 pub(crate) fn kill_on_cancel(machine: &Arc<Machine>, cancel: &Arc<Cancel>) -> CancelGuard {
     let (machine, token) = (Arc::clone(machine), Arc::downgrade(cancel));
     cancel.on_cancel(Box::new(move || {
-        let reason = token.upgrade().and_then(|token| token.is_cancelled());
-        match reason.is_some_and(CancelReason::is_limit) {
-            true => machine.kill_with_look(LOOK_LIMIT),
-            false => machine.kill(),
-        }
+        kill_for(&machine, token.upgrade().and_then(|token| token.is_cancelled()));
     }))
+}
+
+/// Kills the machine for this reason, as [`kill_on_cancel`] does.
+pub(crate) fn kill_for(machine: &Machine, reason: Option<CancelReason>) {
+    match reason.is_some_and(CancelReason::is_limit) {
+        true => machine.kill_with_look(LOOK_LIMIT),
+        false => machine.kill(),
+    }
 }
 
 #[cfg(test)]

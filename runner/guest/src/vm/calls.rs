@@ -16,7 +16,7 @@ use super::error::{VmError, VmState};
 use super::life::{Life, Vm};
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
-use crate::start::boot::Guest;
+use crate::start::boot::{Guest, kill_for};
 use crate::start::wall_clock;
 use crate::wire::breaker::UnderWay;
 
@@ -246,15 +246,15 @@ fn explained(error: GuestError, machine: &Machine) -> GuestError {
     }
 }
 
-/// When `cancel` fires, kills the machine, or where guests are to live, breaks off the request that is under
-/// way, for as long as the guard lives.
+/// When `cancel` fires, kills the machine (see [`kill_for`]), or where guests are to live, breaks off the request
+/// that is under way, for as long as the guard lives.
 fn end_on_cancel(machine: &Arc<Machine>, under_way: Option<&UnderWay>, cancel: &Arc<Cancel>) -> CancelGuard {
     let (machine, token) = (Arc::clone(machine), Arc::downgrade(cancel));
     let breaks_off = under_way.map(|under_way| under_way.breaks_off(LAST_GRACE));
     cancel.on_cancel(Box::new(move || {
         let reason = token.upgrade().and_then(|token| token.is_cancelled());
         match (&breaks_off, reason.is_some_and(CancelReason::spares_guests)) {
-            (_, false) => machine.kill(),
+            (_, false) => kill_for(&machine, reason),
             (Some(breaks_off), true) => drop(breaks_off()),
             (None, true) => {}
         }
