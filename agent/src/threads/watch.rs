@@ -186,6 +186,8 @@ impl Drop for Watched {
         list.watched.retain(|entry| !Arc::ptr_eq(entry, &self.entry));
         drop(list);
         OWN.set(None);
+        // The watching thread may have the entry until it next looks, and must not keep connections open.
+        drop(self.entry.then.lock().take());
     }
 }
 
@@ -244,6 +246,20 @@ mod tests {
 
     fn end_this_thread() {
         during_call(libc::SYS_exit, 7, || crate::sys::end_this_thread(7));
+    }
+
+    #[test]
+    fn what_is_watched_no_more_holds_nothing() {
+        let watch = Arc::new(ThreadWatch::default());
+        let connection = Arc::new(());
+        let held = Arc::downgrade(&connection);
+        let watched = watch.watch(move |_| drop(connection));
+        // The list, the guard, the thread's own, and the watching thread, which waits for it now.
+        while Arc::strong_count(&watched.entry) < 4 {
+            thread::yield_now();
+        }
+        drop(watched);
+        assert!(held.upgrade().is_none());
     }
 
     #[test]

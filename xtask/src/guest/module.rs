@@ -14,7 +14,7 @@ use crate::command::{output, run};
 use crate::workspace;
 
 /// Part of the cache key: raised when the steps below leave something else.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// The module's file name, in cache entries and in `target/guest/`.
 pub(super) const FILE: &str = "splat.ko";
 /// Its sources.
@@ -103,6 +103,8 @@ fn build(tree: &Path, scratch: &Path, out: &Path) -> Result<()> {
     let mut make = Command::new("make");
     make.arg("--silent").arg("-C").arg(tree);
     make.arg(format!("M={}", sources.display()))
+        // Splats name the source by its path: not by that of a folder that is soon gone.
+        .arg(format!("KCFLAGS=-ffile-prefix-map={}/=", sources.display()))
         // Type information would need the whole kernel.
         .args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"])
         .env("LC_ALL", "C")

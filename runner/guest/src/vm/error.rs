@@ -123,7 +123,9 @@ pub enum VmError {
 /// What is said of a call that does not fit a VM's state.
 fn wrong_state(name: &str, state: VmState, why: Option<&str>, needs: &str) -> String {
     match (state, why) {
-        (VmState::Created, _) => format!("VM `{name}` was not booted yet: call vm:boot() first"),
+        (VmState::Created, _) => {
+            format!("VM `{name}` was not booted yet (state `created`): call vm:boot() first")
+        }
         (state, Some(why)) => format!("VM `{name}` is {state} ({why}), this needs it {needs}"),
         (state, None) => format!("VM `{name}` is {state}, this needs it {needs}"),
     }

@@ -71,6 +71,9 @@ impl Evidence {
                 true => String::new(),
                 false => tail(&asked.witness.console_after(mark.copied())),
             };
+            for splat in failure.splats.iter_mut().filter(|splat| splat.vm == vm) {
+                splat.text = asked.witness.annotated(&splat.text);
+            }
             if !text.trim().is_empty() {
                 let (vm, text) = (vm.clone(), asked.witness.annotated(&text));
                 failure.consoles.push(GuestConsole { vm, text });

@@ -82,7 +82,9 @@ pub(super) fn with_splats(verdict: Verdict, told: &Told) -> Verdict {
 pub(super) fn say_in(failure: &mut Report, told: &Told) {
     let message = std::mem::take(&mut failure.message);
     failure.message = say_in_text(message, told);
-    failure.splats.clone_from(&told.failing);
+    // Those that it has already have more to them by now.
+    let known = failure.splats.len();
+    failure.splats.extend(told.failing.iter().skip(known).cloned());
 }
 
 /// The text of a failure that says its splat first, if there is one.

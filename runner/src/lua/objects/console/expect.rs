@@ -109,7 +109,7 @@ pub(super) fn expect(call: &mut Call<'_>, console: &Console) -> Answer {
     let (wanted, limit) = arguments(call)?;
     if vm.core().state() == VmState::Created {
         return Err(call.fail(format_args!(
-            "VM `{}` was not booted yet: call vm:boot() first",
+            "VM `{}` was not booted yet (state `created`): call vm:boot() first",
             vm.name()
         )));
     }
