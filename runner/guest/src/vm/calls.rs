@@ -246,8 +246,8 @@ fn explained(error: GuestError, machine: &Machine) -> GuestError {
     }
 }
 
-/// When `cancel` fires, kills the machine (see [`kill_for`]), or where guests are to live, breaks off the request
-/// that is under way, for as long as the guard lives.
+/// When `cancel` fires, kills the machine (see [`kill_for`]), or where guests are to live, breaks off the
+/// request that is under way, for as long as the guard lives.
 fn end_on_cancel(machine: &Arc<Machine>, under_way: Option<&UnderWay>, cancel: &Arc<Cancel>) -> CancelGuard {
     let (machine, token) = (Arc::clone(machine), Arc::downgrade(cancel));
     let breaks_off = under_way.map(|under_way| under_way.breaks_off(LAST_GRACE));
