@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::Read;
 
-use common::{Host, bytes, is_running, program, shell, spawn_worker, wait_until};
+use common::{Host, bytes, is_running, open, program, raw_call, shell, spawn_worker, wait_until};
 use provium_protocol::*;
 
 const EXIT: i64 = 60;
@@ -15,20 +15,8 @@ const PRCTL: i64 = 157;
 const PR_SET_SECCOMP: u64 = 22;
 const SECCOMP_MODE_STRICT: u64 = 1;
 
-fn syscall(nr: i64, args: &[u64]) -> Syscall {
-    let mut all = [0; 6];
-    all[..args.len()].copy_from_slice(args);
-    Syscall {
-        nr,
-        args: all,
-        bufs: Vec::new(),
-        ptrs: Vec::new(),
-        nested: Vec::new(),
-    }
-}
-
 fn call(host: &mut Host, nr: i64, args: &[u64]) -> Reply {
-    host.ask(Request::Syscall(syscall(nr, args))).1
+    host.ask(Request::Syscall(raw_call(nr, args))).1
 }
 
 fn tid(host: &mut Host) -> u32 {
@@ -56,23 +44,6 @@ fn start(host: &mut Host, exec: Exec) -> (u64, u32) {
     }
 }
 
-fn open(host: &mut Host, path: &std::path::Path) -> i32 {
-    let open = OpenFile {
-        path: bytes(path),
-        read: true,
-        write: false,
-        append: false,
-        create: false,
-        truncate: false,
-        exclusive: false,
-        perm: None,
-    };
-    match host.ask(Request::OpenFile(open)).1 {
-        Ok(Response::Opened { fd }) => fd,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn a_call_whose_thread_ends_is_answered_and_the_session_is_over() {
     let mut host = Host::new();
@@ -88,7 +59,7 @@ fn a_call_whose_thread_ends_is_answered_and_the_session_is_over() {
 fn what_seccomp_does_not_allow_is_told_apart() {
     let mut host = Host::new();
     let own = tid(&mut host);
-    host.send(&Frame::Request(Request::Syscall(syscall(
+    host.send(&Frame::Request(Request::Syscall(raw_call(
         PRCTL,
         &[PR_SET_SECCOMP, SECCOMP_MODE_STRICT],
     ))));
@@ -108,7 +79,7 @@ fn the_hosts_own_session_goes_on_with_all_it_had_on_another() {
     fs::write(&path, "content").expect("written");
     let mut host = Host::new();
     let own = tid(&mut host);
-    let fd = open(&mut host, &path);
+    let fd = open(&mut host, &path, false);
     let (handle, pid) = start(&mut host, program(&["/bin/sleep", "1000"]));
     let mut next = host.beside();
     let missing = next.refusal(Request::TakeOver { tid: own });
@@ -155,7 +126,7 @@ fn a_further_session_takes_with_it_what_it_had() {
     let mut other = host.beside();
     let own = tid(&mut other);
     let (_, pid) = start(&mut other, program(&["/bin/sleep", "1000"]));
-    let fd = open(&mut other, "/dev/null".as_ref());
+    let fd = open(&mut other, "/dev/null".as_ref(), false);
     assert_eq!(
         call(&mut other, EXIT, &[0]),
         ended(own, ThreadEnd::Exit { status: 0 })
@@ -198,7 +169,7 @@ fn workers_end_alone() {
 #[test]
 fn a_call_on_a_thread_of_its_own_ends_alone() {
     let mut host = Host::new();
-    let (handle, tid) = match host.ask(Request::StartSyscall(syscall(EXIT, &[2]))).1 {
+    let (handle, tid) = match host.ask(Request::StartSyscall(raw_call(EXIT, &[2]))).1 {
         Ok(Response::Started { handle, pid }) => (handle, pid),
         other => panic!("{other:?}"),
     };
@@ -242,7 +213,7 @@ fn forbid(host: &mut Host, nr: u32, action: u32) {
     ];
     let mut head = vec![0; 16];
     head[0] = filter.len() as u8;
-    let mut install = syscall(PRCTL, &[PR_SET_SECCOMP, SECCOMP_MODE_FILTER]);
+    let mut install = raw_call(PRCTL, &[PR_SET_SECCOMP, SECCOMP_MODE_FILTER]);
     install.bufs = vec![head.into(), filter.concat().into()];
     install.ptrs = vec![(2, 0)];
     install.nested = vec![Nested {
@@ -250,7 +221,7 @@ fn forbid(host: &mut Host, nr: u32, action: u32) {
         offset: 8,
         child: 1,
     }];
-    for call in [syscall(PRCTL, &[PR_SET_NO_NEW_PRIVS, 1]), install] {
+    for call in [raw_call(PRCTL, &[PR_SET_NO_NEW_PRIVS, 1]), install] {
         match host.ask(Request::Syscall(call)).1 {
             Ok(Response::Syscall { ret: 0, .. }) => {}
             other => panic!("{other:?}"),

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Host;
+use common::{Host, raw_call};
 use provium_protocol::*;
 
 const READ: i64 = 0;
@@ -16,18 +16,6 @@ const UNAME: i64 = 63;
 const GETTID: i64 = 186;
 const CLOSE: i64 = 3;
 const WAIT4: i64 = 61;
-
-fn call(nr: i64, args: &[u64]) -> Syscall {
-    let mut all = [0; 6];
-    all[..args.len()].copy_from_slice(args);
-    Syscall {
-        nr,
-        args: all,
-        bufs: Vec::new(),
-        ptrs: Vec::new(),
-        nested: Vec::new(),
-    }
-}
 
 fn with_bufs(mut call: Syscall, bufs: &[&[u8]], ptrs: &[(u8, u32)]) -> Syscall {
     call.bufs = bufs.iter().map(|bytes| bytes.to_vec().into()).collect();
@@ -46,7 +34,7 @@ fn make(host: &mut Host, call: Syscall) -> (i64, Vec<Vec<u8>>) {
 fn a_call_without_memory() {
     let mut host = Host::new();
     assert_eq!(
-        make(&mut host, call(GETPID, &[])),
+        make(&mut host, raw_call(GETPID, &[])),
         (i64::from(std::process::id()), vec![])
     );
 }
@@ -54,26 +42,29 @@ fn a_call_without_memory() {
 #[test]
 fn failures_are_negative_error_numbers() {
     let mut host = Host::new();
-    assert_eq!(make(&mut host, call(CLOSE, &[u64::MAX])).0, -9);
-    assert_eq!(make(&mut host, call(100_000, &[])).0, -38);
+    assert_eq!(make(&mut host, raw_call(CLOSE, &[u64::MAX])).0, -9);
+    assert_eq!(make(&mut host, raw_call(100_000, &[])).0, -38);
     // A bad address is the kernel's to judge.
-    assert_eq!(make(&mut host, call(UNAME, &[8])).0, -14);
+    assert_eq!(make(&mut host, raw_call(UNAME, &[8])).0, -14);
 }
 
 #[test]
 fn all_calls_of_a_session_are_made_on_one_thread() {
     let (mut one, mut other) = (Host::new(), Host::new());
-    let first = make(&mut one, call(GETTID, &[])).0;
+    let first = make(&mut one, raw_call(GETTID, &[])).0;
     for _ in 0..20 {
-        assert_eq!(make(&mut one, call(GETTID, &[])).0, first);
-        assert_ne!(make(&mut other, call(GETTID, &[])).0, first);
+        assert_eq!(make(&mut one, raw_call(GETTID, &[])).0, first);
+        assert_ne!(make(&mut other, raw_call(GETTID, &[])).0, first);
     }
 }
 
 #[test]
 fn buffers_come_back_in_full_length() {
     let mut host = Host::new();
-    let (ret, bufs) = make(&mut host, with_bufs(call(UNAME, &[]), &[&[0xee; 400]], &[(0, 0)]));
+    let (ret, bufs) = make(
+        &mut host,
+        with_bufs(raw_call(UNAME, &[]), &[&[0xee; 400]], &[(0, 0)]),
+    );
     assert_eq!((ret, bufs[0].len()), (0, 400));
     assert!(bufs[0].starts_with(b"Linux\0"));
     assert!(
@@ -85,7 +76,7 @@ fn buffers_come_back_in_full_length() {
 #[test]
 fn descriptors_live_from_call_to_call() {
     let mut host = Host::new();
-    let (ret, bufs) = make(&mut host, with_bufs(call(PIPE2, &[]), &[&[0; 8]], &[(0, 0)]));
+    let (ret, bufs) = make(&mut host, with_bufs(raw_call(PIPE2, &[]), &[&[0; 8]], &[(0, 0)]));
     assert_eq!(ret, 0);
     let end = |at: usize| {
         u64::from(u32::from_ne_bytes(
@@ -99,7 +90,7 @@ fn descriptors_live_from_call_to_call() {
     parts[8] = 3;
     parts[24] = 4;
     let mut gather = with_bufs(
-        call(WRITEV, &[writer, 0, 2]),
+        raw_call(WRITEV, &[writer, 0, 2]),
         &[b"abc", &parts, b"defg"],
         &[(1, 1)],
     );
@@ -119,17 +110,17 @@ fn descriptors_live_from_call_to_call() {
 
     let (ret, bufs) = make(
         &mut host,
-        with_bufs(call(READ, &[reader, 0, 100]), &[&[0; 100]], &[(1, 0)]),
+        with_bufs(raw_call(READ, &[reader, 0, 100]), &[&[0; 100]], &[(1, 0)]),
     );
     assert_eq!((ret, &bufs[0][..8]), (7, &b"abcdefg\0"[..]));
-    assert_eq!(make(&mut host, call(CLOSE, &[reader])).0, 0);
-    assert_eq!(make(&mut host, call(CLOSE, &[writer])).0, 0);
+    assert_eq!(make(&mut host, raw_call(CLOSE, &[reader])).0, 0);
+    assert_eq!(make(&mut host, raw_call(CLOSE, &[writer])).0, 0);
 }
 
 #[test]
 fn addresses_suit_every_call() {
     let mut host = Host::new();
-    let mut nest = with_bufs(call(GETPID, &[]), &[&[0; 24], &[0; 4096], &[], &[1]], &[]);
+    let mut nest = with_bufs(raw_call(GETPID, &[]), &[&[0; 24], &[0; 4096], &[], &[1]], &[]);
     nest.nested = (0..3)
         .map(|i| Nested {
             parent: 0,
@@ -149,7 +140,7 @@ fn indices_are_checked_before_the_call() {
     let mut host = Host::new();
     let bufs: &[&[u8]] = &[&[0; 8], &[0; 16]];
     let nested = |parent, offset, child| {
-        let mut call = with_bufs(call(GETPID, &[]), bufs, &[]);
+        let mut call = with_bufs(raw_call(GETPID, &[]), bufs, &[]);
         call.nested = vec![
             Nested {
                 parent: 0,
@@ -164,10 +155,10 @@ fn indices_are_checked_before_the_call() {
         ];
         call
     };
-    let pointed = |ptrs: &[(u8, u32)]| with_bufs(call(GETPID, &[]), bufs, ptrs);
+    let pointed = |ptrs: &[(u8, u32)]| with_bufs(raw_call(GETPID, &[]), bufs, ptrs);
     let none = Syscall {
         ptrs: vec![(0, 0)],
-        ..call(GETPID, &[])
+        ..raw_call(GETPID, &[])
     };
     for (call, message) in [
         (
@@ -211,11 +202,11 @@ fn indices_are_checked_before_the_call() {
 #[test]
 fn the_child_of_a_fork_does_not_answer() {
     let mut host = Host::new();
-    let (pid, _) = make(&mut host, call(FORK, &[]));
+    let (pid, _) = make(&mut host, raw_call(FORK, &[]));
     assert!(pid > 0, "{pid}");
     let (waited, bufs) = make(
         &mut host,
-        with_bufs(call(WAIT4, &[pid as u64]), &[&[0xff; 4]], &[(1, 0)]),
+        with_bufs(raw_call(WAIT4, &[pid as u64]), &[&[0xff; 4]], &[(1, 0)]),
     );
     assert_eq!(
         (waited, bufs[0].as_slice()),
@@ -232,18 +223,18 @@ fn buffers_as_large_as_a_frame_come_back_or_are_refused() {
     fs::write(file.path(), vec![5; MAX_FRAME + 1_000_000]).expect("content");
     let mut path = file.path().as_os_str().as_encoded_bytes().to_vec();
     path.push(0);
-    let (fd, _) = make(&mut host, with_bufs(call(2, &[]), &[&path], &[(0, 0)]));
+    let (fd, _) = make(&mut host, with_bufs(raw_call(2, &[]), &[&path], &[(0, 0)]));
     assert!(fd >= 0, "{fd}");
     for size in [1_000_000, MAX_FRAME - 60] {
-        let read = call(READ, &[fd as u64, 0, size as u64]);
+        let read = raw_call(READ, &[fd as u64, 0, size as u64]);
         let (ret, bufs) = make(&mut host, with_bufs(read, &[&vec![0; size]], &[(1, 0)]));
         assert_eq!(ret, size as i64);
         assert!(bufs[0].len() == size && bufs[0].iter().all(|byte| *byte == 5));
     }
-    assert_eq!(make(&mut host, call(CLOSE, &[fd as u64])).0, 0);
+    assert_eq!(make(&mut host, raw_call(CLOSE, &[fd as u64])).0, 0);
     // A request whose answer is longer than itself: the session survives, and says why.
     let many: Vec<&[u8]> = vec![b""; 3];
-    let mut largest = with_bufs(call(GETPID, &[]), &many, &[]);
+    let mut largest = with_bufs(raw_call(GETPID, &[]), &many, &[]);
     for room in ((MAX_FRAME - 60)..MAX_FRAME).step_by(3) {
         largest.bufs[0] = vec![0; room].into();
         let mut wire = Vec::new();
@@ -270,13 +261,13 @@ fn a_call_that_blocks_has_a_thread_of_its_own() {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let mut host = Host::new();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
-    let read = with_bufs(call(READ, &[fd, 0, 8]), &[&[0; 8]], &[(1, 0)]);
+    let read = with_bufs(raw_call(READ, &[fd, 0, 8]), &[&[0; 8]], &[(1, 0)]);
     let (handle, tid) = match host.ask(Request::StartSyscall(read)).1 {
         Ok(Response::Started { handle, pid }) => (handle, pid),
         other => panic!("{other:?}"),
     };
     assert!(fs::exists(format!("/proc/self/task/{tid}")).expect("a look"));
-    let own = make(&mut host, call(GETTID, &[])).0;
+    let own = make(&mut host, raw_call(GETTID, &[])).0;
     assert_ne!(own, i64::from(tid), "the session goes on beside it");
     let wait = |timeout_ms| Request::WaitSyscall { handle, timeout_ms };
     assert_eq!(host.ask(wait(Some(0))).1, Ok(Response::Running));
@@ -292,7 +283,7 @@ fn a_call_that_blocks_has_a_thread_of_its_own() {
     assert_eq!((error.errno, error.message), (None, why));
 
     // What is wrong with the request itself is told as well.
-    let wrong = with_bufs(call(READ, &[]), &[], &[(9, 9)]);
+    let wrong = with_bufs(raw_call(READ, &[]), &[], &[(9, 9)]);
     let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(wrong)).1 else {
         panic!("not started")
     };
@@ -307,8 +298,8 @@ fn a_call_that_blocks_has_a_thread_of_its_own() {
 fn a_call_on_its_own_thread_begins_with_the_sessions_credentials() {
     // A flag that the kernel keeps among a thread's credentials: PR_SET_KEEPCAPS, PR_GET_KEEPCAPS.
     let mut host = Host::new();
-    assert_eq!(make(&mut host, call(157, &[8, 1])).0, 0);
-    let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(call(157, &[7]))).1 else {
+    assert_eq!(make(&mut host, raw_call(157, &[8, 1])).0, 0);
+    let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(raw_call(157, &[7]))).1 else {
         panic!("not started")
     };
     let wait = Request::WaitSyscall {
@@ -323,7 +314,7 @@ fn a_call_on_its_own_thread_begins_with_the_sessions_credentials() {
     // A host that has gone does not wait for what never comes.
     let (reader, _writer) = std::io::pipe().expect("a pipe");
     let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
-    let read = with_bufs(call(READ, &[fd, 0, 1]), &[&[0; 1]], &[(1, 0)]);
+    let read = with_bufs(raw_call(READ, &[fd, 0, 1]), &[&[0; 1]], &[(1, 0)]);
     let Ok(Response::Started { handle, .. }) = host.ask(Request::StartSyscall(read)).1 else {
         panic!("not started")
     };

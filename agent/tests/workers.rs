@@ -5,7 +5,9 @@ mod common;
 use std::fs;
 use std::thread;
 
-use common::{Host, Worker, bytes, is_running, park, program, shell, spawn_worker as spawn, wait_until};
+use common::{
+    Host, Worker, bytes, is_running, open, park, program, raw_call, shell, spawn_worker as spawn, wait_until,
+};
 use provium_protocol::*;
 
 const GETPID: i64 = 39;
@@ -17,16 +19,7 @@ const PR_GET_KEEPCAPS: u64 = 7;
 const PR_SET_KEEPCAPS: u64 = 8;
 
 fn call(host: &mut Host, nr: i64, args: &[u64]) -> i64 {
-    let mut all = [0; 6];
-    all[..args.len()].copy_from_slice(args);
-    let call = Syscall {
-        nr,
-        args: all,
-        bufs: Vec::new(),
-        ptrs: Vec::new(),
-        nested: Vec::new(),
-    };
-    match host.ask(Request::Syscall(call)).1 {
+    match host.ask(Request::Syscall(raw_call(nr, args))).1 {
         Ok(Response::Syscall { ret, .. }) => ret,
         other => panic!("{other:?}"),
     }
@@ -69,7 +62,7 @@ fn a_thread_shares_all_but_its_credentials() {
     assert_eq!(call(&mut host, PRCTL, &[PR_GET_KEEPCAPS]), 1);
 
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let fd = open(&mut host, file.path());
+    let fd = open(&mut host, file.path(), true);
     let (_, reply) = worker.ask_with(Request::WriteFd { fd }, b"shared");
     assert_eq!(reply, Ok(Response::Written { bytes: 6 }));
     assert_eq!(fs::read(file.path()).expect("the file"), b"shared");
@@ -79,29 +72,12 @@ fn a_thread_shares_all_but_its_credentials() {
     assert_eq!(worker.ask(Request::Ping).1, Ok(Response::Done));
 }
 
-fn open(host: &mut Host, path: &std::path::Path) -> i32 {
-    let open = OpenFile {
-        path: bytes(path),
-        read: true,
-        write: true,
-        create: false,
-        truncate: false,
-        append: false,
-        exclusive: false,
-        perm: None,
-    };
-    match host.ask(Request::OpenFile(open)).1 {
-        Ok(Response::Opened { fd }) => fd,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn a_process_is_one_of_its_own() {
     let mut host = Host::new();
     assert_eq!(call(&mut host, PRCTL, &[PR_SET_KEEPCAPS, 1]), 0);
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let fd = open(&mut host, file.path());
+    let fd = open(&mut host, file.path(), true);
     let mut worker = spawn(&mut host, false);
     assert_ne!(worker.pid, std::process::id());
     assert_eq!(worker.tid, worker.pid);

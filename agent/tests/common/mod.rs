@@ -268,3 +268,34 @@ pub(crate) fn exited(reply: Reply) -> Exited {
         other => panic!("{other:?}"),
     }
 }
+
+/// A raw system call with these arguments and no buffers.
+pub(crate) fn raw_call(nr: i64, args: &[u64]) -> Syscall {
+    let mut all = [0; 6];
+    all[..args.len()].copy_from_slice(args);
+    Syscall {
+        nr,
+        args: all,
+        bufs: Vec::new(),
+        ptrs: Vec::new(),
+        nested: Vec::new(),
+    }
+}
+
+/// Opens a file that is there, to read and perhaps to write; returns its descriptor.
+pub(crate) fn open(host: &mut Host, path: &std::path::Path, write: bool) -> i32 {
+    let open = OpenFile {
+        path: bytes(path),
+        read: true,
+        write,
+        create: false,
+        truncate: false,
+        append: false,
+        exclusive: false,
+        perm: None,
+    };
+    match host.ask(Request::OpenFile(open)).1 {
+        Ok(Response::Opened { fd }) => fd,
+        other => panic!("{other:?}"),
+    }
+}
