@@ -3,20 +3,13 @@
 
 provium.timeout = "280s"
 
-local function results(profile, ways)
-  local run = io.popen(("PROFILE=%s WAYS='%s' exec /proc/$PPID/exe --json --accel kvm inner/splats.lua 2>&1"):format(profile, ways))
-  local text = run:read("a")
-  run:close()
-  local file = json.decode(text:match('{"path"[^\n]+') or error(text))
-  local found = {}
-  for _, one in ipairs(file.tests) do found[one.name] = one end
-  return found
-end
+local inner = require("inner")
 
 local function check(t, profile, heads)
   local ways = {}
   for way in pairs(heads) do ways[#ways + 1] = way end
-  local found = results(profile, table.concat(ways, " "))
+  local environment = ("PROFILE=%s WAYS='%s'"):format(profile, table.concat(ways, " "))
+  local found = inner.tests("inner/splats.lua", environment)
   for way, head in pairs(heads) do
     for _, beside in ipairs{"before ", "after "} do
       t:assert_eq(found[beside .. way].status, "passed", tostring(found[beside .. way].message))

@@ -2,13 +2,7 @@
 
 local small = provium:vm("small", "small", {files = {{path = "/splat.ko", host = "../../target/guest/splat.ko"}}})
 
--- The results of a file as `--json` has them.
-local function results(file)
-  local run = io.popen("exec $(readlink /proc/$PPID/exe) --json " .. file .. " 2>/dev/null")
-  local text = run:read("a")
-  run:close()
-  return json.decode(text:match("^[^\n]+"))
-end
+local results = require("inner").result
 
 test("each splat fails the test in which it happens, and no other", {timeout = "280s"}, function(t)
   local file = results("splats_that_fail.lua")

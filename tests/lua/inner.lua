@@ -1,0 +1,20 @@
+-- Runs a test file by this very command, for tests of what it makes of failures: its result, as `--json` has it.
+
+local M = {}
+
+-- `environment` is put before the command: `NAME='value' …`.
+function M.result(file, environment)
+  local run = io.popen((environment or "") .. " exec /proc/$PPID/exe --json --accel kvm " .. file .. " 2>&1")
+  local text = run:read("a")
+  run:close()
+  return json.decode(text:match('{"path"[^\n]+') or error(text))
+end
+
+-- The results of its tests, by their names.
+function M.tests(file, environment)
+  local found = {}
+  for _, test in ipairs(M.result(file, environment).tests) do found[test.name] = test end
+  return found
+end
+
+return M
