@@ -83,7 +83,7 @@ impl Recogniser {
         }
         let line = String::from_utf8_lossy(bytes);
         let reading = self.reading(&line)?;
-        let position = position + reading.at as u64;
+        let position = position + printed_length(bytes, reading.at) as u64;
         let shown = &line[reading.at..];
 
         let before = self.before(&reading.source);
@@ -288,6 +288,21 @@ impl Recogniser {
             self.open.remove(at).splat.end();
         }
     }
+}
+
+/// Number of bytes of `line` as it was printed that are the first `shown` bytes of its text, in which each
+/// run of bytes that is no UTF-8 has become a replacement character.
+fn printed_length(line: &[u8], shown: usize) -> usize {
+    let (mut printed, mut left) = (0, shown);
+    for chunk in line.utf8_chunks() {
+        let valid = chunk.valid().len();
+        if left <= valid {
+            return printed + left;
+        }
+        printed += valid + chunk.invalid().len();
+        left = (left - valid).saturating_sub(char::REPLACEMENT_CHARACTER.len_utf8());
+    }
+    printed
 }
 
 /// Whether other processors print parts of a report of this kind.

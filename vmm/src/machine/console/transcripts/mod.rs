@@ -357,6 +357,16 @@ fn a_log_read_otherwise_has_the_same_splats() {
 }
 
 /// Pieces of which a hostile console is made.
+#[test]
+fn a_splat_behind_bytes_that_are_no_utf8_begins_where_it_was_printed() {
+    let console = Console::new(Box::new(|_| {}));
+    console.push(b"login \xff\xfe\xe2\x82 [    1.500000] BUG: x\n");
+    let (splats, _) = console.splats(0);
+    assert_eq!(splats.len(), 1);
+    assert_eq!(splats[0].position, 11);
+    assert_eq!(splats[0].text(), "[    1.500000] BUG: x\n");
+}
+
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let known = [
         "\n",
@@ -423,7 +433,10 @@ proptest! {
         prop_assert_eq!(&*signs.lock(), &*cut_signs.lock());
         for splat in whole.splats(0).0 {
             prop_assert!(splat.text().len() <= MAX_TEXT + 64);
-            prop_assert!(splat.position <= bytes.len() as u64);
+            prop_assert!(splat.position < bytes.len() as u64);
+            let printed = &bytes[splat.position as usize..];
+            let first = splat.text().split(['\n', '\u{fffd}']).next().unwrap_or_default().to_owned();
+            prop_assert!(printed.starts_with(first.as_bytes()), "{:?}", first);
             prop_assert!(!splat.head.contains('\n'));
         }
     }
