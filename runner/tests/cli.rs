@@ -1,54 +1,16 @@
 //! The built command, run as a user runs it, wherever no guest is needed.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use provium::doctor::{self, Accel};
 use provium_base::outcome::{FileResult, TestStatus, Timeliness};
-use tempfile::TempDir;
 
-/// A folder with these files in it.
-fn project(files: &[(&str, &str)]) -> TempDir {
-    let dir = TempDir::new().expect("a temporary folder");
-    for (name, content) in files {
-        let path = dir.path().join(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
-        fs::write(path, content).expect("write");
-    }
-    dir
-}
-
-/// The command in that folder, with no environment that would change what it says.
-fn provium(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provium"));
-    command.current_dir(dir).args(args).stdin(Stdio::null());
-    for name in ["NO_COLOR", "GITHUB_ACTIONS", "GITHUB_WORKSPACE", "PROVIUM_LOG"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(dir: &TempDir, args: &[&str]) -> Ran {
-    finished(provium(dir.path(), args).output().expect("the command starts"))
-}
-
-fn finished(output: Output) -> Ran {
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Ran {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
-}
+use support::{Ran, finished, project, provium, run};
 
 const PASSES: &str = "test('adds up', function(t) t:assert_eq(1 + 1, 2) end)\n\
                       test('later', function(t) t:skip('not now') end)\n";
@@ -156,90 +118,6 @@ fn a_missing_root_names_its_line() {
 }
 
 #[test]
-fn names_of_test_files_may_be_any_bytes() {
-    use std::os::unix::ffi::OsStrExt;
-
-    let dir = project(&[("b.test.lua", PASSES), ("._b.test.lua", "no Lua")]);
-    let name = std::ffi::OsStr::from_bytes(b"a\xff?;.test.lua");
-    std::fs::write(dir.path().join(name), PASSES).expect("a file");
-    assert_eq!(run(&dir, &["list"]).stdout, "a\\xFF?;.test.lua\nb.test.lua\n");
-    let ran = run(&dir, &[]);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(ran.stdout.contains("a\\xFF?;.test.lua"), "{}", ran.stdout);
-}
-
-#[test]
-fn a_list_that_nobody_reads_to_its_end_is_no_error() {
-    let dir = project(&[("a.test.lua", "")]);
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    let output = provium(dir.path(), &["list"]).stdout(writer).output();
-    let ran = finished(output.expect("the command starts"));
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-}
-
-#[test]
-fn list_names_the_files() {
-    let toml = "[provium]\nroots = ['tests']\n";
-    let dir = project(&[
-        ("provium.toml", toml),
-        ("tests/b.test.lua", ""),
-        ("tests/a/c.test.lua", ""),
-        ("x.test.lua", ""),
-    ]);
-    assert_eq!(
-        run(&dir, &["list"]).stdout,
-        "tests/a/c.test.lua\ntests/b.test.lua\n"
-    );
-    assert_eq!(run(&dir, &["list", "x.test.lua"]).stdout, "x.test.lua\n");
-    let below = finished(
-        provium(&dir.path().join("tests/a"), &["list"])
-            .output()
-            .expect("the command starts"),
-    );
-    let other = dir.path().join("tests/b.test.lua");
-    assert_eq!(below.stdout, format!("c.test.lua\n{}\n", other.display()));
-}
-
-#[test]
-fn list_names_the_fixtures() {
-    let dir = project(&[
-        ("provium.toml", "[provium]\nroots = ['tests']\n"),
-        ("tests/web.fixture.lua", ""),
-        ("tests/a/db.fixture.lua", ""),
-        ("tests/b.test.lua", ""),
-        ("fixtures/base.lua", ""),
-    ]);
-    let lines = |args: &[&str]| {
-        let ran = run(&dir, args);
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        let mut lines: Vec<_> = ran.stdout.lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    assert_eq!(
-        lines(&["list", "--fixtures"]),
-        [
-            "a/db  tests/a/db.fixture.lua",
-            "base  fixtures/base.lua",
-            "web   tests/web.fixture.lua"
-        ]
-    );
-    assert_eq!(
-        lines(&["list", "--fixtures", "tests/a"]),
-        ["a/db  tests/a/db.fixture.lua"]
-    );
-    assert_eq!(run(&dir, &["list", "--fixtures", "none"]).code, Some(2));
-}
-
-#[test]
-fn completions_are_a_script() {
-    let dir = project(&[]);
-    let ran = run(&dir, &["completions", "bash"]);
-    assert!(ran.code == Some(0) && ran.stdout.contains("--fail-fast") && ran.stdout.contains("complete -F"));
-}
-
-#[test]
 fn passing_tests_exit_with_0() {
     let dir = project(&[("a.test.lua", PASSES)]);
     let ran = run(&dir, &[]);
@@ -273,12 +151,12 @@ fn a_failed_test_and_a_broken_file_exit_with_1() {
         ran.stdout
     );
 
-    let quiet = run(&dir, &["-q"]).stdout;
+    let quiet = run(&dir, &["--quiet"]).stdout;
     assert!(
         !quiet.contains("PASS") && quiet.contains("FAIL b.test.lua") && quiet.contains("3 file(s)"),
         "{quiet}"
     );
-    let verbose = run(&dir, &["-v", "b.test.lua"]).stdout;
+    let verbose = run(&dir, &["--verbose", "b.test.lua"]).stdout;
     assert!(
         verbose.contains("  pass is fine ") && verbose.contains("    | hello\n"),
         "{verbose}"
@@ -311,41 +189,6 @@ fn json_lines_hold_everything_and_nothing_else_is_on_stdout() {
     assert_eq!(a.tests[1].message.as_deref(), Some("not now"));
     assert!(!b.passed && b.tests[0].log == ["hello"] && b.tests[1].line == Some(3));
     assert_eq!(ran.stderr, "running a.test.lua\nrunning b.test.lua\n");
-}
-
-#[test]
-fn filters_choose_tests_and_an_empty_choice_is_an_error() {
-    let dir = project(&[("a.test.lua", PASSES), ("b.test.lua", FAILS)]);
-    let last = |args: &[&str]| {
-        let ran = run(&dir, args);
-        let line = ran.stdout.lines().last().unwrap_or_default().to_owned();
-        (
-            ran.code,
-            line.split("; ").take(2).collect::<Vec<_>>().join("; "),
-            ran.stderr,
-        )
-    };
-    let case = |code, line: &str| (Some(code), line.to_owned(), String::new());
-    assert_eq!(
-        last(&["--filter", "fine"]),
-        case(0, "1 file(s); 1 passed, 0 failed, 0 skipped")
-    );
-    assert_eq!(
-        last(&["--filter", "b.test"]),
-        case(1, "1 file(s); 1 passed, 1 failed, 0 skipped")
-    );
-    let expression = "adds or (IS and not NOT)";
-    assert_eq!(
-        last(&["-k", expression]),
-        case(0, "2 file(s); 2 passed, 0 failed, 0 skipped")
-    );
-    let (code, _, error) = last(&["--filter", "nowhere"]);
-    assert_eq!(code, Some(2));
-    assert_eq!(
-        error,
-        "provium: error: no test ran: none of the 4 test(s) in 2 file(s) is selected by --filter \"nowhere\"; the \
-         names are `adds up`, `is fine`, `is not`, `later`\n"
-    );
 }
 
 #[test]
@@ -623,6 +466,18 @@ fn with_profiles_the_host_must_be_able_to_run_guests() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn colours_are_for_terminals_unless_the_flag_says_otherwise() {
+    let dir = project(&[("b.test.lua", FAILS)]);
+    for (args, coloured) in [
+        (&[][..], false),
+        (&["--color", "always"], true),
+        (&["--color", "never"], false),
+    ] {
+        assert_eq!(run(&dir, args).stdout.contains('\u{1b}'), coloured, "{args:?}");
+    }
 }
 
 #[test]

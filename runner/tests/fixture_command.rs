@@ -96,3 +96,33 @@ fn mistakes_are_answered_with_what_there_is() {
         )
     );
 }
+
+#[test]
+fn every_command_takes_a_target_and_a_configuration() {
+    let dir = project(&[
+        "tests/one.fixture.lua",
+        "tests/two.fixture.lua",
+        "more/three.fixture.lua",
+    ]);
+    let other = "[provium]\nroots = ['more']\ncache_dir = 'cache'\n";
+    fs::write(dir.path().join("other.toml"), other).expect("write");
+    for command in ["list", "stale", "why", "build", "rebuild", "clean"] {
+        let said = |args: &[&str]| {
+            let (_, stdout, stderr) = fixture(dir.path(), &[&[command], args].concat());
+            format!("{stdout}{stderr}")
+        };
+        let (all, one) = (said(&[]), said(&["one"]));
+        let unknown = said(&["three"]);
+        assert!(
+            unknown.contains("there is no fixture `three`"),
+            "{command}: {unknown}"
+        );
+        let known = said(&["three", "--config", "other.toml"]);
+        assert!(!known.contains("there is no fixture"), "{command}: {known}");
+        if command != "clean" {
+            assert!(all.contains("one") && all.contains("two"), "{command}: {all}");
+            assert!(one.contains("one") && !one.contains("two"), "{command}: {one}");
+            assert!(known.contains("three"), "{command}: {known}");
+        }
+    }
+}

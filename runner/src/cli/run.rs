@@ -37,21 +37,21 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let cancel = Cancel::new();
     let watch = SignalWatch::new(&cancel)?;
     // A journal means that this is the emulated host's end of a run whose builds are done.
-    if args.journal.is_none() && !project.build_profiles(args.verbose, &cancel, &*screen.sink)? {
+    if args.running.journal.is_none() && !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
         return Ok(exit::INTERRUPTED);
     }
     project.config.check_files()?;
-    let artifacts = match &args.artifacts {
+    let artifacts = match &args.show.artifacts {
         Some(folder) => std::path::absolute(project.cwd.join(folder))?,
         None => Artifacts::default_folder(&project.config.project),
     };
     let shown_artifacts = discover::shown(&artifacts, &project.cwd);
-    if args.journal.is_none() {
+    if args.running.journal.is_none() {
         Artifacts::clear(&artifacts, &shown_artifacts)?;
     }
     // Without a profile no test can boot anything, so any host will do.
     if !project.config.profiles.is_empty()
-        && let Way::EmulatedHost { because } = doctor::choose(args.accel)?
+        && let Way::EmulatedHost { because } = doctor::choose(args.running.accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
         fixtures(&project, 0, &screen).read_outside(&cancel);
@@ -62,16 +62,16 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let options = RunOptions {
         jobs: settings.jobs,
         timeout: settings.timeout,
-        fail_fast: args.fail_fast,
+        fail_fast: args.running.fail_fast,
         filter: settings.filter,
-        allow_empty: args.allow_empty,
+        allow_empty: args.running.allow_empty,
         known: Arc::new(known),
         artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
-        journal: args.journal.as_deref().map(Journal::open).transpose()?,
+        journal: args.running.journal.as_deref().map(Journal::open).transpose()?,
     };
     let mut session = Session::new(
         project.config.clone(),
-        fixtures(&project, args.ready, &screen),
+        fixtures(&project, args.running.ready, &screen),
         Pool::of_host(&settings.pool),
         screen.sink.clone(),
         Arc::new(lua::run_file),
@@ -94,7 +94,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
 
 /// The known failures that the command line names, or else the configuration.
 fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<KnownFailures>> {
-    let given = args.known_failures.as_ref().map(|path| project.cwd.join(path));
+    let given = args
+        .running
+        .known_failures
+        .as_ref()
+        .map(|path| project.cwd.join(path));
     let Some(path) = given.as_ref().or(project.config.known_failures.as_ref()) else {
         return Ok(None);
     };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::args::{ColorChoice, ProgressChoice, RunArgs};
+use super::args::{ColorChoice, ProgressChoice, RunArgs, SelectArgs};
 use crate::report::{Notices, Verbosity};
 use crate::session::pool::Limits;
 use crate::session::select::{KeyValue, NameFilter};
@@ -75,36 +75,36 @@ pub struct Settings {
 impl Settings {
     /// Decides.
     pub fn resolve(args: &RunArgs, around: &Surroundings) -> Settings {
-        let color = match args.color {
+        let color = match args.show.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => around.stdout_terminal && !around.no_color && !around.dumb,
         };
-        let bar = around.stderr_terminal && !around.dumb && !args.quiet;
-        let progress = match args.progress {
+        let bar = around.stderr_terminal && !around.dumb && !args.show.quiet;
+        let progress = match args.show.progress {
             ProgressChoice::Auto if bar => ProgressChoice::Bar,
             ProgressChoice::Auto => ProgressChoice::None,
             chosen => chosen,
         };
-        let verbosity = match (args.quiet, args.verbose) {
+        let verbosity = match (args.show.quiet, args.show.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
         Settings {
-            jobs: args.jobs.unwrap_or(around.processors),
-            timeout: Some(args.timeout).filter(|timeout| !timeout.is_zero()),
-            filter: filter(args),
+            jobs: args.running.jobs.unwrap_or(around.processors),
+            timeout: Some(args.running.timeout).filter(|timeout| !timeout.is_zero()),
+            filter: filter(&args.select),
             pool: Limits {
-                memory: args.mem,
-                cpus: args.cpus,
-                overcommit: args.cpu_overcommit,
+                memory: args.running.mem,
+                cpus: args.running.cpus,
+                overcommit: args.running.cpu_overcommit,
             },
-            json: args.json,
+            json: args.show.json,
             color,
             progress,
             verbosity,
-            notices: match args.quiet {
+            notices: match args.show.quiet {
                 true => Notices::Few,
                 false => Notices::Waits,
             },
@@ -113,7 +113,7 @@ impl Settings {
 }
 
 /// Which tests the arguments ask for.
-fn filter(args: &RunArgs) -> NameFilter {
+fn filter(args: &SelectArgs) -> NameFilter {
     let labels = |tags: &[String], meta: &[KeyValue]| {
         let tags = tags.iter().cloned().map(KeyValue::tag);
         tags.chain(meta.iter().cloned()).collect()

@@ -1,0 +1,118 @@
+//! The command line as it is written.
+//!
+//! Input: the process's arguments. Output: [`Cli`], checked only for form; all that clap knows is here. Not
+//! here: defaults that depend on the machine, the terminal or the configuration; `settings` decides those.
+
+mod choose;
+mod fixture;
+mod host;
+mod running;
+mod show;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+pub use choose::{ChooseArgs, SelectArgs};
+pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
+pub use host::{DoctorArgs, HostArgs, InitArgs};
+pub use running::RunningArgs;
+pub use show::{ColorChoice, ProgressChoice, ShowArgs};
+
+/// Tests software that needs a real kernel: Lua tests that boot microVMs.
+///
+/// Runs every *.test.lua below PATHS: by default below the roots of provium.toml, or else below the current
+/// folder.
+#[derive(Debug, Parser)]
+#[command(
+    name = "provium",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_help_heading = "Commands"
+)]
+#[command(
+    after_help = "Exit codes: 0 all passed or skipped, 1 a test failed or timed out, 2 the run could not be \
+                        carried out, 130 interrupted."
+)]
+pub struct Cli {
+    /// Something other than running tests.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Running tests.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the test files that would run
+    List(ListArgs),
+    /// Look after the cache of fixtures
+    Fixture(FixtureArgs),
+    /// Say what this host can do: KVM, the emulated host, cores, memory
+    Doctor(DoctorArgs),
+    /// Run a command on an emulated host, which has a sound KVM
+    Host(HostArgs),
+    /// The first process of an emulated host
+    #[command(hide = true)]
+    EmulatedHostInit(InitArgs),
+    /// Teach an editor with LuaLS the API: writes stubs and a .luarc.json
+    LspSetup(LspSetupArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `provium` itself takes: a structure for each group of its help.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which files.
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// Which tests of them.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How to run them.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// What one sees of it.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// What `provium list` takes.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which files.
+    #[command(flatten)]
+    pub choose: ChooseArgs,
+    /// List the fixtures instead: their names and their sources, those below PATHS
+    #[arg(long)]
+    pub fixtures: bool,
+}
+
+/// What `provium lsp-setup` takes.
+#[derive(Debug, Args)]
+pub struct LspSetupArgs {
+    /// Folder to write to, the one that is opened in the editor [default: that of provium.toml]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Replace files that are there and different
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A usage error without the advice to write a flag that is not there behind `--`, as if it were a path.
+pub(super) fn helpful(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}

@@ -1,0 +1,52 @@
+//! Help group "Run": how tests are run.
+//!
+//! Input: the process's arguments. Output: [`RunningArgs`]. Not here: what they come to on this machine;
+//! `settings` decides that.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use provium_base::units;
+
+use super::values::{at_least_one, overcommit};
+use crate::doctor::Accel;
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub struct RunningArgs {
+    /// Files to run at a time [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
+    pub jobs: Option<usize>,
+    /// Memory that claims of test files share, such as 8G [default: 80 % of this host's]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    pub mem: Option<u64>,
+    /// Processors that claims of test files share [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub cpus: Option<u32>,
+    /// Virtual processors to give to claims for each of those, from 0.5 to 8
+    #[arg(long, value_name = "F", default_value = "2", value_parser = overcommit)]
+    pub cpu_overcommit: f64,
+    /// Time limit of a file, such as 90s or 5m; 0 for none
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = units::parse_duration)]
+    pub timeout: Duration,
+    /// Machines kept ready for the next fixture; 0 to make each when it is needed
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub ready: usize,
+    /// Let files pass that have no test
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// A list of tests that are expected to fail: path::test a line, two blanks, a reason
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub known_failures: Option<PathBuf>,
+    /// End the run at the first failed test
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Where guests run
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub accel: Accel,
+    /// Keep the results of an interrupted run here
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub journal: Option<PathBuf>,
+}

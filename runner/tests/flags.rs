@@ -1,0 +1,154 @@
+//! Every subcommand, flag and argument has a test that runs the command and fails where it does nothing.
+//!
+//! Input: clap's own tree of commands, and a table. Output: what the table lacks, has too much, or names that
+//! is no test. Not here: those tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory};
+use provium::cli::args::Cli;
+
+/// What can be written on the command line, the file of its test below the repository's root, and the test's
+/// name.
+#[rustfmt::skip]
+const TESTS: &[(&str, &str, &str)] = &[
+    ("[PATHS]", CLI, "no_tests_says_where_it_looked"),
+    ("--config", CLI, "a_mistake_in_the_configuration_ends_the_run_before_it_begins"),
+    ("--filter", SELECTION, "filters_choose_tests_and_an_empty_choice_is_an_error"),
+    ("-k", SELECTION, "filters_choose_tests_and_an_empty_choice_is_an_error"),
+    ("--tag", SELECTION, "tags_and_metadata_choose_tests"),
+    ("--no-tag", SELECTION, "tags_and_metadata_choose_tests"),
+    ("--tag-meta", SELECTION, "tags_and_metadata_choose_tests"),
+    ("--no-tag-meta", SELECTION, "tags_and_metadata_choose_tests"),
+    ("--include-slow", SELECTION, "tags_and_metadata_choose_tests"),
+    ("--jobs", RUNNING, "as_many_files_run_at_a_time_as_jobs_says"),
+    ("--mem", RUNNING, "claims_share_what_the_flags_say"),
+    ("--cpus", RUNNING, "claims_share_what_the_flags_say"),
+    ("--cpu-overcommit", RUNNING, "claims_share_what_the_flags_say"),
+    ("--timeout", CLI, "a_file_past_its_limit_is_reported_as_such"),
+    ("--ready", COMMAND, "machines are kept ready as --ready says"),
+    ("--allow-empty", CLI, "a_file_without_a_test_is_no_pass"),
+    ("--known-failures", CLI, "known_failures_are_expected_and_what_is_mended_is_said"),
+    ("--fail-fast", CLI, "fail_fast_leaves_the_rest"),
+    ("--accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("--artifacts", ARTIFACTS, "a_failed_test_leaves_a_folder_and_the_next_run_takes_it_away"),
+    ("--verbose", CLI, "a_failed_test_and_a_broken_file_exit_with_1"),
+    ("--quiet", CLI, "a_failed_test_and_a_broken_file_exit_with_1"),
+    ("--json", CLI, "json_lines_hold_everything_and_nothing_else_is_on_stdout"),
+    ("--color", CLI, "colours_are_for_terminals_unless_the_flag_says_otherwise"),
+    ("--progress", CLI, "json_lines_hold_everything_and_nothing_else_is_on_stdout"),
+    ("list", LIST, "list_names_the_files"),
+    ("list [PATHS]", LIST, "list_names_the_files"),
+    ("list --config", LIST, "list_takes_another_configuration"),
+    ("list --fixtures", LIST, "list_names_the_fixtures"),
+    ("fixture", FIXTURE, "a_project_whose_fixtures_were_never_built"),
+    ("fixture list", FIXTURE, "a_project_whose_fixtures_were_never_built"),
+    ("fixture list [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture list --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture list --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("fixture list --json", FIXTURE, "a_project_whose_fixtures_were_never_built"),
+    ("fixture build", COMMAND, "fixtures are built, explained, rebuilt and removed"),
+    ("fixture build [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture build --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture build --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("fixture build --verbose", RUNNING, "a_fixtures_build_shows_what_profiles_builds_print"),
+    ("fixture rebuild", COMMAND, "fixtures are built, explained, rebuilt and removed"),
+    ("fixture rebuild [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture rebuild --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture rebuild --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("fixture rebuild --verbose", RUNNING, "a_fixtures_build_shows_what_profiles_builds_print"),
+    ("fixture clean", COMMAND, "fixtures are built, explained, rebuilt and removed"),
+    ("fixture clean [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture clean --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture stale", FIXTURE, "a_project_whose_fixtures_were_never_built"),
+    ("fixture stale [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture stale --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture stale --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("fixture why", FIXTURE, "a_project_whose_fixtures_were_never_built"),
+    ("fixture why [PATH|NAME]", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture why --config", FIXTURE, "every_command_takes_a_target_and_a_configuration"),
+    ("fixture why --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("doctor", CLI, "doctor_says_whether_tests_can_run_here"),
+    ("doctor --json", CLI, "doctor_says_whether_tests_can_run_here"),
+    ("host", EMULATED, "a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes"),
+    ("host [COMMAND]", EMULATED, "a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes"),
+    ("host --rw", EMULATED, "a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes"),
+    ("host --mem", RUNNING, "an_emulated_host_has_the_memory_and_cpus_of_the_flags"),
+    ("host --cpus", RUNNING, "an_emulated_host_has_the_memory_and_cpus_of_the_flags"),
+    ("lsp-setup", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
+    ("lsp-setup [DIR]", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
+    ("lsp-setup --force", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
+    ("completions", EDITORS, "completions_are_a_script_of_the_shell_that_is_named"),
+    ("completions [SHELL]", EDITORS, "completions_are_a_script_of_the_shell_that_is_named"),
+];
+
+const CLI: &str = "runner/tests/cli.rs";
+const SELECTION: &str = "runner/tests/selection.rs";
+const RUNNING: &str = "runner/tests/running.rs";
+const LIST: &str = "runner/tests/list.rs";
+const FIXTURE: &str = "runner/tests/fixture_command.rs";
+const ARTIFACTS: &str = "runner/tests/artifacts.rs";
+const EMULATED: &str = "runner/tests/emulated_host.rs";
+const EDITORS: &str = "runner/tests/editors.rs";
+const COMMAND: &str = "tests/lua/command.test.lua";
+
+#[test]
+fn everything_on_the_command_line_has_a_test() {
+    let mut there = BTreeSet::new();
+    gather("", &Cli::command(), &mut there);
+    let tested: BTreeSet<String> = TESTS.iter().map(|(what, ..)| (*what).to_owned()).collect();
+    let untested: Vec<_> = there.difference(&tested).collect();
+    assert!(
+        untested.is_empty(),
+        "without a line in this file's table: {untested:?}"
+    );
+    let gone: Vec<_> = tested.difference(&there).collect();
+    assert!(
+        gone.is_empty(),
+        "in this file's table, and not on the command line: {gone:?}"
+    );
+    assert_eq!(tested.len(), TESTS.len(), "something stands in the table twice");
+}
+
+#[test]
+fn the_tests_of_the_table_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the repository");
+    for (what, file, name) in TESTS {
+        let source = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let test = match file.ends_with(".lua") {
+            true => format!("\ntest(\"{name}\", "),
+            false => format!("\n#[test]\nfn {name}() "),
+        };
+        assert!(source.contains(&test), "{what}: {file} has no test `{name}`");
+    }
+}
+
+/// Adds all that can be written below a command whose words are `words`, but for what help does not show.
+fn gather(words: &str, command: &Command, into: &mut BTreeSet<String>) {
+    let join = |word: &str| format!("{words} {word}").trim_start().to_owned();
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+        into.insert(join(&written(arg)));
+    }
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        let words = join(below.get_name());
+        into.insert(words.clone());
+        gather(&words, below, into);
+    }
+}
+
+/// How an argument is written: by its long flag, else by its short one, else by the name of its value.
+fn written(arg: &Arg) -> String {
+    match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) => format!("--{long}"),
+        (None, Some(short)) => format!("-{short}"),
+        (None, None) => {
+            let names = arg.get_value_names().unwrap_or_default();
+            let name = names.first().map_or(arg.get_id().as_str(), |name| name.as_str());
+            format!("[{}]", name.to_uppercase())
+        }
+    }
+}

@@ -1,0 +1,79 @@
+-- The command's flags and subcommands that need guests: each is run by this very command in a project of its own.
+
+provium.timeout = "120s"
+
+local folder
+local source = "local vm = provium:vm('base', 'small')\nvm:boot()\nreturn vm:snapshot()\n"
+
+local function write(name, text)
+  local file = assert(io.open(folder .. "/" .. name, "w"))
+  file:write(text)
+  file:close()
+end
+
+-- Runs the command in that project, which must end well; returns what it says.
+local function command(t, arguments)
+  local run = io.popen("cd " .. folder .. " && exec /proc/$PPID/exe " .. arguments .. " --accel kvm 2>&1")
+  local text = run:read("a")
+  t:assert(run:close(), text)
+  return text
+end
+
+provium.before_each(function(t)
+  local made = io.popen("mktemp -d")
+  folder = made:read("l")
+  made:close()
+  t:defer(function() os.execute("rm -rf " .. folder) end)
+  local guest = io.popen("cd ../../target/guest && pwd"):read("l")
+  write("provium.toml", ([[
+    [provium]
+    cache_dir = "cache"
+    [profiles.small]
+    kernel = "%s/vmlinux"
+    initrd = "%s/initrd.cpio"
+    cmdline = "console=ttyS0 quiet"
+    memory = "128M"
+  ]]):format(guest, guest))
+  write("base.fixture.lua", source)
+end)
+
+test("fixtures are built, explained, rebuilt and removed", function(t)
+  local function state() return json.decode(command(t, "fixture list --json")).fixtures[1].state end
+  t:assert_eq(state(), "not_built")
+  command(t, "fixture build")
+  t:assert_eq(state(), "cached")
+  t:assert_eq(command(t, "fixture stale"), "")
+  t:assert_contains(command(t, "fixture build"), "from the cache")
+  t:assert_contains(command(t, "fixture rebuild"), "built in")
+  write("base.fixture.lua", source .. "-- again\n")
+  t:assert_eq(state(), "stale")
+  t:assert_contains(command(t, "fixture why base"), "base.fixture.lua")
+  t:assert_contains(command(t, "fixture stale"), "base: ")
+  write("base.fixture.lua", source)
+  t:assert_eq(state(), "cached")
+  -- Nothing that it does needs a guest.
+  local clean = io.popen("cd " .. folder .. " && exec /proc/$PPID/exe fixture clean base")
+  t:assert_contains(clean:read("a"), "removed")
+  t:assert(clean:close())
+  t:assert_eq(state(), "not_built")
+end)
+
+test("machines are kept ready as --ready says", function(t)
+  write("a.test.lua", [[
+    test("counts", function(t)
+      -- The first may be the guest that was built.
+      provium:vm_fixture("base")
+      provium:vm_fixture("base")
+      local ready
+      for _ = 1, 20 do
+        local list = io.popen("ls -l /proc/$PPID/fd | grep -c anon_inode:kvm-vm$")
+        ready = tonumber(list:read("l")) - 2
+        list:close()
+        if ready == 1 then break end
+      end
+      print("ready: " .. ready)
+    end)
+  ]])
+  t:assert_contains(command(t, "-v --ready 1"), "ready: 1")
+  t:assert_contains(command(t, "-v --ready 0"), "ready: 0")
+end)
