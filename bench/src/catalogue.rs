@@ -15,6 +15,10 @@ use provium_bench_results::Unit;
 pub(crate) enum Target {
     /// At most this multiple of the floor.
     TimesFloor(f64),
+    /// At most so many exits for memory-mapped registers.
+    Mmio(f64),
+    /// At most so many page faults.
+    Faults(f64),
     /// At most the pages that the guest has written, plus one MiB.
     DirtyPagesAndMiB,
 }
@@ -23,6 +27,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::TimesFloor(most) => write!(f, "≤ {most} × floor"),
+            Target::Mmio(most) => write!(f, "≤ {most} MMIO exits"),
+            Target::Faults(most) => write!(f, "≤ {most} faults"),
             Target::DirtyPagesAndMiB => write!(f, "≤ its pages + 1 MiB"),
         }
     }
@@ -64,6 +70,14 @@ const fn at_most(id: &'static str, name: &'static str, times: f64) -> RowSpec {
     RowSpec::new(id, name, Unit::Microseconds, Some(Target::TimesFloor(times)))
 }
 
+const fn most_faults(id: &'static str, name: &'static str, faults: f64) -> RowSpec {
+    RowSpec::new(id, name, Unit::Microseconds, Some(Target::Faults(faults)))
+}
+
+const fn most_mmio(id: &'static str, name: &'static str, exits: f64) -> RowSpec {
+    RowSpec::new(id, name, Unit::Microseconds, Some(Target::Mmio(exits)))
+}
+
 const fn kib(id: &'static str, name: &'static str) -> RowSpec {
     RowSpec::new(id, name, Unit::KiB, None)
 }
@@ -92,25 +106,25 @@ pub(crate) const FLOOR_ROWS: [RowSpec; 11] = [
 ];
 
 /// Rows with Linux as the guest.
-pub(crate) const LINUX_ROWS: [RowSpec; 18] = [
-    at_most("cold-resume", "cold resume: fixture on disk to first reply", 2.0),
-    at_most("warm-resume", "warm resume: ready shell to first reply", 0.6),
+pub(crate) const LINUX_ROWS: [RowSpec; 23] = [
+    at_most("cold-resume", "cold resume: fixture on disk to first reply", 2.3),
+    most_faults("warm-resume", "warm resume: ready shell to first reply", 150.0),
+    most_faults("first-command", "warm resume to `vm:run(\"true\")` done", 300.0),
+    time("command", "a warmed command: `vm:run(\"true\")`"),
+    at_most("reset-0", "in-place reset to first reply, as it was resumed", 0.2),
+    at_most("reset-100", "in-place reset to first reply, 100 dirty pages", 0.2),
     at_most(
-        "reset-10",
-        "in-place reset to first reply, 10 dirty pages or the least",
-        0.15,
+        "reset-1000",
+        "in-place reset to first reply, 1,000 dirty pages",
+        0.5,
     ),
-    at_most(
-        "reset-100",
-        "in-place reset to first reply, 100 dirty pages",
-        0.15,
-    ),
-    time("reset-1000", "in-place reset to first reply, 1,000 dirty pages"),
     time("reset-10000", "in-place reset to first reply, 10,000 dirty pages"),
-    at_most("boot", "cold boot to first reply", 50.0),
-    at_most("ping", "round trip of an empty op", 0.05),
-    time("getpid", "round trip of getpid"),
-    rate("write", "64 MiB written to the guest"),
+    at_most("boot", "cold boot to first reply", 45.0),
+    time("first-ping", "round trip of an empty op, just after a resume"),
+    most_mmio("ping", "round trip of an empty op, settled", 1.5),
+    time("getpid", "round trip of getpid, settled"),
+    rate("write", "64 MiB written to the guest's tmpfs, for the first time"),
+    rate("write-again", "64 MiB written to the same file again"),
     rate("read", "64 MiB read from the guest"),
     private("memory-1", "private memory of a resumed guest, 1 machine"),
     private("memory-10", "private memory of a resumed guest, 10 machines"),
@@ -119,6 +133,7 @@ pub(crate) const LINUX_ROWS: [RowSpec; 18] = [
     kib("save-size", "snapshot size on disk"),
     time("save-layer", "save a layer on its parent"),
     kib("layer-size", "layer size on disk"),
+    time("layer-resume", "resume of a fixture 5 layers deep to first reply"),
 ];
 
 /// Rows of other monitors with the same guest.
@@ -204,5 +219,7 @@ mod tests {
     fn targets_read_as_they_are_meant() {
         assert_eq!(Target::TimesFloor(0.15).to_string(), "≤ 0.15 × floor");
         assert_eq!(Target::TimesFloor(50.0).to_string(), "≤ 50 × floor");
+        assert_eq!(Target::Mmio(1.5).to_string(), "≤ 1.5 MMIO exits");
+        assert_eq!(Target::Faults(150.0).to_string(), "≤ 150 faults");
     }
 }

@@ -56,6 +56,15 @@ pub(crate) fn snapshot_folder() -> String {
     format!("snapshots are in {}: {kind}", folder.display())
 }
 
+/// Makes an emulated host's kernel show its tracepoints there; other machines are as their owners want them.
+pub(crate) fn mount_tracing(folder: &str) {
+    if provium_emulated::is_inside() {
+        // One that is mounted already will do.
+        let flags = rustix::mount::MountFlags::empty();
+        let _ = rustix::mount::mount("tracefs", folder, "tracefs", flags, None);
+    }
+}
+
 /// An emulated host's kernel with its grace periods as a stock kernel has them, for as long as this lives.
 pub(crate) struct StockGracePeriods {
     before: Option<String>,

@@ -21,21 +21,26 @@ use provium_protocol::Syscall;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Discovery, Machine, MachineConfig};
 
+use crate::counts::Begin;
 use crate::recorder::Recorder;
 use crate::{MEMORY, RAMP, memory};
 
 /// Reset rows, and how many pages are to be dirty.
 const RESETS: [(&str, u64); 4] = [
-    ("reset-10", 10),
+    ("reset-0", 0),
     ("reset-100", 100),
     ("reset-1000", 1_000),
     ("reset-10000", 10_000),
 ];
 const RAMP_ROWS: [&str; RAMP.len()] = ["memory-1", "memory-10", "memory-50"];
 const SAVES: [&str; 5] = ["boot", "save", "save-size", "save-layer", "layer-size"];
-/// Round trips measured in each round, after some that are not: the first after a resume copy pages.
-const TRIPS: usize = 20;
-const WARM_UP: usize = 5;
+/// Round trips measured in each round: the first after a resume, whose guest has pages to copy, and those
+/// after as many as it takes until it has none.
+const TRIPS: u32 = 20;
+const SETTLING: u32 = 240;
+const COMMANDS: u32 = 5;
+/// Layers of the row with some.
+const LAYERS: usize = 5;
 const TRANSFER: usize = 64 << 20;
 const TRANSFER_FILE: &[u8] = b"/bench/file";
 /// By itself a file system in memory takes half of it.
@@ -80,11 +85,15 @@ impl LinuxRows {
     pub(crate) fn round(&self, recorder: &mut Recorder) {
         recorder.attempt(&["cold-resume"], |recorder| self.cold(recorder));
         recorder.attempt(&["warm-resume"], |recorder| self.warm(recorder));
+        recorder.attempt(&["first-command", "command"], |recorder| self.commands(recorder));
         recorder.attempt(&RESETS.map(|(id, _)| id), |recorder| self.resets(recorder));
-        recorder.attempt(&["ping", "getpid"], |recorder| self.trips(recorder));
-        recorder.attempt(&["write", "read"], |recorder| self.transfers(recorder));
+        recorder.attempt(&["first-ping", "ping", "getpid"], |recorder| self.trips(recorder));
+        recorder.attempt(&["write", "write-again", "read"], |recorder| {
+            self.transfers(recorder)
+        });
         recorder.attempt(&SAVES, |recorder| self.boot_and_save(recorder));
         recorder.attempt(&RAMP_ROWS, |recorder| self.ramp(recorder));
+        recorder.attempt(&["layer-resume"], |recorder| self.layers(recorder));
     }
 
     fn resumed(&self) -> Result<Guest> {
@@ -92,21 +101,39 @@ impl LinuxRows {
     }
 
     fn cold(&self, recorder: &mut Recorder) -> Result<()> {
-        let begin = Instant::now();
+        let begin = recorder.begin(None)?;
         let snapshot = Snapshot::open(self.folder.path())?;
         let mut guest = resume(&snapshot, ResumeOptions::default())?;
         guest.client.ping()?;
-        recorder.time("cold-resume", begin.elapsed());
+        recorder.end("cold-resume", begin, &guest.machine)?;
         guest.machine.kill();
         Ok(())
     }
 
     fn warm(&self, recorder: &mut Recorder) -> Result<()> {
         let shell = Machine::blank(MEMORY, 1)?;
-        let begin = Instant::now();
+        let begin = recorder.begin(None)?;
         let mut guest = resume_in(shell, &self.snapshot, ResumeOptions::default())?;
         guest.client.ping()?;
-        recorder.time("warm-resume", begin.elapsed());
+        recorder.end("warm-resume", begin, &guest.machine)?;
+        guest.machine.kill();
+        Ok(())
+    }
+
+    fn commands(&self, recorder: &mut Recorder) -> Result<()> {
+        let shell = Machine::blank(MEMORY, 1)?;
+        let begin = recorder.begin(None)?;
+        let mut guest = resume_in(shell, &self.snapshot, ResumeOptions::default())?;
+        run(&mut guest.client, "true")?;
+        recorder.end("first-command", begin, &guest.machine)?;
+        for _ in 0..COMMANDS {
+            run(&mut guest.client, "true")?;
+        }
+        for _ in 0..COMMANDS {
+            let begin = recorder.begin(Some(&guest.machine))?;
+            run(&mut guest.client, "true")?;
+            recorder.end("command", begin, &guest.machine)?;
+        }
         guest.machine.kill();
         Ok(())
     }
@@ -120,13 +147,12 @@ impl LinuxRows {
         {
             match pages.saturating_sub(self.least) {
                 0 => guest.client.ping()?,
-                // Page tables of the new mapping are dirty, too.
-                more => touch(&mut guest.client, more - more / 512)?,
+                more => touch(&mut guest.client, more)?,
             }
-            let begin = Instant::now();
+            let begin = recorder.begin(Some(&guest.machine))?;
             let back = reset(&mut guest, &self.snapshot, ResumeOptions::default())?;
             guest.client.ping()?;
-            recorder.time(id, begin.elapsed());
+            recorder.end(id, begin, &guest.machine)?;
             recorder.pages(id, back.context("all pages were put back")? as f64);
             reset(&mut guest, &self.snapshot, ResumeOptions::default())?;
         }
@@ -136,50 +162,65 @@ impl LinuxRows {
 
     fn trips(&self, recorder: &mut Recorder) -> Result<()> {
         let mut guest = self.resumed()?;
-        for trip in 0..WARM_UP + TRIPS {
-            let begin = Instant::now();
+        guest.client.ping()?;
+        let ping = |client: &mut GuestClient| Ok(client.ping()?);
+        trips(recorder, "first-ping", &mut guest, ping)?;
+        for _ in 0..SETTLING {
             guest.client.ping()?;
-            let ping = begin.elapsed();
-            let begin = Instant::now();
-            call(&mut guest.client, SYS_GETPID, [0; 6])?;
-            if trip >= WARM_UP {
-                recorder.time("ping", ping);
-                recorder.time("getpid", begin.elapsed());
-            }
         }
+        trips(recorder, "ping", &mut guest, ping)?;
+        trips(recorder, "getpid", &mut guest, |client| {
+            call(client, SYS_GETPID, [0; 6]).map(drop)
+        })?;
         guest.machine.kill();
         Ok(())
     }
 
     fn transfers(&self, recorder: &mut Recorder) -> Result<()> {
         let mut guest = self.resumed()?;
-        let made = guest
-            .client
-            .ask(provium_guest::ops::exec(ExecSpec::shell(MAKE_ROOM)))?;
-        ensure!(
-            made.stderr.is_empty(),
-            "{MAKE_ROOM}: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        run(&mut guest.client, MAKE_ROOM)?;
         let content = vec![0x5a; TRANSFER];
-        let begin = Instant::now();
-        guest
-            .client
-            .push_file(TRANSFER_FILE, None, &mut content.as_slice())?;
-        recorder.value("write", TRANSFER as f64 / begin.elapsed().as_secs_f64());
-        let begin = Instant::now();
+        for id in ["write", "write-again"] {
+            let begin = recorder.begin(Some(&guest.machine))?;
+            guest
+                .client
+                .push_file(TRANSFER_FILE, None, &mut content.as_slice())?;
+            per_mib(recorder, id, begin, &guest)?;
+        }
+        let begin = recorder.begin(Some(&guest.machine))?;
         let back = guest.client.ask(provium_guest::ops::read_file(TRANSFER_FILE))?;
-        recorder.value("read", TRANSFER as f64 / begin.elapsed().as_secs_f64());
+        per_mib(recorder, "read", begin, &guest)?;
         guest.machine.kill();
         ensure!(back == content, "what was read is not what was written");
         Ok(())
     }
 
+    fn layers(&self, recorder: &mut Recorder) -> Result<()> {
+        let stack = tempfile::tempdir()?;
+        let mut guest = self.resumed()?;
+        for layer in 0..LAYERS {
+            run(&mut guest.client, "true")?;
+            let folder = stack.path().join(layer.to_string());
+            std::fs::create_dir(&folder)?;
+            save(&guest, &folder, true, ResumeOptions::default())?;
+        }
+        guest.machine.kill();
+        let top = Snapshot::open(&stack.path().join((LAYERS - 1).to_string()))?;
+        let shell = Machine::blank(MEMORY, 1)?;
+        let begin = recorder.begin(None)?;
+        let mut guest = resume_in(shell, &top, ResumeOptions::default())?;
+        guest.client.ping()?;
+        recorder.end("layer-resume", begin, &guest.machine)?;
+        recorder.pages("layer-resume", top.own_pages() as f64);
+        guest.machine.kill();
+        Ok(())
+    }
+
     fn boot_and_save(&self, recorder: &mut Recorder) -> Result<()> {
-        let begin = Instant::now();
+        let begin = recorder.begin(None)?;
         let mut guest = boot(config(&self.artifacts), BOOT_LIMIT, &Cancel::new())?;
         guest.client.ping()?;
-        recorder.time("boot", begin.elapsed());
+        recorder.end("boot", begin, &guest.machine)?;
         for (on_parent, time, size) in [(false, "save", "save-size"), (true, "save-layer", "layer-size")] {
             let folder = tempfile::tempdir()?;
             guest.machine.pause()?;
@@ -219,6 +260,44 @@ impl LinuxRows {
         }
         Ok(())
     }
+}
+
+/// Adds [`TRIPS`] round trips, each with its time, and what was counted in all of them.
+fn trips(
+    recorder: &mut Recorder,
+    id: &'static str,
+    guest: &mut Guest,
+    trip: impl Fn(&mut GuestClient) -> Result<()>,
+) -> Result<()> {
+    let begin = recorder.begin(Some(&guest.machine))?;
+    let mut took = Vec::with_capacity(TRIPS as usize);
+    for _ in 0..TRIPS {
+        let begin = Instant::now();
+        trip(&mut guest.client)?;
+        took.push(begin.elapsed());
+    }
+    recorder.end_counts(&[id], begin, &guest.machine, TRIPS)?;
+    took.into_iter().for_each(|took| recorder.time(id, took));
+    Ok(())
+}
+
+/// Adds the rate of a transfer of [`TRANSFER`] bytes, and what was counted by each MiB.
+fn per_mib(recorder: &mut Recorder, id: &'static str, begin: Begin, guest: &Guest) -> Result<()> {
+    let mib = (TRANSFER >> 20) as u32;
+    let took = recorder.end_counts(&[id], begin, &guest.machine, mib)?;
+    recorder.value(id, f64::from(1u32 << 20) / took.as_secs_f64());
+    Ok(())
+}
+
+/// Runs a line of shell that has nothing to say.
+fn run(client: &mut GuestClient, line: &str) -> Result<()> {
+    let ran = client.ask(provium_guest::ops::exec(ExecSpec::shell(line)))?;
+    ensure!(
+        ran.stderr.is_empty(),
+        "{line}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    Ok(())
 }
 
 /// Our kernel, our initrd, the agent, one vCPU.

@@ -10,6 +10,7 @@
 //! linux_rows                 the machine, Linux and the agent
 //! peers, vsock               other monitors
 //! memory, host               what /proc says
+//! counts                     exits, page faults and system calls of what is measured
 //! recorder                   samples → rows; results/ has the rows, with xtask, as JSON
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! Not here: tables; a comparison of two runs.
 
 mod catalogue;
+mod counts;
 mod floor;
 mod host;
 mod linux_rows;
@@ -94,8 +96,9 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<()> {
     let grace_periods = host::StockGracePeriods::set();
+    // Before any thread is made: it counts those that are made later.
+    let mut recorder = Recorder::new(arguments.only.clone()).count_calls();
     let (sound, unsound) = host::soundness();
-    let mut recorder = Recorder::new(arguments.only.clone());
     let floor = Floor::prepare(MEMORY as usize)?;
     let payload = wanted(
         &recorder,
@@ -127,6 +130,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         unsound.filter(|_| !sound),
         grace_periods.note(),
         Some(host::snapshot_folder()),
+        (!recorder.counts_calls()).then(|| "system calls cannot be counted here".to_owned()),
     ];
     let notes: Vec<String> = notes.into_iter().flatten().collect();
     for round in 1..=arguments.rounds {

@@ -8,21 +8,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use provium_bench_results::{Row, Spread, Unit};
+use provium_bench_results::{Counts, Row, Spread, Unit};
+use provium_vmm::Machine;
 
 use crate::catalogue::{FLOOR, RowSpec, Target};
+use crate::counts::{Begin, Calls};
 
 /// The samples of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     only: Vec<String>,
     samples: BTreeMap<&'static str, Samples>,
+    calls: Option<Calls>,
 }
 
 #[derive(Debug, Default)]
 struct Samples {
     values: Vec<f64>,
     pages: Vec<f64>,
+    counts: Vec<Counts>,
     failed: Option<String>,
 }
 
@@ -32,6 +36,49 @@ impl Recorder {
         Recorder {
             only,
             ..Recorder::default()
+        }
+    }
+
+    /// Counts system calls, too, from now on.
+    pub(crate) fn count_calls(mut self) -> Recorder {
+        self.calls = Calls::count();
+        self
+    }
+
+    /// Whether system calls are counted.
+    pub(crate) fn counts_calls(&self) -> bool {
+        self.calls.is_some()
+    }
+
+    /// Begins what is measured; `machine` is one that runs already.
+    pub(crate) fn begin(&mut self, machine: Option<&Machine>) -> Result<Begin> {
+        Begin::now(&mut self.calls, machine)
+    }
+
+    /// Adds the time since `begin` as a sample of a row, and what was counted meanwhile.
+    pub(crate) fn end(&mut self, id: &'static str, begin: Begin, machine: &Machine) -> Result<()> {
+        let (took, counts) = begin.end(&mut self.calls, machine, 1)?;
+        self.time(id, took);
+        self.counts(id, counts);
+        Ok(())
+    }
+
+    /// Adds what was counted since `begin`, by each of `times`, without a time.
+    pub(crate) fn end_counts(
+        &mut self,
+        ids: &[&'static str],
+        begin: Begin,
+        machine: &Machine,
+        times: u32,
+    ) -> Result<Duration> {
+        let (took, counts) = begin.end(&mut self.calls, machine, times)?;
+        ids.iter().for_each(|id| self.counts(id, counts));
+        Ok(took)
+    }
+
+    fn counts(&mut self, id: &'static str, counts: Counts) {
+        if self.wants(id) {
+            self.samples.entry(id).or_default().counts.push(counts);
         }
     }
 
@@ -98,6 +145,7 @@ impl Recorder {
 fn row(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
     let spread = Spread::of(&samples.values);
     let pages = Spread::of(&samples.pages).map(|spread| spread.median);
+    let counts = Counts::median(&samples.counts);
     let times_floor = match (spec.unit, spread, floor) {
         (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
         _ => None,
@@ -105,6 +153,8 @@ fn row(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
     let met = match spec.target {
         None => None,
         Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
+        Some(Target::Mmio(most)) => counts.map(|counts| counts.mmio <= most),
+        Some(Target::Faults(most)) => counts.map(|counts| counts.faults <= most),
         Some(Target::DirtyPagesAndMiB) => spread
             .zip(pages)
             .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
@@ -116,6 +166,7 @@ fn row(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
         spread,
         times_floor,
         pages,
+        counts,
         target: spec.target.as_ref().map(ToString::to_string),
         met,
         failed: samples.failed.clone(),

@@ -40,6 +40,7 @@ pub use boot::mptable::MpTableError;
 pub use boot::params::ParamsError;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
+pub use kvm::stats::KvmCounts;
 pub use kvm::tsc::measured_khz as measured_tsc_khz;
 pub use kvm::vcpu_place::VcpuPlace;
 pub use machine::{

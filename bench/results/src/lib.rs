@@ -42,6 +42,9 @@ pub struct Row {
     pub times_floor: Option<f64>,
     /// Median of the number of pages written, for rows that know it.
     pub pages: Option<f64>,
+    /// What was counted each time it was done, medians; for rows that count.
+    #[serde(default)]
+    pub counts: Option<Counts>,
     /// The target in words, for rows that have one.
     pub target: Option<String>,
     /// Whether the target is met; absent where that cannot be said.
@@ -50,6 +53,44 @@ pub struct Row {
     pub failed: Option<String>,
     /// Every sample, in the order of the rounds.
     pub samples: Vec<f64>,
+}
+
+/// What no load of the machine changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Times that a vCPU left the guest, whatever for.
+    pub exits: f64,
+    /// Those that the monitor served as accesses to memory-mapped registers.
+    pub mmio: f64,
+    /// Those that it served as accesses to ports.
+    pub port: f64,
+    /// Those by which a vCPU halted.
+    pub halt: f64,
+    /// Page faults that KVM has fixed.
+    pub faults: f64,
+    /// The monitor's `ioctl` calls, KVM_RUN among them; absent where they cannot be counted.
+    pub ioctls: Option<f64>,
+    /// All its system calls.
+    pub system_calls: Option<f64>,
+}
+
+impl Counts {
+    /// The median of each count on its own.
+    pub fn median(of: &[Counts]) -> Option<Counts> {
+        let middle = |count: fn(&Counts) -> Option<f64>| {
+            let values: Vec<f64> = of.iter().filter_map(count).collect();
+            Spread::of(&values).map(|spread| spread.median)
+        };
+        Some(Counts {
+            exits: middle(|counts| Some(counts.exits))?,
+            mmio: middle(|counts| Some(counts.mmio))?,
+            port: middle(|counts| Some(counts.port))?,
+            halt: middle(|counts| Some(counts.halt))?,
+            faults: middle(|counts| Some(counts.faults))?,
+            ioctls: middle(|counts| counts.ioctls),
+            system_calls: middle(|counts| counts.system_calls),
+        })
+    }
 }
 
 /// Unit of a row's numbers.
@@ -85,6 +126,11 @@ mod tests {
                     spread: Spread::of(&[1.5, 2.5]),
                     times_floor: Some(0.1),
                     pages: None,
+                    counts: Some(Counts {
+                        exits: 7.5,
+                        ioctls: Some(4.0),
+                        ..Counts::default()
+                    }),
                     target: Some("≤ 1".to_owned()),
                     met: Some(true),
                     failed: None,
@@ -96,5 +142,18 @@ mod tests {
         let units = [0, 1, 2].map(|at| json["rows"][at]["unit"].clone());
         assert_eq!(units, ["microseconds", "bytes-per-second", "kib"]);
         assert_eq!(serde_json::from_value::<Part>(json).unwrap(), part);
+    }
+
+    #[test]
+    fn a_median_of_counts_is_that_of_each() {
+        let of = |exits, faults, ioctls| Counts {
+            exits,
+            faults,
+            ioctls,
+            ..Counts::default()
+        };
+        let counts = [of(1.0, 9.0, None), of(2.0, 8.0, Some(3.0)), of(9.0, 1.0, None)];
+        assert_eq!(Counts::median(&counts), Some(of(2.0, 8.0, Some(3.0))));
+        assert_eq!(Counts::median(&[]), None);
     }
 }

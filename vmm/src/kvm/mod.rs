@@ -12,6 +12,7 @@ pub(crate) mod cpuid;
 pub(crate) mod host;
 pub(crate) mod msrs;
 pub(crate) mod regs;
+pub(crate) mod stats;
 pub(crate) mod tsc;
 pub(crate) mod vcpu;
 pub(crate) mod vcpu_place;

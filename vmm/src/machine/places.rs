@@ -1,11 +1,14 @@
-//! Looking where the vCPUs of a machine stand while it runs.
+//! Looking where the vCPUs of a machine stand while it runs, and at what KVM has counted of them.
 //!
-//! Input: a machine, a limit of time. Output: a [`VcpuPlace`] for each vCPU. The guest sees nothing of it:
-//! each vCPU leaves it once, as for any signal of the host. Not here: how its threads answer (`looks`).
+//! Input: a machine, a limit of time. Output: a [`VcpuPlace`] for each vCPU, or [`KvmCounts`] of all. The
+//! guest sees nothing of it: each vCPU leaves it once, as for any signal of the host. Not here: how its
+//! threads answer (`looks`).
 
 use std::time::{Duration, Instant};
 
+use super::error::MachineError;
 use super::handle::Machine;
+use crate::kvm::stats::{self, KvmCounts};
 use crate::kvm::vcpu_place::{self, VcpuPlace};
 
 impl Machine {
@@ -31,6 +34,20 @@ impl Machine {
         }
         let places = life.looks.wait(number, deadline).into_iter();
         places.map(|place| place.unwrap_or(VcpuPlace::Busy)).collect()
+    }
+
+    /// What KVM has counted of a machine, which has to be paused, since it was made.
+    ///
+    /// # Errors
+    /// [`MachineError::NotPaused`]; [`MachineError::Host`] on a kernel that does not tell.
+    pub fn kvm_counts(&self) -> Result<KvmCounts, MachineError> {
+        let slot = self.paused_hardware()?;
+        let hardware = slot.as_ref().ok_or_else(|| self.ended_error())?;
+        let mut all = KvmCounts::default();
+        for vcpu in &hardware.vcpus {
+            all = all.plus(stats::read(&vcpu.lock().fd).map_err(MachineError::Host)?);
+        }
+        Ok(all)
     }
 
     /// Ends the machine as [`kill`](Self::kill) does, after a look at its vCPUs that takes `limit` at most.

@@ -8,6 +8,7 @@
 //! Output: the table on stdout, the file.
 //! Not here: measuring.
 
+mod compare;
 mod part;
 mod table;
 mod vhost;
@@ -38,6 +39,9 @@ pub(crate) struct BenchArguments {
     /// Where the numbers go [default: target/bench.json]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+    /// Say what has changed since the run that left this file
+    #[arg(long, value_name = "BASE.json")]
+    compare: Option<PathBuf>,
 }
 
 /// Measures everything and prints the table.
@@ -62,6 +66,10 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<()> {
     let parts = measured.context("nothing was measured")?;
     for part in &parts {
         print!("\n{}", table::of(part));
+    }
+    // Before this run's file is written: it may be the same.
+    if let Some(base) = &arguments.compare {
+        print!("\nsince {}:\n{}", base.display(), compare::since(base, &parts)?);
     }
     let path = match &arguments.json {
         Some(path) => path.clone(),

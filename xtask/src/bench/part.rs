@@ -43,7 +43,7 @@ mod tests {
                 "place": place, "host": "h", "guest": "g", "rounds": 3, "notes": [],
                 "rows": [{
                     "id": "i", "name": "n", "unit": "kib", "samples": [1.0, 1234.567], "spread": null,
-                    "times_floor": null, "pages": 7.0, "target": null, "met": null, "failed": "why",
+                    "times_floor": null, "pages": 7.0, "counts": null, "target": null, "met": null, "failed": "why",
                 }],
             })
         };

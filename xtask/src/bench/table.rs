@@ -1,4 +1,4 @@
-//! A part as a table for people.
+//! A part as two tables for people: times, and what was counted meanwhile.
 //!
 //! Input: a part.
 //! Output: lines of text.
@@ -7,6 +7,7 @@
 use provium_bench_results::{Part, Row, Unit};
 
 const HEAD: [&str; 6] = ["", "median", "10 % to 90 %", "× floor", "pages", "target"];
+const COUNTS_HEAD: [&str; 8] = ["", "exits", "MMIO", "port", "halt", "faults", "ioctls", "calls"];
 
 /// A head that says where and how, and a line for each row.
 pub(super) fn of(part: &Part) -> String {
@@ -19,31 +20,35 @@ pub(super) fn of(part: &Part) -> String {
         .for_each(|note| text.push_str(&format!("  {note}\n")));
     text.push('\n');
     let rows: Vec<[String; 6]> = part.rows.iter().map(cells).collect();
-    let head = HEAD.map(str::to_owned);
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| {
-            let cells = rows.iter().chain([&head]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        })
-        .collect();
-    for row in [&head].into_iter().chain(&rows) {
-        text.push_str(line(row, &widths).trim_end());
-        text.push('\n');
-    }
+    text.push_str(&columns(HEAD, &rows, true));
     for row in &part.rows {
         if let Some(why) = &row.failed {
             text.push_str(&format!("failed: {}: {why}\n", row.name.trim()));
         }
     }
+    let counted: Vec<[String; 8]> = part.rows.iter().filter_map(counts).collect();
+    if !counted.is_empty() {
+        text.push_str("\nCounted each time it was done (transfers: for each MiB), medians:\n\n");
+        text.push_str(&columns(COUNTS_HEAD, &counted, false));
+    }
     text
 }
 
-/// The first and last column begin at the left, numbers end at the right.
-fn line(row: &[String; 6], widths: &[usize]) -> String {
+/// A table: the first column begins at the left, numbers end at the right, and the last is a number or not.
+fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]], last_is_text: bool) -> String {
+    let head = head.map(str::to_owned);
+    let all = || [&head].into_iter().chain(rows);
+    let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let lines = all().map(|row| format!("{}\n", line(row, &widths, last_is_text).trim_end()));
+    lines.collect()
+}
+
+fn line(row: &[String], widths: &[usize], last_is_text: bool) -> String {
     let mut line = String::new();
     for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
         let gap = " ".repeat(width - cell.chars().count());
-        let is_text = column == 0 || column == row.len() - 1;
+        let is_text = column == 0 || last_is_text && column == row.len() - 1;
         line.push_str(&if is_text {
             format!("{cell}{gap}  ")
         } else {
@@ -84,8 +89,32 @@ fn cells(row: &Row) -> [String; 6] {
     ]
 }
 
+/// The cells of a row that counts.
+fn counts(row: &Row) -> Option<[String; 8]> {
+    let counts = row.counts?;
+    let calls = |count: Option<f64>| count.map_or_else(|| "—".to_owned(), count_text);
+    Some([
+        row.name.clone(),
+        count_text(counts.exits),
+        count_text(counts.mmio),
+        count_text(counts.port),
+        count_text(counts.halt),
+        count_text(counts.faults),
+        calls(counts.ioctls),
+        calls(counts.system_calls),
+    ])
+}
+
+/// A count, with a decimal where it is small.
+pub(super) fn count_text(count: f64) -> String {
+    match count < 20.0 {
+        true => format!("{count:.1}"),
+        false => format!("{count:.0}"),
+    }
+}
+
 /// Three or four digits and a unit.
-fn amount(value: f64, unit: Unit) -> String {
+pub(super) fn amount(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Microseconds if value < 1_000.0 => format!("{value:.0} µs"),
         Unit::Microseconds if value < 100_000.0 => format!("{:.2} ms", value / 1e3),
@@ -105,7 +134,8 @@ mod tests {
         "rows": [
             {"id": "floor", "name": "the floor", "unit": "microseconds", "times_floor": 1.0, "samples": [],
              "spread": {"median": 18500.0, "p10": 17000.0, "p90": 21000.0}},
-            {"id": "ping", "name": "a ping", "unit": "microseconds", "samples": [], "times_floor": 0.08, "target": "≤ 0.05 × floor", "met": false,
+            {"id": "ping", "name": "a ping", "unit": "microseconds", "samples": [], "times_floor": 0.08,
+             "counts": {"exits": 7.5, "mmio": 6.1, "port": 0, "halt": 1, "faults": 1234.4, "ioctls": 20.2, "system_calls": null}, "target": "≤ 0.05 × floor", "met": false,
              "spread": {"median": 900.0, "p10": 800.0, "p90": 1500.0}},
             {"id": "memory", "name": "memory", "unit": "kib", "pages": 114.0, "samples": [], "target": "≤ 1", "met": true,
              "spread": {"median": 456.0, "p10": 456.0, "p90": 11264.0}},
@@ -126,6 +156,11 @@ a ping       900 µs     800 µs to 1.50 ms    0.080         ≤ 0.05 × floor M
 memory      456 KiB   456 KiB to 11.0 MiB             114  ≤ 1 met
 peer              —
 failed: peer: it is not on PATH
+
+Counted each time it was done (transfers: for each MiB), medians:
+
+        exits  MMIO  port  halt  faults  ioctls  calls
+a ping    7.5   6.1   0.0   1.0    1234      20      —
 ";
         assert_eq!(text, expected);
     }

@@ -66,6 +66,7 @@ const FILES: &[(&str, &str)] = &[
         "tests/hostile-agent/src/main.rs",
         "is the C library's entry point",
     ),
+    ("vmm/src/kvm/stats.rs", "the descriptor of KVM's counters"),
     ("vmm/src/kvm/tsc.rs", "attributes of a vCPU"),
     ("vmm/src/kvm/vcpu.rs", "the page shared with KVM"),
     ("vmm/src/kvm/vcpu_state.rs", "XSAVE areas"),
