@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::cancel::CancelReason;
 use crate::exit;
 use crate::failure::Failure;
+use crate::meta::Meta;
+use crate::subtest::{Subtest, SubtestCounts};
 
 /// One test file's result; its JSON form is one line of `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +91,12 @@ pub struct TestResult {
     /// All that is known of its failure, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Box<Failure>>,
+    /// Its parts that have results of their own, of the last time it ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subtests: Vec<Subtest>,
+    /// Its metadata, as the test wrote it.
+    #[serde(default, skip_serializing_if = "Meta::is_empty")]
+    pub meta: Meta,
 }
 
 fn once() -> u32 {
@@ -108,6 +116,8 @@ impl TestResult {
             attempts: once(),
             flaky: false,
             failure: None,
+            subtests: Vec::new(),
+            meta: Meta::new(),
         }
     }
 }
@@ -168,6 +178,8 @@ pub struct Counts {
     pub not_run: usize,
     /// Tests that passed only when tried again.
     pub flaky: usize,
+    /// Results of the tests' parts, which are not among the tests.
+    pub subtests: SubtestCounts,
 }
 
 impl FileEnd {
@@ -187,6 +199,7 @@ impl FileEnd {
             };
             *count += 1;
             counts.flaky += usize::from(test.flaky);
+            counts.subtests.add(SubtestCounts::of(&test.subtests));
         }
         if counts.failed + counts.xpassed == 0 {
             counts.failed = usize::from(self.failed());
@@ -223,6 +236,9 @@ pub struct Summary {
     /// Tests that passed only when tried again; they are among those that passed.
     #[serde(default)]
     pub flaky: usize,
+    /// Results of the tests' parts, which are not among the tests.
+    #[serde(default)]
+    pub subtests: SubtestCounts,
     /// Files that were ended early or never begun because the run was stopped.
     pub unfinished: usize,
     /// Why the run was stopped, if it was.
@@ -245,6 +261,7 @@ impl Summary {
             self.xpassed += counts.xpassed;
             self.not_run += counts.not_run;
             self.flaky += counts.flaky;
+            self.subtests.add(counts.subtests);
         }
     }
 

@@ -64,7 +64,7 @@ impl Sink for LiveReporter {
                 file.enable_steady_tick(Duration::from_millis(120));
                 lines.files.insert(path.to_owned(), file);
             }
-            Event::TestStarted { path, test } => {
+            Event::TestStarted { path, test, .. } => {
                 if let Some(file) = lines.files.get(path) {
                     file.set_message(format!("{} > {}", text::first_line(path), text::first_line(test)));
                 }

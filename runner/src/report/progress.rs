@@ -84,7 +84,7 @@ impl Sink for ProgressReporter {
                 self.output
                     .write(&format!("running {}\n", text::first_line(path)));
             }
-            Event::TestStarted { path, test } => {
+            Event::TestStarted { path, test, .. } => {
                 if let Some(file) = running.get_mut(path) {
                     file.test = Some(text::first_line(test));
                 }

@@ -14,6 +14,7 @@ use insta::assert_snapshot;
 use parking_lot::Mutex;
 use provium_base::cancel::CancelReason;
 use provium_base::events::{Event, FixtureEvent, HostEvent, ProfileEvent, Sink};
+use provium_base::meta::Meta;
 use provium_base::outcome::{FileEnd, FileResult, Summary};
 
 use super::*;
@@ -294,6 +295,7 @@ fn the_live_view_shows_what_runs_within_the_width() {
     live.emit(Event::TestStarted {
         path: "b.test.lua".into(),
         test: test.into(),
+        meta: Meta::new(),
     });
     live.emit(Event::FileEnded(end(samples::passing("a.test.lua"))));
     output.write("a line of the report\n");

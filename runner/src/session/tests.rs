@@ -6,6 +6,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 use provium_base::events::{Event, Recorder};
+use provium_base::meta::Meta;
 use provium_base::outcome::{TestStatus, Timeliness};
 use provium_guest::WarmPool;
 
@@ -68,7 +69,7 @@ fn lines(heard: &Recorder) -> Vec<String> {
     let line = |event| match event {
         Event::RunStarted { files } => format!("run {files}"),
         Event::FileStarted { path } => format!("start {path}"),
-        Event::TestStarted { path, test } => format!("test {path} {test}"),
+        Event::TestStarted { path, test, .. } => format!("test {path} {test}"),
         Event::TestEnded { path, result } => format!("tested {path} {}", result.name),
         Event::FileEnded(end) => format!("end {}", end.result.path),
         Event::RunStopping { reason } => format!("stopping: {reason}"),
@@ -253,6 +254,7 @@ fn a_file_that_is_given_up_names_the_test_and_its_line_and_what_is_behind_it() {
         sink.emit(Event::TestStarted {
             path: "a".to_owned(),
             test: "hangs".to_owned(),
+            meta: Meta::new(),
         });
         job.progress.at_line(12);
         let _ = held.lock().recv_timeout(Duration::from_secs(60));

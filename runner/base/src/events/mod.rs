@@ -20,6 +20,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::CancelReason;
+use crate::meta::Meta;
 use crate::outcome::{FileEnd, Summary, TestResult};
 
 pub use cache::CacheEvent;
@@ -48,6 +49,9 @@ pub enum Event {
         path: String,
         /// Its name.
         test: String,
+        /// Its metadata.
+        #[serde(default)]
+        meta: Meta,
     },
     /// A test has ended.
     TestEnded {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::failure::{Failure, SourcePlace};
+use crate::meta::MetaValue;
 use crate::outcome::{FileResult, TestStatus, Timeliness};
+use crate::subtest::{Subtest, SubtestCounts};
 
 /// The place of each variant in [`every_event`]; a new variant is an error here until it has one.
 fn place(event: &Event) -> usize {
@@ -46,6 +48,19 @@ fn builder(own: bool) -> FixtureBuilder {
     }
 }
 
+fn meta() -> Meta {
+    let list = vec![
+        MetaValue::Text("A-1".into()),
+        MetaValue::Int(-7),
+        MetaValue::Float(0.5),
+    ];
+    Meta::from([
+        ("spec".to_owned(), MetaValue::Array(list)),
+        ("fast".to_owned(), MetaValue::Bool(true)),
+        ("none".to_owned(), MetaValue::Nil),
+    ])
+}
+
 fn every_event() -> Vec<Event> {
     let result = TestResult {
         name: "adds, up".into(),
@@ -61,6 +76,11 @@ fn every_event() -> Vec<Event> {
             place: Some(SourcePlace::new("a.test.lua", 2, "one\ntwo\n")),
             ..Failure::default()
         })),
+        subtests: vec![Subtest {
+            subtests: vec![Subtest::new("inner", TestStatus::Skipped)],
+            ..Subtest::new("outer", TestStatus::Passed)
+        }],
+        meta: meta(),
     };
     let file = FileResult {
         path: "a.test.lua".into(),
@@ -82,6 +102,7 @@ fn every_event() -> Vec<Event> {
         Event::TestStarted {
             path: "a.test.lua".into(),
             test: "adds, up".into(),
+            meta: meta(),
         },
         Event::TestEnded {
             path: "a.test.lua".into(),
@@ -105,6 +126,12 @@ fn every_event() -> Vec<Event> {
             xpassed: 7,
             not_run: 8,
             flaky: 9,
+            subtests: SubtestCounts {
+                all: 300,
+                failed: 1,
+                skipped: 2,
+                xfailed: 3,
+            },
             unfinished: 5,
             stopped: Some(CancelReason::FailFast),
             elapsed: Duration::new(4, 260_000_001),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use mlua::{Function, Lua, Table};
 use provium_base::cancel::Cancel;
 use provium_base::events::{Discard, Sink};
+use provium_base::meta::Meta;
 use provium_base::outcome::TestResult;
 use provium_cache::{Building, Input};
 
@@ -58,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) splats: Allowance,
     /// Labels that tests are chosen by.
     pub(crate) labels: Labels,
+    /// All of the metadata, as results carry it.
+    pub(crate) meta: Meta,
 }
 
 /// One test file.

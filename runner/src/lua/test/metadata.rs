@@ -5,6 +5,7 @@
 //! one of them mistyped. Not here: which tests are wanted.
 
 use mlua::{Table, Value};
+use provium_base::meta::{Meta, MetaValue};
 use provium_base::nearest::mistyped;
 
 use crate::lua::api::call::Call;
@@ -114,11 +115,49 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
             (_, got) => return Err(expected(&key, "a string, a number, true, false or a table", got)),
         }
     }
+    settings.meta = carried(meta, 0)?;
     note(&mut settings.labels, "slow", slow.to_string());
     if slow && settings.skip.is_none() && !call.file().job().filter.include_slow {
         settings.skip = Some("slow; --include-slow runs it".to_owned());
     }
     Ok(settings)
+}
+
+/// Deepest table of metadata that results carry.
+const DEEPEST: usize = 8;
+
+/// The values of a table with names as keys; what is no value of data, or lies too deep, is left out.
+fn carried(table: &Table, depth: usize) -> Result<Meta, Raise> {
+    let mut meta = Meta::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        if let Some(value) = carried_value(&value, depth)? {
+            meta.insert(text_of(&key), value);
+        }
+    }
+    Ok(meta)
+}
+
+fn carried_value(value: &Value, depth: usize) -> Result<Option<MetaValue>, Raise> {
+    Ok(Some(match value {
+        Value::Boolean(is) => MetaValue::Bool(*is),
+        Value::Integer(number) => MetaValue::Int(*number),
+        Value::Number(number) => MetaValue::Float(*number),
+        Value::String(text) => match text.to_str() {
+            Ok(text) => MetaValue::Text(text.to_owned()),
+            Err(_) => MetaValue::Binary(text.as_bytes().to_vec().into()),
+        },
+        Value::Table(_) if depth >= DEEPEST => return Ok(None),
+        Value::Table(table) => match array(table) {
+            Some(items) if !items.is_empty() => {
+                let items: Result<Vec<_>, Raise> =
+                    items.iter().map(|item| carried_value(item, depth + 1)).collect();
+                MetaValue::Array(items?.into_iter().flatten().collect())
+            }
+            _ => MetaValue::Map(carried(table, depth + 1)?),
+        },
+        _ => return Ok(None),
+    }))
 }
 
 fn is_simple(value: &Value) -> bool {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use mlua::{Function, Lua, Table, Value};
 
 use super::artifact::Artifact;
+use super::parts::Parts;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
 
@@ -67,6 +68,8 @@ pub(crate) struct TestRun {
     pub(crate) skip: RefCell<Option<(String, String)>>,
     /// Splats that it expects by its end.
     pub(crate) expected_splats: RefCell<Vec<ExpectedSplat>>,
+    /// Parts that have results of their own.
+    pub(crate) parts: Parts,
     /// What it wants kept if it fails.
     pub(crate) artifacts: RefCell<Vec<Artifact>>,
     /// There until the run is over.
@@ -86,6 +89,7 @@ impl TestRun {
             failures: RefCell::default(),
             skip: RefCell::default(),
             expected_splats: RefCell::default(),
+            parts: Parts::default(),
             artifacts: RefCell::default(),
             life: RefCell::new(Some(Arc::default())),
         })

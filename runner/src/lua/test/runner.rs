@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mlua::Lua;
 use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::Event;
+use provium_base::meta::Meta;
 use provium_base::outcome::{FileResult, TestResult, TestStatus};
 
 use super::caught::{Caught, protect};
@@ -107,6 +108,7 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
     file.sink().emit(Event::TestStarted {
         path: job.shown.clone(),
         test: test.name.clone(),
+        meta: Meta::new(),
     });
     file.sink().emit(Event::TestEnded {
         path: job.shown.clone(),
@@ -131,8 +133,10 @@ pub(crate) fn run_test(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: 
     file.sink().emit(Event::TestStarted {
         path: job.shown.clone(),
         test: test.name.clone(),
+        meta: test.settings.meta.clone(),
     });
-    let result = run_with_retries(lua, file, test, put_back);
+    let mut result = run_with_retries(lua, file, test, put_back);
+    result.meta = test.settings.meta.clone();
     file.sink().emit(Event::TestEnded {
         path: job.shown.clone(),
         result: result.clone(),
@@ -240,6 +244,7 @@ fn run_once(
         duration_ns: nanos(started.elapsed()),
         line: line.or(test.line),
         failure,
+        subtests: run.parts.take(),
         ..TestResult::new(&test.name, status)
     }
 }

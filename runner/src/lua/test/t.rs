@@ -12,6 +12,7 @@ use super::expect_splat::expect_splat;
 use super::hooks::{defer, on_failure};
 use super::raises::assert_raises;
 use super::run::{Stage, TestRun};
+use super::subtest::{ktap, subtest};
 use crate::lua::api::binding::{Field, Kind, Method};
 use crate::lua::api::call::Call;
 use crate::lua::api::condition::{always_true, refusal};
@@ -77,6 +78,18 @@ impl Kind for T {
                 signature: "(reason: string)",
                 doc: "Ends the test here and reports it as skipped.",
                 run: skip,
+            },
+            Method {
+                name: "subtest",
+                signature: "(name: string, fn: fun(t: t)): boolean",
+                doc: "Runs a part of the test that fails by itself, and the test at its end; says whether it did not fail.",
+                run: subtest,
+            },
+            Method {
+                name: "ktap",
+                signature: "(text: string): {passed: integer, failed: integer, skipped: integer, xfailed: integer}",
+                doc: "Makes a subtest of each result in a text of KTAP or TAP, nested ones too.",
+                run: ktap,
             },
             Method {
                 name: "defer",

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use provium_base::failure::{Failure, SourcePlace};
 use provium_base::outcome::TestStatus;
+use provium_base::subtest::{Subtest, failure_message};
 
 use super::caught::Caught;
 use super::file::File;
@@ -44,7 +45,8 @@ impl Verdict {
 /// What the run came to.
 pub(super) fn verdict(file: &File, run: &TestRun, caught: Option<Caught>, ending: Option<Ending>) -> Verdict {
     let skip = run.skip.borrow().clone();
-    let mut verdict = came_to(file, &run.failures.borrow(), skip, caught, ending);
+    let verdict = came_to(file, &run.failures.borrow(), skip, caught, ending);
+    let mut verdict = run.parts.with(|parts| with_parts(file, verdict, parts));
     if let Verdict::Failed(failure) = &mut verdict
         && run.stage.get() == Stage::Before
         && !file.before_each.borrow().is_empty()
@@ -53,6 +55,24 @@ pub(super) fn verdict(file: &File, run: &TestRun, caught: Option<Caught>, ending
         failure.message.push_str(note);
     }
     verdict
+}
+
+/// The verdict with what the parts of the test came to.
+fn with_parts(file: &File, verdict: Verdict, parts: &[Subtest]) -> Verdict {
+    let Some(message) = failure_message(parts) else {
+        return verdict;
+    };
+    match verdict {
+        Verdict::Failed(mut failure) => {
+            failure.message.push_str(&format!("\n  (and {message})"));
+            Verdict::Failed(failure)
+        }
+        Verdict::Passed | Verdict::Skipped(_) => {
+            let failed = parts.iter().find(|part| part.status.counts_against_the_run());
+            let line = failed.and_then(|part| part.line);
+            Verdict::Failed(Box::new(failure(file, message, line, None)))
+        }
+    }
 }
 
 /// What code came to that failed in this way, asked for this skip with that error, and ended so.

@@ -21,6 +21,7 @@ mod process;
 mod reference;
 mod remote;
 mod stubs;
+mod subtests;
 
 use std::path::Path;
 use std::sync::Arc;

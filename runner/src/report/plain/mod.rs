@@ -14,6 +14,7 @@ use provium_base::cancel::CancelReason;
 use provium_base::events::{Event, Sink};
 use provium_base::exit;
 use provium_base::outcome::{Counts, FileEnd, FileResult, Summary, TestResult, TestStatus, Timeliness};
+use provium_base::subtest;
 use provium_base::units::{DisplayDuration, DisplaySeconds};
 
 use super::Output;
@@ -145,11 +146,29 @@ impl PlainReporter {
             }
             _ => false,
         };
+        if verbose {
+            self.subtests(out, test);
+        }
         if written {
             for entry in &test.log {
                 text::indent(out, &format!("    {} ", self.paint.dim("|")), entry);
             }
         }
+    }
+
+    /// Adds a line for each result of the test's parts.
+    fn subtests(&self, out: &mut String, test: &TestResult) {
+        subtest::results(&test.subtests, &mut |path, part| {
+            let word = match part.status {
+                TestStatus::Passed => self.paint.green("pass"),
+                TestStatus::Failed | TestStatus::Xpassed => self.paint.red("FAIL"),
+                TestStatus::Skipped => self.paint.yellow("skip"),
+                TestStatus::Xfailed => self.paint.yellow("XFAIL"),
+            };
+            let said = part.message.as_deref().map(text::first_line).unwrap_or_default();
+            let separator = if said.is_empty() { "" } else { ": " };
+            let _ = writeln!(out, "    {word} {}{separator}{said}", text::first_line(path));
+        });
     }
 
     /// Adds the failures of a file to the list.
@@ -234,6 +253,7 @@ impl PlainReporter {
             xpassed: summary.xpassed,
             not_run: summary.not_run,
             flaky: summary.flaky,
+            subtests: summary.subtests,
         };
         let failed = format!("{} failed", counts.failed);
         let failed = if summary.exit_code() == exit::FAILED {
@@ -266,7 +286,22 @@ fn further(counts: &Counts) -> String {
         (counts.flaky, "flaky"),
     ];
     let there = further.into_iter().filter(|(count, _)| *count > 0);
-    there.map(|(count, word)| format!(", {count} {word}")).collect()
+    let mut out: String = there.map(|(count, word)| format!(", {count} {word}")).collect();
+    let subtests = &counts.subtests;
+    if subtests.all > 0 {
+        let _ = write!(out, ", {} subtests", subtests.all);
+        let unlike = [
+            (subtests.failed, "failed"),
+            (subtests.skipped, "skipped"),
+            (subtests.xfailed, "xfailed"),
+        ];
+        let there = unlike.into_iter().filter(|(count, _)| *count > 0);
+        let there: Vec<_> = there.map(|(count, word)| format!("{count} {word}")).collect();
+        if !there.is_empty() {
+            let _ = write!(out, " ({})", there.join(", "));
+        }
+    }
+    out
 }
 
 /// Most tests that are named as not run; the rest is counted.

@@ -13,6 +13,7 @@ use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, one};
 use crate::lua::api::value::seconds;
 use crate::lua::api::{render, signal};
+use crate::lua::test::subtest::ktap_of_command;
 
 /// Most characters of each output in a message.
 const OUTPUT_MAX: usize = 4000;
@@ -98,6 +99,12 @@ impl Kind for RunResult {
                     let out = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
                     one(call.lua(), call.lua().create_string(out)?)
                 },
+            },
+            Method {
+                name: "ktap",
+                signature: "(): {passed: integer, failed: integer, skipped: integer, xfailed: integer}",
+                doc: "Makes a subtest of each result of KTAP or TAP in what it wrote to standard output.",
+                run: ktap,
             },
             Method {
                 name: "lines",
@@ -199,6 +206,15 @@ fn assert_ok(call: &mut Call<'_>, this: &RunResult) -> Answer {
         output("stdout", &this.0.stdout),
         output("stderr", &this.0.stderr)
     )))
+}
+
+fn ktap(call: &mut Call<'_>, this: &RunResult) -> Answer {
+    call.at_most(0)?;
+    let code = match this.0.status {
+        ExitStatus::Exited(code) => Some(code),
+        ExitStatus::Signalled(_) | ExitStatus::TimedOut => None,
+    };
+    ktap_of_command(call, &this.0.stdout.to_string_lossy(), &this.ended(), code)
 }
 
 /// The field `exit_code` of how a program ended: -1 when a signal did it, -2 when its timeout passed.
