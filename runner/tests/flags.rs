@@ -38,7 +38,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--quiet", CLI, "a_failed_test_and_a_broken_file_exit_with_1"),
     ("--json", CLI, "json_lines_hold_everything_and_nothing_else_is_on_stdout"),
     ("--color", CLI, "colours_are_for_terminals_unless_the_flag_says_otherwise"),
-    ("--progress", CLI, "json_lines_hold_everything_and_nothing_else_is_on_stdout"),
+    ("--progress", CLI, "what_runs_is_shown_as_progress_says"),
     ("list", LIST, "list_names_the_files"),
     ("list [PATHS]", LIST, "list_names_the_files"),
     ("list --config", LIST, "list_takes_another_configuration"),

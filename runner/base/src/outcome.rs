@@ -243,8 +243,11 @@ pub struct Summary {
     pub unfinished: usize,
     /// Why the run was stopped, if it was.
     pub stopped: Option<CancelReason>,
-    /// Time from start to end.
+    /// Time from start to end, as the user has waited.
     pub elapsed: Duration,
+    /// The part of it that went into starting the emulated host; zero where guests run without one.
+    #[serde(default)]
+    pub host_start: Duration,
 }
 
 impl Summary {

@@ -55,7 +55,7 @@ pub use fetch::FetchError;
 pub use inside::main as init;
 pub use kernel::{KERNEL_ROOT, Kernel};
 pub use modules::ModuleError;
-pub use outside::{Signals, Stdin};
+pub use outside::{Signals, Stdin, Streams};
 pub use plan::default_memory_mib;
 pub use prepare::PrepareError;
 pub use reexec::reexec;

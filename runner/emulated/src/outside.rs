@@ -4,7 +4,7 @@
 //! the emulated host.
 
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,34 @@ pub enum Stdin {
     /// This process's standard input; a terminal becomes raw, so that the command can be used as if it ran
     /// here.
     Inherit,
+}
+
+/// What a command reads from and writes to in place of this process's standard streams.
+#[derive(Debug)]
+pub struct Streams {
+    /// Its standard input; without, nothing.
+    pub stdin: Option<OwnedFd>,
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
+}
+
+impl Streams {
+    /// This process's own.
+    ///
+    /// # Errors
+    /// When they cannot be duplicated.
+    pub(crate) fn of_process(stdin: Stdin) -> io::Result<Streams> {
+        Ok(Streams {
+            stdin: match stdin {
+                Stdin::Null => None,
+                Stdin::Inherit => Some(io::stdin().as_fd().try_clone_to_owned()?),
+            },
+            stdout: io::stdout().as_fd().try_clone_to_owned()?,
+            stderr: io::stderr().as_fd().try_clone_to_owned()?,
+        })
+    }
 }
 
 /// Bytes of input that are kept to be given again after a freeze.
@@ -58,10 +86,10 @@ pub(crate) enum StdinRead {
 }
 
 impl CommandStdin {
-    /// Standard input before the first start; `terminal` is whether it is one.
-    pub(crate) fn new(stdin: Stdin, terminal: bool) -> Self {
+    /// Standard input before the first start: whether there is any, and whether it is a terminal.
+    pub(crate) fn new(open: bool, terminal: bool) -> Self {
         Self {
-            open: stdin == Stdin::Inherit,
+            open,
             kept: Vec::new(),
             lost: false,
             given: 0,
@@ -191,8 +219,9 @@ impl Drop for Signals {
     }
 }
 
-/// Input and signals of the user, which stay the same over all starts.
+/// Streams and signals of the user, which stay the same over all starts.
 pub(crate) struct UserInput {
+    pub(crate) streams: Streams,
     pub(crate) stdin: CommandStdin,
     pub(crate) signals: Signals,
 }
@@ -260,7 +289,7 @@ mod tests {
 
     #[test]
     fn input_is_given_again_to_the_next_start() {
-        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        let mut input = CommandStdin::new(true, false);
         assert_eq!(input.replay(4), None);
         assert!(input.is_live());
         read_all(&mut input, b"abcdef");
@@ -273,17 +302,17 @@ mod tests {
 
     #[test]
     fn input_that_is_too_long_to_keep_cannot_be_given_again() {
-        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        let mut input = CommandStdin::new(true, false);
         read_all(&mut input, &vec![b'x'; MAX_REPLAY]);
         assert!(input.rewind());
-        let mut input = CommandStdin::new(Stdin::Inherit, false);
+        let mut input = CommandStdin::new(true, false);
         read_all(&mut input, &vec![b'x'; MAX_REPLAY + 1]);
         assert!(!input.rewind());
     }
 
     #[test]
     fn no_input_ends_at_once() {
-        let mut input = CommandStdin::new(Stdin::Null, false);
+        let mut input = CommandStdin::new(false, false);
         assert!(!input.is_live());
         assert_eq!(input.replay(4), Some(StdinRead::End));
     }
@@ -292,12 +321,12 @@ mod tests {
     fn three_times_ctrl_c_in_a_second_is_a_hurry() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut input = CommandStdin::new(Stdin::Inherit, true);
+        let mut input = CommandStdin::new(true, true);
         assert!(!input.is_abort(b"\x03", at(0)));
         assert!(!input.is_abort(b"\x03", at(700)));
         assert!(!input.is_abort(b"a\x03", at(1100)), "the first is too long ago");
         assert!(input.is_abort(b"\x03", at(1200)));
-        assert!(CommandStdin::new(Stdin::Inherit, true).is_abort(b"\x03\x03\x03", at(0)));
+        assert!(CommandStdin::new(true, true).is_abort(b"\x03\x03\x03", at(0)));
     }
 
     #[test]

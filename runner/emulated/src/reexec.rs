@@ -12,7 +12,7 @@ use provium_base::events::Sink;
 
 use crate::availability::cache_folder;
 use crate::error::EmulatedError;
-use crate::outside::{Signals, Stdin};
+use crate::outside::{Signals, Stdin, Streams};
 use crate::request::EmulatedRun;
 use crate::scratch::Scratch;
 use crate::supervise::run;
@@ -23,7 +23,7 @@ use crate::supervise::run;
 /// subcommand. The others come after `--accel kvm --journal FILE`, without an `--accel` of their own. FILE is
 /// in a folder that exists during this call and is writable inside, like those in `writable` (except for `/`,
 /// which cannot be): when the emulated host freezes, the same command line is started again with the same
-/// FILE. `signals` are passed on; `sink` hears of every start.
+/// FILE. `streams` take the place of this process's; `signals` are passed on; `sink` hears of every start.
 ///
 /// # Errors
 /// [`EmulatedError`]: the command line did not run to its end.
@@ -31,6 +31,7 @@ pub fn reexec(
     args: &[OsString],
     words: usize,
     writable: &[PathBuf],
+    streams: Option<Streams>,
     signals: Signals,
     sink: &dyn Sink,
 ) -> Result<i32, EmulatedError> {
@@ -63,6 +64,7 @@ pub fn reexec(
         .collect();
     request.writable.push(scratch.path().to_owned());
     request.stdin = Stdin::Null;
+    request.streams = streams;
     request.signals = Some(signals);
     run(request)
 }

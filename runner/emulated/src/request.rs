@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use provium_base::events::Sink;
 
-use crate::outside::{Signals, Stdin};
+use crate::outside::{Signals, Stdin, Streams};
 
 /// A command for the emulated host.
 pub struct EmulatedRun<'a> {
@@ -25,6 +25,8 @@ pub struct EmulatedRun<'a> {
     pub cpus: u8,
     /// Standard input of the command.
     pub stdin: Stdin,
+    /// What it has in place of this process's standard streams, if anything; then it has no terminal.
+    pub streams: Option<Streams>,
     /// The `provium` that is PID 1 inside; `None` for this process's own program.
     pub exe: Option<PathBuf>,
     /// When to give up.
@@ -63,6 +65,7 @@ impl<'a> EmulatedRun<'a> {
             memory_mib: None,
             cpus: 1,
             stdin: Stdin::Inherit,
+            streams: None,
             exe: None,
             limits: Limits::default(),
             signals: None,

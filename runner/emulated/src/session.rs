@@ -1,6 +1,6 @@
 //! One start of the emulated host, from the kernel's first line to the command's exit code.
 //!
-//! Input: a running [`Qemu`], a [`Plan`], Provium's own streams. Output: a [`SessionEnd`]. Not here: starting
+//! Input: a running [`Qemu`], a [`Plan`], the command's streams. Output: a [`SessionEnd`]. Not here: starting
 //! again, and what is shown meanwhile.
 //!
 //! One loop around one poll, without threads: it can be left at any time. Everything that comes from QEMU, a
@@ -159,7 +159,7 @@ impl Session<'_> {
         if self.reads_stdin() && !self.user.stdin.is_live() {
             return Ok(vec![PollSource::Stdin]);
         }
-        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let streams = &self.user.streams;
         let mut sources: Vec<(PollSource, BorrowedFd<'_>, PollFlags)> = Vec::new();
         let mut channel = PollFlags::empty();
         channel.set(PollFlags::IN, self.reads_channel());
@@ -177,14 +177,14 @@ impl Session<'_> {
                 .sockets()
                 .map(|socket| (PollSource::Signal, socket, PollFlags::IN)),
         );
-        if self.reads_stdin() {
+        if let Some(stdin) = streams.stdin.as_ref().filter(|_| self.reads_stdin()) {
             sources.push((PollSource::Stdin, stdin.as_fd(), PollFlags::IN));
         }
         if !self.stdout.is_empty() {
-            sources.push((PollSource::Stdout, stdout.as_fd(), PollFlags::OUT));
+            sources.push((PollSource::Stdout, streams.stdout.as_fd(), PollFlags::OUT));
         }
         if !self.stderr.is_empty() {
-            sources.push((PollSource::Stderr, stderr.as_fd(), PollFlags::OUT));
+            sources.push((PollSource::Stderr, streams.stderr.as_fd(), PollFlags::OUT));
         }
         poll::ready(&sources, timeout)
     }
@@ -212,11 +212,11 @@ impl Session<'_> {
             PollSource::Stdin => self.stdin(),
             PollSource::Stdout => self
                 .stdout
-                .write(&mut Unbuffered(io::stdout()))
+                .write(&mut Unbuffered(&self.user.streams.stdout))
                 .map_or_else(|_| self.broken_pipe(), Ok),
             PollSource::Stderr => self
                 .stderr
-                .write(&mut Unbuffered(io::stderr()))
+                .write(&mut Unbuffered(&self.user.streams.stderr))
                 .map_or_else(|_| self.broken_pipe(), Ok),
         }
     }
@@ -365,7 +365,10 @@ impl Session<'_> {
         let limit = CHUNK.min(STDIN_WINDOW - self.under_way);
         let typed = match self.user.stdin.replay(limit) {
             Some(typed) => typed,
-            None => self.user.stdin.read(&mut Unbuffered(io::stdin()), limit)?,
+            None => match &self.user.streams.stdin {
+                Some(stdin) => self.user.stdin.read(&mut Unbuffered(stdin), limit)?,
+                None => StdinRead::End,
+            },
         };
         match typed {
             StdinRead::Bytes(bytes) if bytes.is_empty() => {}

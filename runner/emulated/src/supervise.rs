@@ -12,7 +12,7 @@ use crate::environment;
 use crate::error::EmulatedError;
 use crate::frame::Plan;
 use crate::output::LastOutput;
-use crate::outside::{self, CommandStdin, Signals, UserInput};
+use crate::outside::{self, CommandStdin, Signals, Streams, UserInput};
 use crate::plan::{plan, shape};
 use crate::prepare;
 use crate::qemu::Qemu;
@@ -21,9 +21,9 @@ use crate::session::{self, SessionEnd};
 
 /// Runs a command in the emulated host and returns its exit code, or 128 and a signal's number.
 ///
-/// The command's output appears on this process's standard streams. SIGINT, SIGTERM and SIGHUP go to the
-/// command the first time, and end the emulated host at once the second time, or while it starts. The calling
-/// thread starts QEMU, which dies with it.
+/// The command's output appears on this process's standard streams, unless it is given others. SIGINT,
+/// SIGTERM and SIGHUP go to the command the first time, and end the emulated host at once the second time, or
+/// while it starts. The calling thread starts QEMU, which dies with it.
 ///
 /// # Errors
 /// [`EmulatedError`]: the command did not run to its end.
@@ -41,9 +41,17 @@ pub fn run(mut request: EmulatedRun<'_>) -> Result<i32, EmulatedError> {
         let step = step.to_owned();
         request.sink.emit(HostEvent::Preparing { step });
     })?;
-    let terminal = outside::terminal(request.stdin);
+    let (terminal, streams) = match request.streams.take() {
+        Some(streams) => (None, streams),
+        None => (
+            outside::terminal(request.stdin),
+            Streams::of_process(request.stdin)?,
+        ),
+    };
+    let typed = terminal.is_some_and(|terminal| terminal.stdin);
     let mut user = UserInput {
-        stdin: CommandStdin::new(request.stdin, terminal.is_some_and(|terminal| terminal.stdin)),
+        stdin: CommandStdin::new(streams.stdin.is_some(), typed),
+        streams,
         signals,
     };
     if let Some(signal) = user.signals.take().into_iter().find(|signal| *signal != SIGWINCH) {

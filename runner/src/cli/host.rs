@@ -8,50 +8,88 @@ use std::path::Path;
 use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
-use provium_base::events::Sink;
+use provium_base::events::{Sink, Sinks};
 use provium_base::exit;
-use provium_emulated::{EmulatedRun, Signals};
+use provium_emulated::{EmulatedRun, Signals, Streams};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::HostArgs;
 use super::interrupt::SignalWatch;
 use super::print::complain;
 use super::project::Project;
+use super::relay::{Receiving, UsersTime};
+use super::screen::{self, Screen};
 use crate::report::{HostReporter, Output};
 
 /// The command's exit code, or [`exit::HARNESS`] when it could not be run to its end.
-pub(super) fn host(args: HostArgs) -> u8 {
-    let ended = {
-        // Gone with its live line before an error is shown.
-        let reporter = reporter(Arc::new(Output::stderr()));
-        let mut request = EmulatedRun::new(args.command, &reporter);
-        request.writable = args.writable;
-        request.memory_mib = args.mem;
-        request.cpus = args.cpus;
-        provium_emulated::run(request)
-    };
-    match ended {
+pub(super) fn host(args: HostArgs) -> anyhow::Result<u8> {
+    let reporter = reporter()?;
+    let mut request = EmulatedRun::new(args.command, &*reporter);
+    request.writable = args.writable;
+    request.memory_mib = args.mem;
+    request.cpus = args.cpus;
+    let ended = provium_emulated::run(request);
+    // Gone with its live line before an error is shown.
+    drop(reporter);
+    Ok(match ended {
         Ok(code) => exit::of_program(code),
         Err(error) => {
             complain(&format!("provium: {error}"));
             exit::HARNESS
         }
-    }
+    })
 }
 
-/// What shows the start of the emulated host on stderr, which `output` is.
-pub(super) fn reporter(output: Arc<Output>) -> HostReporter {
-    HostReporter::new(output, std::io::stderr().is_terminal())
+/// What shows the start of the emulated host on stderr.
+///
+/// # Errors
+/// When stderr cannot be kept for it.
+pub(super) fn reporter() -> anyhow::Result<Box<dyn Sink>> {
+    let live = std::io::stderr()
+        .is_terminal()
+        .then(screen::live_view)
+        .transpose()?;
+    let output = match &live {
+        Some(live) => Output::new(Box::new(std::io::stderr()), Some(Arc::clone(live))),
+        None => Output::stderr(),
+    };
+    let reporter = HostReporter::new(Arc::new(output), live.is_some());
+    let view = live.map(|live| Box::new(live) as Box<dyn Sink>);
+    let sinks = view.into_iter().chain([Box::new(reporter) as Box<dyn Sink>]);
+    Ok(Box::new(Sinks(sinks.collect())))
+}
+
+/// Runs this very run in the emulated host, and reports it here. What failed tests leave goes to `artifacts`;
+/// the rest is as in [`rerun`].
+pub(super) fn run(
+    project: &Project,
+    artifacts: &Path,
+    watch: SignalWatch,
+    cancel: &Cancel,
+    screen: &Screen,
+) -> anyhow::Result<u8> {
+    let sink: Arc<dyn Sink> = Arc::new(UsersTime::new(screen.sink.clone(), screen.began));
+    let (streams, receiving) = Receiving::begin(Arc::clone(&sink), Arc::clone(&screen.stderr))?;
+    let code = rerun(project, 0, Some(artifacts), Some(streams), watch, cancel, &*sink);
+    receiving.end();
+    let code = code?;
+    match screen.is_read() {
+        Ok(true) => Ok(code),
+        _ if code == exit::INTERRUPTED => Ok(code),
+        Ok(false) => Ok(exit::HARNESS),
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where
 /// the project, the cache and a further folder can be written; that folder is made for it, and removed again
-/// if it stays empty. Not if `cancel` was cancelled, by which `watch` has noted
-/// signals so far.
+/// if it stays empty. `streams` take the place of this process's. Not if `cancel` was cancelled, by which
+/// `watch` has noted signals so far.
 pub(super) fn rerun(
     project: &Project,
     words: usize,
     further: Option<&Path>,
+    streams: Option<Streams>,
     watch: SignalWatch,
     cancel: &Cancel,
     sink: &dyn Sink,
@@ -77,7 +115,7 @@ pub(super) fn rerun(
         writable.push(folder.to_owned());
     }
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let code = provium_emulated::reexec(&args, words, &writable, signals, sink);
+    let code = provium_emulated::reexec(&args, words, &writable, streams, signals, sink);
     if let Some(folder) = further {
         // Only if nothing is in there.
         let _ = std::fs::remove_dir(folder);

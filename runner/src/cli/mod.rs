@@ -12,9 +12,11 @@ mod list;
 mod lsp_setup;
 mod print;
 mod project;
+mod relay;
 mod run;
 mod screen;
 pub mod settings;
+mod stderr;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -36,7 +38,7 @@ pub fn main() -> ExitCode {
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Fixture(args)) => fixture::fixture(&args),
         Some(Command::Doctor(args)) => doctor(args.json),
-        Some(Command::Host(args)) => Ok(host::host(args)),
+        Some(Command::Host(args)) => host::host(args),
         Some(Command::EmulatedHostInit(_)) => Ok(provium_emulated::init()),
         Some(Command::LspSetup(args)) => lsp_setup::lsp_setup(&args),
         Some(Command::Completions { shell }) => completions::completions(shell),

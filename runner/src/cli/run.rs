@@ -32,11 +32,15 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let around = Surroundings::of_process();
     let settings = Settings::resolve(&args, &around);
     let known = known_failures(&args, &project)?.unwrap_or_default();
-    let screen = Screen::new(&settings, &around, &project.cwd)?;
+    // A journal means that this is the emulated host's end of a run: it is reported, and the builds are done,
+    // at the other.
+    let screen = match args.running.journal {
+        None => Screen::new(&settings, &around, &project.cwd)?,
+        Some(_) => Screen::elsewhere()?,
+    };
 
     let cancel = Cancel::new();
     let watch = SignalWatch::new(&cancel)?;
-    // A journal means that this is the emulated host's end of a run whose builds are done.
     if args.running.journal.is_none() && !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
         return Ok(exit::INTERRUPTED);
     }
@@ -54,8 +58,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         && let Way::EmulatedHost { because } = doctor::choose(args.running.accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
-        fixtures(&project, 0, &screen).read_outside(&cancel);
-        return host::rerun(&project, 0, Some(&artifacts), watch, &cancel, &*screen.sink);
+        fixtures(&project, 0, &Pool::of_host(&settings.pool), &screen).read_outside(&cancel);
+        return host::run(&project, &artifacts, watch, &cancel, &screen);
     }
 
     screen.own_stdout()?;
@@ -69,10 +73,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
         journal: args.running.journal.as_deref().map(Journal::open).transpose()?,
     };
+    let pool = Pool::of_host(&settings.pool);
     let mut session = Session::new(
         project.config.clone(),
-        fixtures(&project, args.running.ready, &screen),
-        Pool::of_host(&settings.pool),
+        fixtures(&project, args.running.ready, &pool, &screen),
+        pool,
         screen.sink.clone(),
         Arc::new(lua::run_file),
     );
@@ -107,8 +112,8 @@ fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<Kn
 }
 
 /// The project's fixtures, for which `ready` machines are made ahead.
-fn fixtures(project: &Project, ready: usize, screen: &Screen) -> Arc<Fixtures> {
-    let build = Box::new(lua::build_fixture);
+fn fixtures(project: &Project, ready: usize, pool: &Arc<Pool>, screen: &Screen) -> Arc<Fixtures> {
+    let build = lua::builder(pool);
     let (config, sink) = (project.config.clone(), screen.sink.clone());
     Fixtures::new(config, WarmPool::new(ready), sink, build)
 }

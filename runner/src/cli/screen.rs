@@ -7,21 +7,29 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use provium_base::events::{Sink, Sinks};
 
 use super::args::ProgressChoice;
-use super::host;
+use super::interrupt;
+use super::relay::Sending;
 use super::settings::{Settings, Surroundings};
+use super::stderr::CapturedStderr;
 use crate::report::{
-    GithubReporter, JsonReporter, LiveReporter, NoticeReporter, Output, Paint, PlainReporter,
+    GithubReporter, HostReporter, JsonReporter, LiveView, NoticeReporter, Output, Paint, PlainReporter,
     ProgressReporter,
 };
 
 /// The streams, and the reports as one sink.
 pub(super) struct Screen {
+    /// Ends before the live view does.
+    _captured: Option<CapturedStderr>,
     stdout: Arc<Output>,
+    /// This process's stderr, with the live view out of the way.
+    pub(super) stderr: Arc<Output>,
+    /// When the user began to wait.
+    pub(super) began: Instant,
     pub(super) sink: Arc<dyn Sink>,
 }
 
@@ -29,22 +37,25 @@ impl Screen {
     /// The reports that the settings ask for; `cwd` is what the files' paths are relative to.
     ///
     /// # Errors
-    /// When stdout cannot be kept for them.
+    /// When the standard streams cannot be kept for them.
     pub(super) fn new(settings: &Settings, around: &Surroundings, cwd: &Path) -> anyhow::Result<Screen> {
         let live = (settings.progress == ProgressChoice::Bar)
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        let stdout = io::stdout().as_fd().try_clone_to_owned();
-        let stdout =
-            stdout.map_err(|error| anyhow::anyhow!("stdout cannot be kept for the report: {error}"))?;
-        let stdout = Arc::new(Output::new(Box::new(File::from(stdout)), live.clone()));
-        let stderr = Arc::new(Output::new(Box::new(io::stderr()), live.clone()));
+            .then(live_view)
+            .transpose()?;
+        let stdout = Arc::new(Output::new(Box::new(kept(&io::stdout())?), live.clone()));
+        let stderr = Arc::new(Output::new(Box::new(kept(&io::stderr())?), live.clone()));
         let mut sinks: Vec<Box<dyn Sink>> = vec![
             Box::new(NoticeReporter::new(stderr.clone(), settings.notices)),
-            Box::new(host::reporter(stderr.clone())),
+            Box::new(HostReporter::new(stderr.clone(), live.is_some())),
         ];
+        let mut captured = None;
         // The live view first: a file's line leaves it before the report's line is printed.
         match (live, settings.progress) {
-            (Some(live), _) => sinks.push(Box::new(LiveReporter::new(live))),
+            (Some(live), _) => {
+                sinks.push(Box::new(Arc::clone(&live)));
+                captured = Some(CapturedStderr::to(stderr.clone()).map_err(not_kept)?);
+                interrupt::at_once(move || live.abandon());
+            }
             (None, ProgressChoice::Plain) => sinks.push(Box::new(ProgressReporter::new(stderr.clone()))),
             _ => {}
         }
@@ -58,11 +69,33 @@ impl Screen {
         });
         if around.github {
             let workspace = around.github_workspace.clone();
-            sinks.push(Box::new(GithubReporter::new(stderr, cwd.to_owned(), workspace)));
+            sinks.push(Box::new(GithubReporter::new(
+                stderr.clone(),
+                cwd.to_owned(),
+                workspace,
+            )));
         }
         Ok(Screen {
+            _captured: captured,
             stdout,
+            stderr,
+            began: Instant::now(),
             sink: Arc::new(Sinks(sinks)),
+        })
+    }
+
+    /// No reports: the events go to stdout, for another process to report.
+    ///
+    /// # Errors
+    /// When stdout cannot be kept for them.
+    pub(super) fn elsewhere() -> anyhow::Result<Screen> {
+        let stdout = Arc::new(Output::new(Box::new(kept(&io::stdout())?), None));
+        Ok(Screen {
+            _captured: None,
+            sink: Arc::new(Sending::begin(stdout.clone())),
+            stdout,
+            stderr: Arc::new(Output::stderr()),
+            began: Instant::now(),
         })
     }
 
@@ -72,8 +105,7 @@ impl Screen {
     /// # Errors
     /// The system's.
     pub(super) fn own_stdout(&self) -> anyhow::Result<()> {
-        rustix::stdio::dup2_stdout(io::stderr())
-            .map_err(|error| anyhow::anyhow!("stdout cannot be kept for the report: {error}"))
+        rustix::stdio::dup2_stdout(io::stderr()).map_err(|error| not_kept(error.into()))
     }
 
     /// Whether the whole report was read by somebody; it is not when the reader of a pipe has gone, as `head`
@@ -88,4 +120,29 @@ impl Screen {
             Some(error) => anyhow::bail!("writing the report: {error}"),
         }
     }
+}
+
+/// A live view on stderr.
+///
+/// # Errors
+/// When stderr cannot be kept for it.
+pub(super) fn live_view() -> anyhow::Result<Arc<LiveView>> {
+    let terminal = kept(&io::stderr())?;
+    let asked = terminal.try_clone().map_err(not_kept)?;
+    let size = move || {
+        let size = rustix::termios::tcgetwinsize(&asked).ok();
+        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        size.map(|size| (size.ws_col, size.ws_row))
+    };
+    Ok(LiveView::new(Box::new(terminal), Box::new(size)))
+}
+
+/// A stream of this process under a descriptor of its own.
+fn kept(stream: &impl AsFd) -> anyhow::Result<File> {
+    let descriptor = stream.as_fd().try_clone_to_owned().map_err(not_kept)?;
+    Ok(File::from(descriptor))
+}
+
+fn not_kept(error: io::Error) -> anyhow::Error {
+    anyhow::anyhow!("the standard streams cannot be kept for the report: {error}")
 }

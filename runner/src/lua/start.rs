@@ -28,9 +28,9 @@ use super::test::{globals, modules, runner};
 use crate::config::Config;
 use crate::discover::shown;
 use crate::session::job::FileJob;
-use crate::session::pool::{Amount, Pool};
+use crate::session::pool::Pool;
 use crate::session::select::NameFilter;
-use crate::stock::Fixtures;
+use crate::stock::{BuildFixture, Fixtures};
 
 /// Runs one test file; `sink` hears of its tests.
 pub fn run_file(job: &FileJob, sink: &Arc<dyn Sink>) -> FileResult {
@@ -54,7 +54,7 @@ pub(super) fn run_prepared(
         Err(error) => return not_run(job, format!("{}: Lua cannot be set up: {error}", job.shown)),
     };
     let result = runner::run(&lua, &file, |file| baseline(file, &lab));
-    end(&lua, &lab);
+    end(&lua, &file, &lab);
     result
 }
 
@@ -67,11 +67,20 @@ fn not_run(job: &FileJob, error: String) -> FileResult {
     }
 }
 
-/// Runs a fixture's source and leaves its snapshots in the build's folder.
+/// A function that builds fixtures, whose VMs are charged to `pool`.
+pub fn builder(pool: &Arc<Pool>) -> Box<BuildFixture> {
+    let pool = Arc::clone(pool);
+    Box::new(move |config, fixtures, source, building, cancel| {
+        build_fixture(&pool, config, fixtures, source, building, cancel)
+    })
+}
+
+/// Runs a fixture's source, whose VMs are charged to `pool`, and leaves its snapshots in the build's folder.
 ///
 /// # Errors
 /// A message with the line of the source.
-pub fn build_fixture(
+fn build_fixture(
+    pool: &Arc<Pool>,
     config: &Arc<Config>,
     fixtures: &Arc<Fixtures>,
     source: &FixtureSource,
@@ -81,8 +90,7 @@ pub fn build_fixture(
     let text = Source::read(&source.path)
         .map_err(|error| format!("{}: {}", source.path.display(), Cause(&error)))?;
     let job = FileJob {
-        // A fixture reserves nothing.
-        pool: Pool::new(Amount::default()),
+        pool: Arc::clone(pool),
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
         config: Arc::clone(config),
@@ -101,7 +109,7 @@ pub fn build_fixture(
     file.scopes.leave();
     file.splats().end();
     file.forget_lua();
-    end(&lua, &lab);
+    end(&lua, &file, &lab);
     stored
 }
 
@@ -138,7 +146,7 @@ fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
 
 /// Gives back what the file has reserved, and lets go of the Lua values in its labs, before its Lua state
 /// closes.
-fn end(lua: &Lua, lab: &Lab) {
-    claim::release(lua);
+fn end(lua: &Lua, file: &File, lab: &Lab) {
+    claim::release(lua, file);
     lab.forget_members();
 }

@@ -4,15 +4,17 @@
 //! what is written.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use indicatif::MultiProgress;
 use parking_lot::Mutex;
+
+use super::LiveView;
 
 /// A stream that blocks of text are written to, one at a time and flushed.
 pub struct Output {
     stream: Mutex<Stream>,
     /// The live view, which has to step aside while something else is written to the terminal.
-    live: Option<MultiProgress>,
+    live: Option<Arc<LiveView>>,
 }
 
 /// A stream and what went wrong with it.
@@ -23,7 +25,7 @@ struct Stream {
 
 impl Output {
     /// Writes to `writer`; `live` is the live view that shares its terminal, if any.
-    pub fn new(writer: Box<dyn Write + Send>, live: Option<MultiProgress>) -> Self {
+    pub fn new(writer: Box<dyn Write + Send>, live: Option<Arc<LiveView>>) -> Self {
         Output {
             stream: Mutex::new(Stream { writer, error: None }),
             live,
@@ -48,7 +50,7 @@ impl Output {
                 .and_then(|()| stream.writer.flush())
         };
         let written = match &self.live {
-            Some(live) => live.suspend(write),
+            Some(live) => live.above(write),
             None => write(),
         };
         stream.error = written.err();

@@ -9,12 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{InMemoryTerm, MultiProgress, ProgressDrawTarget};
 use insta::assert_snapshot;
 use parking_lot::Mutex;
 use provium_base::cancel::CancelReason;
 use provium_base::events::{Event, FixtureEvent, HostEvent, ProfileEvent, Sink};
-use provium_base::meta::Meta;
 use provium_base::outcome::{FileEnd, FileResult, Summary};
 
 use super::*;
@@ -271,45 +269,32 @@ fn github_gets_an_escaped_annotation_per_failure() {
 }
 
 #[test]
-fn progress_lines_say_what_starts() {
-    let text = written(&everything()[..2], ProgressReporter::new);
-    assert_eq!(text, "running a.test.lua\nrunning b.test.lua\n");
-}
-
-#[test]
-fn the_live_view_shows_what_runs_within_the_width() {
-    let term = InMemoryTerm::new(10, 40);
-    let view = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(term.clone())));
+fn text_goes_above_the_live_view_and_nothing_of_it_is_left_behind() {
     let memory = Memory::default();
-    let output = Output::new(Box::new(memory.clone()), Some(view.clone()));
-    let reporter = LiveReporter::new(view.clone());
-    let live: &dyn Sink = &reporter;
-    let test = "a name that is far too long for forty columns of a terminal";
+    let view = LiveView::new(Box::new(memory.clone()), Box::new(|| Some((40, 24))));
+    let output = Output::new(Box::new(memory.clone()), Some(Arc::clone(&view)));
+    let live: &dyn Sink = &*view;
     live.emit(Event::RunStarted { files: 2 });
     live.emit(Event::FileStarted {
         path: "a.test.lua".into(),
     });
-    live.emit(Event::FileStarted {
-        path: "b.test.lua".into(),
-    });
-    live.emit(Event::TestStarted {
-        path: "b.test.lua".into(),
-        test: test.into(),
-        meta: Meta::new(),
-    });
-    live.emit(Event::FileEnded(end(samples::passing("a.test.lua"))));
-    output.write("a line of the report\n");
-    let shown = term.contents();
-    let lines: Vec<_> = shown.lines().collect();
-    assert_eq!(lines.len(), 2, "{shown}");
-    assert!(
-        lines[0].contains("b.test.lua > a name that") && lines[0].chars().count() <= 40,
-        "{shown}"
-    );
-    assert!(lines[1].contains("1/2 file(s), 1 passed, 0 failed"), "{shown}");
+    output.write("one\n");
+    output.write("two\n");
     live.emit(Event::RunEnded(Summary::default()));
-    assert_eq!(term.contents(), "");
-    assert_eq!(memory.0.lock().as_slice(), b"a line of the report\n");
+    output.write("the last line\n");
+    let bytes = memory.0.lock().clone();
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    // Each text begins in the first column, where the view was, and the view is drawn again below it.
+    let above: Vec<_> = text.split("\x1b[?2026l\r\x1b[J").collect();
+    assert!(
+        above[0].starts_with("one\n") && above[0].contains("a.test.lua"),
+        "{text:?}"
+    );
+    assert!(
+        above[1].starts_with("two\n") && above[1].contains("0 of 2 file(s)"),
+        "{text:?}"
+    );
+    assert_eq!(above[2..], ["the last line\n"], "{text:?}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Paint {
 /// The text without escape sequences and with other control characters made visible: what a guest printed
 /// must not steer the user's terminal, nor the runner of a CI job. A sequence ends with its line at the
 /// latest.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let end = if line.ends_with('\n') { "\n" } else { "" };

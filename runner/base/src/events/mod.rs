@@ -12,8 +12,10 @@
 mod cache;
 mod fixture;
 mod host;
+mod pool;
 mod profile;
 mod sink;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +28,10 @@ use crate::outcome::{FileEnd, Summary, TestResult};
 pub use cache::CacheEvent;
 pub use fixture::{FixtureBuilder, FixtureEvent};
 pub use host::HostEvent;
+pub use pool::Amount;
 pub use profile::ProfileEvent;
 pub use sink::{Discard, Recorder, Sink, Sinks};
+pub use stage::Stage;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +46,29 @@ pub enum Event {
     FileStarted {
         /// The file as reports name it.
         path: String,
+    },
+    /// The file's own code has registered its tests.
+    TestsFound {
+        /// The file.
+        path: String,
+        /// Number of tests that are wanted.
+        tests: usize,
+    },
+    /// A file, in a test or outside of one, has come to something that takes time, or is through with it.
+    FileStage {
+        /// The file.
+        path: String,
+        /// What it does now.
+        stage: Stage,
+    },
+    /// A file waits for memory or processors of the host, until its next event.
+    FileBlocked {
+        /// The file.
+        path: String,
+        /// What it asks for, beyond what it has.
+        waiting_for: Amount,
+        /// The same in words, with who has what.
+        why: String,
     },
     /// A test begins.
     TestStarted {

@@ -29,6 +29,12 @@ impl<F: Fn(&Event) + Send + Sync> Sink for F {
     }
 }
 
+impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
+    fn event(&self, event: &Event) {
+        (**self).event(event);
+    }
+}
+
 /// A sink that takes no note of anything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Discard;

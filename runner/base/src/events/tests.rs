@@ -35,6 +35,9 @@ fn place(event: &Event) -> usize {
         Event::Warning { .. } => 21,
         Event::Cache(CacheEvent::Reading { .. }) => 22,
         Event::Cache(CacheEvent::MakingImage { .. }) => 23,
+        Event::TestsFound { .. } => 24,
+        Event::FileStage { .. } => 25,
+        Event::FileBlocked { .. } => 26,
     }
 }
 
@@ -135,6 +138,7 @@ fn every_event() -> Vec<Event> {
             unfinished: 5,
             stopped: Some(CancelReason::FailFast),
             elapsed: Duration::new(4, 260_000_001),
+            host_start: Duration::from_millis(3_300),
         }),
         FixtureEvent::CacheHit {
             fixture: fixture(),
@@ -209,6 +213,22 @@ fn every_event() -> Vec<Event> {
             path: "/srv/root".into(),
         }
         .into(),
+        Event::TestsFound {
+            path: "a.test.lua".into(),
+            tests: 12,
+        },
+        Event::FileStage {
+            path: "a.test.lua".into(),
+            stage: Stage::Boots { vm: "web".into() },
+        },
+        Event::FileBlocked {
+            path: "a.test.lua".into(),
+            waiting_for: Amount {
+                memory: 1 << 30,
+                cpus: 2,
+            },
+            why: "waits".into(),
+        },
     ]
 }
 
@@ -216,7 +236,7 @@ fn every_event() -> Vec<Event> {
 fn every_event_is_the_same_after_it_was_written_down() {
     let events = every_event();
     let places: Vec<_> = events.iter().map(place).collect();
-    assert_eq!(places, (0..24).collect::<Vec<_>>(), "one of each, in order");
+    assert_eq!(places, (0..27).collect::<Vec<_>>(), "one of each, in order");
     for event in events {
         let text = serde_json::to_string(&event).expect("JSON");
         assert!(!text.contains('\n'), "an event is one line: {text}");

@@ -63,6 +63,14 @@ pub enum VmError {
         /// Why.
         error: Box<BootError>,
     },
+    /// There is no room for it on the host.
+    #[error("VM `{name}`: {why}")]
+    NoRoom {
+        /// The VM.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// It ended, or its agent did, during the call.
     #[error("VM `{name}` ended during the call: {why}")]
     Ended {

@@ -21,6 +21,7 @@ use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace};
 
 use super::error::{VmError, VmState};
+use super::gate::{Gate, Lease};
 use super::splats::SplatWatch;
 use super::timeline::Timeline;
 use crate::start::boot::{Guest, LOOK_LIMIT};
@@ -43,6 +44,9 @@ pub struct Vm {
     /// Number of the log that its console writes.
     pub(super) log_number: u64,
     pub(super) splats: SplatWatch,
+    pub(super) gate: Option<Arc<dyn Gate>>,
+    /// What it holds of the host while it runs.
+    pub(super) lease: Option<Box<dyn Lease>>,
 }
 
 #[derive(Debug)]
@@ -107,6 +111,8 @@ impl Vm {
             timeline: Timeline::default(),
             log_number: 0,
             splats: SplatWatch::default(),
+            gate: None,
+            lease: None,
         }
     }
 
@@ -268,6 +274,7 @@ impl Vm {
                 console: EndedConsole::of(&guest.machine),
                 places: guest.machine.last_places(),
             });
+            self.lease = None;
         }
     }
 

@@ -8,6 +8,7 @@
 //! saved     snapshot, restore, reset
 //! disks     disks, attached and detached
 //! timeline  which of the things made in the guest are there now
+//! gate      who is asked before a machine is made
 //! error     states and errors
 //! ```
 //!
@@ -18,6 +19,7 @@ mod calls;
 mod console_words;
 pub(crate) mod disks;
 pub(crate) mod error;
+pub(crate) mod gate;
 pub(crate) mod life;
 mod power;
 mod saved;

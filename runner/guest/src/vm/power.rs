@@ -109,6 +109,7 @@ impl Vm {
     }
 
     fn boot_now(&mut self, cancel: &Arc<Cancel>) -> Result<(), VmError> {
+        let lease = self.admit(self.config.memory, self.config.cpus)?;
         self.begin_log();
         let config = MachineConfig {
             disks: self.disks.clone(),
@@ -118,6 +119,7 @@ impl Vm {
             Ok(guest) => {
                 self.note_boot();
                 self.life = Life::Running { guest, paused: false };
+                self.hold(lease);
                 self.origin = None;
                 self.timeline.begin();
                 match self.initial_time {

@@ -89,12 +89,14 @@ impl Vm {
 
     fn restore_now(&mut self, snapshot: &Arc<Snapshot>, pool: &WarmPool) -> Result<(), VmError> {
         self.release(pool);
+        let lease = self.admit(snapshot.memory(), snapshot.cpus())?;
         let guest = pool
             .resume(snapshot, resume_options_of(snapshot))
             .map_err(|error| self.resume_error(error))?;
         guest.machine.on_splat(self.splat_listener());
         self.note_resume();
         self.life = Life::Running { guest, paused: false };
+        self.hold(lease);
         self.begin_log();
         self.origin = Some(Arc::clone(snapshot));
         self.take_machines_disks();
@@ -118,6 +120,7 @@ impl Vm {
         });
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
             guest.machine.on_splat(None);
+            self.lease = None;
             match self.origin.take() {
                 Some(snapshot) => pool.give_back(&snapshot, guest),
                 None => pool.end(guest),

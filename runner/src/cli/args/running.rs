@@ -19,13 +19,13 @@ pub struct RunningArgs {
     /// Files to run at a time [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub jobs: Option<usize>,
-    /// Memory that claims of test files share, such as 8G [default: 80 % of this host's]
+    /// Memory that all VMs share, such as 8G [default: 80 % of this host's]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     pub mem: Option<u64>,
-    /// Processors that claims of test files share [default: the number of processors]
+    /// Processors that all VMs share [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub cpus: Option<u32>,
-    /// Virtual processors to give to claims for each of those, from 0.5 to 8
+    /// Virtual processors to give to VMs for each of those, from 0.5 to 8
     #[arg(long, value_name = "F", default_value = "2", value_parser = overcommit)]
     pub cpu_overcommit: f64,
     /// Time limit of a file, such as 90s or 5m; 0 for none

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use mlua::AnyUserData;
+use provium_base::events::Stage;
 use provium_vmm::snapshot::Snapshot;
 
 use crate::lua::api::binding::{Field, Kind, Method, bound};
@@ -145,8 +146,11 @@ fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
         .building()
         .map(|building| building.chain().clone())
         .unwrap_or_default();
-    let fixture = fixtures
-        .obtain(&source, &chain, &job.shown, &cancel)
+    let stage = Stage::Fixture {
+        fixture: name.to_owned(),
+    };
+    let fixture = file
+        .at_stage(stage, || fixtures.obtain(&source, &chain, &job.shown, &cancel))
         .map_err(|message| call.fail(message))?;
     if let Some(building) = file.building() {
         building.inputs().uses(&fixture.entry);

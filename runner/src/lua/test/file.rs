@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, Table};
 use provium_base::cancel::Cancel;
-use provium_base::events::{Discard, Sink};
+use provium_base::events::{Discard, Event, Sink, Stage};
 use provium_base::meta::Meta;
 use provium_base::outcome::TestResult;
 use provium_cache::{Building, Input};
@@ -28,6 +28,7 @@ use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
 use crate::lua::state::splats::{Allowance, FileSplats};
 use crate::session::job::FileJob;
+use crate::session::pool::Account;
 use crate::session::select::Labels;
 
 /// A test that waits for its turn.
@@ -72,6 +73,7 @@ pub(crate) struct File {
     pub(crate) scopes: Scopes,
     sink: Arc<dyn Sink>,
     splats: Arc<FileSplats>,
+    account: Arc<Account>,
     /// Names of all tests, registered or run in place.
     pub(crate) names: RefCell<BTreeSet<String>>,
     /// Results of the tests that have run.
@@ -123,6 +125,13 @@ impl File {
         let at_line = Box::new(move |line| progress.at_line(line));
         let script = Script::new(&job.shown, &job.config.project, &job.cancel, job.timeout, at_line);
         Rc::new(File {
+            account: match &building {
+                None => Account::open(&job.pool, &job.shown, Arc::clone(&sink), Arc::clone(&job.cancel)),
+                // Whoever waits for the fixture may have what this would wait for.
+                Some(_) => {
+                    Account::open_at_once(&job.pool, &job.shown, Arc::clone(&sink), Arc::clone(&job.cancel))
+                }
+            },
             splats: FileSplats::new(&job.config.splats, Arc::clone(script.splat())),
             script,
             job: job.clone(),
@@ -191,6 +200,11 @@ impl File {
         number
     }
 
+    /// What it has of the host's memory and processors.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     /// The splats of its guests.
     pub(crate) fn splats(&self) -> &Arc<FileSplats> {
         &self.splats
@@ -204,6 +218,20 @@ impl File {
     /// Hears of its tests.
     pub(crate) fn sink(&self) -> &dyn Sink {
         &*self.sink
+    }
+
+    /// Does something that takes time, of which its sink hears.
+    pub(crate) fn at_stage<R>(&self, stage: Stage, action: impl FnOnce() -> R) -> R {
+        let tell = |stage| {
+            self.sink.emit(Event::FileStage {
+                path: self.job.shown.clone(),
+                stage,
+            });
+        };
+        tell(stage);
+        let result = action();
+        tell(Stage::Runs);
+        result
     }
 
     /// Whether the file is one test by itself: it asserts, says `todo()` or uses the classic dialect, and has

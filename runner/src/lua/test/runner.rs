@@ -119,7 +119,12 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
 
 /// Runs the registered tests in their order, as long as nothing ends the file.
 fn run_tests(lua: &Lua, file: &Rc<File>, put_back: Option<&PutBack>) {
-    for test in file.tests.take() {
+    let tests = file.tests.take();
+    file.sink().emit(Event::TestsFound {
+        path: file.job().shown.clone(),
+        tests: tests.len(),
+    });
+    for test in tests {
         if file.job().cancel.is_cancelled().is_some() {
             break;
         }

@@ -3,6 +3,7 @@
 use provium_base::cancel::CancelReason;
 
 use super::*;
+use crate::session::pool::Account;
 
 /// Runs a file of a project with the profile `min`; asserts that everything in it passes.
 #[track_caller]
@@ -324,10 +325,9 @@ end)
 fn a_claim_waits_for_other_files_and_is_given_back() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let job = job(dir.path(), "provium:claim({cpus = 3})\ntest('a', function() end)");
-    let held = job
-        .pool
-        .claim(Amount { memory: 0, cpus: 2 }, &Cancel::new())
-        .expect("it is free");
+    let held = Account::open(&job.pool, "b.test.lua", silent(), Cancel::new());
+    let claimed = held.claim(Amount { memory: 0, cpus: 2 }, &Cancel::new());
+    claimed.expect("it is free");
     std::thread::scope(|scope| {
         let first = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -339,10 +339,9 @@ fn a_claim_waits_for_other_files_and_is_given_back() {
         memory: 1 << 30,
         cpus: 4,
     };
-    let held = job
-        .pool
-        .claim(all, &Cancel::new())
-        .expect("the file gave its part back");
+    let held = Account::open(&job.pool, "b.test.lua", silent(), Cancel::new());
+    let claimed = held.claim(all, &Cancel::new());
+    claimed.expect("the file gave its part back");
     std::thread::scope(|scope| {
         let second = scope.spawn(|| run_file(&job, &silent()));
         std::thread::sleep(std::time::Duration::from_millis(50));

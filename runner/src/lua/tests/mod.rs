@@ -44,7 +44,7 @@ fn silent() -> Arc<dyn Sink> {
 
 /// The project's fixtures, whose events nobody hears.
 fn fixtures(config: &Arc<Config>) -> Arc<Fixtures> {
-    let build = Box::new(crate::lua::build_fixture);
+    let build = crate::lua::builder(&Pool::new(Amount::default()));
     Fixtures::new(Arc::clone(config), WarmPool::new(0), Arc::new(Discard), build)
 }
 

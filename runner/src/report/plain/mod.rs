@@ -263,9 +263,16 @@ impl PlainReporter {
         };
         let (files, passed, skipped) = (summary.files, counts.passed, counts.skipped);
         let (further, elapsed) = (further(&counts), DisplaySeconds(summary.elapsed));
+        let host = match summary.host_start.is_zero() {
+            true => String::new(),
+            false => format!(
+                ", {} of them for the start of the emulated host",
+                DisplaySeconds(summary.host_start)
+            ),
+        };
         let _ = writeln!(
             out,
-            "{files} file(s); {passed} passed, {failed}, {skipped} skipped{further}; {elapsed}"
+            "{files} file(s); {passed} passed, {failed}, {skipped} skipped{further}; {elapsed}{host}"
         );
         out
     }
@@ -323,6 +330,8 @@ fn not_run(names: &[String]) -> String {
 impl Sink for PlainReporter {
     fn event(&self, event: &Event) {
         match event {
+            // A run that was begun again tells of all failures anew.
+            Event::RunStarted { .. } => self.failed.lock().clear(),
             Event::FileEnded(end) if end.selected => {
                 if end.failed() {
                     self.list(end);

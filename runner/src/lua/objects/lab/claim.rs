@@ -1,7 +1,7 @@
 //! `lab:claim`: memory and processors reserved for a file.
 //!
-//! Input: how much. Output: a reservation from the run's pool that ends with the file. Not here: a limit on
-//! what the file then uses; a claim keeps other claims away, and no more.
+//! Input: how much. Output: a reservation from the run's pool that ends with the file, and that its VMs use
+//! first. Not here: what they take beyond it.
 
 use mlua::Lua;
 
@@ -11,17 +11,19 @@ use crate::lua::api::call::Call;
 use crate::lua::api::interrupt::ending;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Answer;
-use crate::session::pool::{Amount, Claim, PoolError};
+use crate::lua::test::file::File;
+use crate::session::pool::{Amount, PoolError};
 
-/// The reservation of a file, as app data of its Lua state.
+/// Where a file has made its reservation, as app data of its Lua state.
 struct Claimed {
     place: Option<Place>,
-    _claim: Claim,
 }
 
 /// Gives back what the file of this Lua state has reserved.
-pub(crate) fn release(lua: &Lua) {
-    lua.remove_app_data::<Claimed>();
+pub(crate) fn release(lua: &Lua, file: &File) {
+    if lua.remove_app_data::<Claimed>().is_some() {
+        file.account().release_claim();
+    }
 }
 
 /// The method `claim`.
@@ -64,9 +66,7 @@ fn claim(call: &mut Call<'_>, _: &Lab) -> Answer {
         cpus: cpus.unwrap_or(0),
     };
     let cancel = file.cancel();
-    let claim = file
-        .job()
-        .pool
+    file.account()
         .claim(amount, &cancel)
         .map_err(|error| match error {
             PoolError::Cancelled(_) => call.fail(ending(call.lua(), call.what()).unwrap_or_default()),
@@ -74,7 +74,6 @@ fn claim(call: &mut Call<'_>, _: &Lab) -> Answer {
         })?;
     call.lua().set_app_data(Claimed {
         place: location::caller(call.lua()),
-        _claim: claim,
     });
     call.this()
 }

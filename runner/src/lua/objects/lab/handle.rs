@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mlua::{AnyUserData, Lua};
-use provium_guest::{BootOptions, Part, VmHandle};
+use provium_guest::{BootOptions, Gate, Part, VmHandle};
 
 use crate::config::Profile;
 use crate::lua::api::binding::Kind;
@@ -126,6 +126,7 @@ impl Lab {
         let listener = file.splats().listener(&name);
         let vm = Vm::new(name, profile, options, fixtures, on_close).map_err(|message| call.fail(message))?;
         vm.core().on_splat(listener);
+        vm.core().set_gate(Arc::clone(file.account()) as Arc<dyn Gate>);
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
         let added = self.0.add(vec![Member {

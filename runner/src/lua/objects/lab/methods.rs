@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
+use provium_base::events::Stage;
 use provium_base::nearest::nearest;
 use provium_guest::{VmError, VmHandle, all_at_once};
 
@@ -33,7 +34,12 @@ pub(crate) fn methods() -> Vec<Method<Lab>> {
             run: |call, lab| {
                 let vms = lab.vms_in_scope(call);
                 vms.iter().try_for_each(|vm| vm.prepare_declared(call))?;
-                all(call, lab, |vms, cancel| all_at_once(vms, |vm| vm.boot(cancel)))
+                let names: Vec<&str> = vms.iter().map(|vm| vm.name()).collect();
+                let stage = Stage::Boots { vm: names.join(", ") };
+                let file = call.file();
+                file.at_stage(stage, || {
+                    all(call, lab, |vms, cancel| all_at_once(vms, |vm| vm.boot(cancel)))
+                })
             },
         },
         Method {

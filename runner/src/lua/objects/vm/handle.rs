@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use provium_base::cancel::Cancel;
+use provium_base::events::Stage;
 use provium_base::failure::GuestSplat;
 use provium_cache::Input;
 use provium_guest::{
@@ -104,8 +105,10 @@ impl Vm {
 
     /// Starts it from a snapshot.
     pub(crate) fn restore(&self, call: &Call<'_>, snapshot: &Arc<Snapshot>) -> Result<(), VmError> {
-        let store = self.0.fixtures.until(&call.file().cancel());
-        self.0.handle.restore(snapshot, &store)
+        let file = call.file();
+        let store = self.0.fixtures.until(&file.cancel());
+        let vm = self.name().to_owned();
+        file.at_stage(Stage::Resumes { vm }, || self.0.handle.restore(snapshot, &store))
     }
 
     /// Name of the VM.
@@ -219,7 +222,10 @@ impl Vm {
     pub(super) fn boot(&self, call: &Call<'_>, changes: BootOptions) -> Result<(), Raise> {
         let options = changes.over(&self.0.handle.options());
         self.prepare(call, &options)?;
-        let booted = self.0.handle.boot(options, &call.file().cancel());
+        let (file, vm) = (call.file(), self.name().to_owned());
+        let booted = file.at_stage(Stage::Boots { vm }, || {
+            self.0.handle.boot(options, &file.cancel())
+        });
         booted.map_err(|error| self.not_set_up(call, error))
     }
 
