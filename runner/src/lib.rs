@@ -14,3 +14,4 @@ pub mod report;
 mod samples;
 pub mod session;
 pub mod stock;
+pub mod uses;

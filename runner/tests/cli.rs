@@ -93,14 +93,14 @@ fn no_tests_says_where_it_looked() {
     let ran = run(&dir, &["run/it"]);
     let message = "provium: error: no such file or folder: run/it\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
-    let ran = run(&dir, &["--retries", "3"]);
+    let ran = run(&dir, &["--reruns", "3"]);
     assert_eq!(ran.code, Some(2));
     assert!(
-        ran.stderr.contains("unexpected argument '--retries' found"),
+        ran.stderr.contains("unexpected argument '--reruns' found"),
         "{}",
         ran.stderr
     );
-    assert!(!ran.stderr.contains("-- --retries"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("-- --reruns"), "{}", ran.stderr);
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use provium_base::outcome::{FileResult, TestResult, TestStatus};
+
 use support::{finished, project, provium, run};
 
 #[test]
@@ -117,5 +119,137 @@ fn an_emulated_host_has_the_memory_and_cpus_of_the_flags() {
     assert!(
         arguments.contains("-smp 3 ") && arguments.contains("-m 777M "),
         "{arguments}"
+    );
+}
+
+/// A test that counts its runs in the file `runs` and passes in those.
+fn counts(passes: &str) -> String {
+    format!(
+        "runs = 0\ntest('counts', function(t)\n  runs = runs + 1\n  io.open('runs', 'a'):write('x'):close()\n  \
+         t:assert({passes}, 'run ' .. runs)\nend)\n"
+    )
+}
+
+/// Runs `counts.test.lua`; returns how often the test ran, and its result.
+fn counted(passes: &str, args: &[&str]) -> (usize, TestResult) {
+    let dir = project(&[("counts.test.lua", &counts(passes))]);
+    let ran = run(&dir, &[&["--json"], args].concat());
+    let file: FileResult =
+        serde_json::from_str(ran.stdout.trim()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let runs = fs::read_to_string(dir.path().join("runs")).expect("it ran");
+    (runs.len(), file.tests.into_iter().next().expect("its result"))
+}
+
+#[test]
+fn a_failed_test_is_tried_again_as_often_as_retries_says() {
+    let (runs, test) = counted("runs == 3", &["--retries", "2"]);
+    assert_eq!(
+        (runs, test.status, test.flaky, test.attempts),
+        (3, TestStatus::Passed, true, 3)
+    );
+    let (runs, test) = counted("runs == 3", &["--retries", "1"]);
+    assert_eq!((runs, test.status), (2, TestStatus::Failed));
+    // A test knows better.
+    let source =
+        "local runs = 0\ntest('x', {retries = 0}, function(t) runs = runs + 1 t:assert(runs == 2) end)\n";
+    let dir = project(&[("a.test.lua", source)]);
+    assert_eq!(run(&dir, &["--retries", "5"]).code, Some(1));
+}
+
+#[test]
+fn tests_are_repeated_in_rounds() {
+    let (runs, test) = counted("true", &["--repeat", "5"]);
+    assert_eq!((runs, test.status, test.attempts), (5, TestStatus::Passed, 5));
+    let (runs, test) = counted("runs % 2 == 1", &["--repeat", "5"]);
+    assert_eq!((runs, test.status), (5, TestStatus::Failed));
+    let message = test.message.unwrap_or_default();
+    assert!(
+        message.starts_with("failed in 2 of 5 rounds, first in round 2: "),
+        "{message}"
+    );
+    assert!(message.contains("run 2"), "{message}");
+    // All tests of a file are in a round.
+    let source = "test('a', function() io.open('order', 'a'):write('a'):close() end)\n\
+                  test('b', function() io.open('order', 'a'):write('b'):close() end)\n";
+    let dir = project(&[("a.test.lua", source)]);
+    assert_eq!(run(&dir, &["--repeat", "3"]).code, Some(0));
+    assert_eq!(
+        fs::read_to_string(dir.path().join("order")).expect("it ran"),
+        "ababab"
+    );
+}
+
+#[test]
+fn until_fail_goes_on_until_a_test_fails() {
+    let (runs, test) = counted("runs < 40", &["--until-fail"]);
+    assert_eq!((runs, test.status), (40, TestStatus::Failed));
+    let message = test.message.unwrap_or_default();
+    assert!(
+        message.starts_with("failed in 1 of 40 rounds, first in round 40: "),
+        "{message}"
+    );
+    let (runs, test) = counted("runs < 40", &["--until-fail", "--repeat", "10"]);
+    assert_eq!((runs, test.status), (10, TestStatus::Passed));
+    // The time limit that one gives is one for all rounds.
+    let dir = project(&[("a.test.lua", "test('x', function() end)\n")]);
+    let ran = run(&dir, &["--until-fail", "--timeout", "500ms"]);
+    assert!(
+        ran.code == Some(1) && ran.stdout.contains("TIME a.test.lua"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_run_ends_at_the_failure_that_maxfail_says() {
+    let source = "for i = 1, 4 do test('t' .. i, function(t) t:fail('no') end) end\n";
+    let dir = project(&[("a.test.lua", source), ("b.test.lua", source)]);
+    let ran = run(&dir, &["-j1", "--maxfail", "3"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout.contains("stopped after 3 failures: "),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("; 0 passed, 3 failed, 0 skipped"),
+        "{}",
+        ran.stdout
+    );
+    let ran = run(&dir, &["-j1", "--maxfail", "6"]);
+    assert!(
+        ran.stdout.contains("2 file(s); 0 passed, 6 failed"),
+        "{}",
+        ran.stdout
+    );
+    let both = run(&dir, &["--maxfail", "3", "--fail-fast"]);
+    assert!(
+        both.code == Some(2) && both.stderr.contains("cannot be used with"),
+        "{}",
+        both.stderr
+    );
+}
+
+#[test]
+fn the_slowest_tests_are_named_at_the_end() {
+    let source = "test('slow', function() os.execute('sleep 0.3') end)\n\
+                  test('fast', function() end)\n\
+                  test('medium', function() os.execute('sleep 0.1') end)\n";
+    let dir = project(&[("a.test.lua", source)]);
+    let ran = run(&dir, &["--durations", "2"]);
+    let lines: Vec<_> = ran
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "slowest:")
+        .collect();
+    assert_eq!(lines.len(), 4, "{}", ran.stdout);
+    assert!(
+        lines[1].ends_with("a.test.lua::slow") && lines[2].ends_with("a.test.lua::medium"),
+        "{lines:?}"
+    );
+    let json = run(&dir, &["--durations", "1", "--json"]);
+    assert!(
+        json.stderr.contains("slowest:\n") && json.stdout.lines().count() == 1,
+        "{json:?}"
     );
 }

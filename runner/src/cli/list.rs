@@ -20,7 +20,7 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
     let text = match args.fixtures {
         true => fixtures(&project, &args.choose.paths)?,
         false => {
-            let files = project.files(&args.choose)?;
+            let files = project.files(&args.choose.paths)?;
             files.iter().map(|file| format!("{}\n", file.shown)).collect()
         }
     };

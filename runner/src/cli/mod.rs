@@ -4,6 +4,7 @@
 //! here: any work of its own; each command is a file with a call into the module that does it.
 
 pub mod args;
+mod chosen;
 mod completions;
 mod fixture;
 mod host;
@@ -16,6 +17,7 @@ mod relay;
 mod run;
 mod screen;
 pub mod settings;
+mod since;
 mod stderr;
 
 use std::io::IsTerminal;

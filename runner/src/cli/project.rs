@@ -37,12 +37,12 @@ impl Project {
     }
 
     /// The test files that the paths, or else the roots, hold.
-    pub(super) fn files(&self, choose: &ChooseArgs) -> anyhow::Result<Vec<TestFile>> {
-        let paths = if choose.paths.is_empty() {
+    pub(super) fn files(&self, paths: &[PathBuf]) -> anyhow::Result<Vec<TestFile>> {
+        let paths = if paths.is_empty() {
             self.config.check_roots()?;
             &self.config.roots
         } else {
-            &choose.paths
+            paths
         };
         discover::discover(paths, &self.cwd).map_err(|error| match error {
             // `provium doctr` is no path but a mistyped command.

@@ -11,8 +11,10 @@ use provium_base::exit;
 use provium_guest::WarmPool;
 
 use super::args::RunArgs;
+use super::chosen::{self, History};
 use super::host;
 use super::interrupt::SignalWatch;
+use super::print::complain;
 use super::project::Project;
 use super::screen::Screen;
 use super::settings::{Settings, Surroundings};
@@ -28,7 +30,12 @@ use crate::stock::Fixtures;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     let project = Project::load(&args.choose)?;
-    let files = project.files(&args.choose)?;
+    let history = History::read(&project, &args.select, &args.order)?;
+    let chosen = chosen::choose(&project, &args.choose, &args.select, &history)?;
+    if let Some(why) = chosen.nothing {
+        complain(&format!("provium: {why}"));
+        return Ok(exit::SUCCESS);
+    }
     let around = Surroundings::of_process();
     let settings = Settings::resolve(&args, &around);
     let known = known_failures(&args, &project)?.unwrap_or_default();
@@ -63,11 +70,18 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
 
     screen.own_stdout()?;
+    let (order, said) = history.order(&args.order);
+    if let Some(said) = said {
+        complain(&format!("provium: {said}"));
+    }
     let options = RunOptions {
         jobs: settings.jobs,
         timeout: settings.timeout,
-        fail_fast: args.running.fail_fast,
-        filter: settings.filter,
+        max_failures: settings.max_failures,
+        selection: chosen.selection,
+        order,
+        repeat: settings.repeat,
+        retries: args.running.retries.unwrap_or(0),
         allow_empty: args.running.allow_empty,
         known: Arc::new(known),
         artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
@@ -81,15 +95,19 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         screen.sink.clone(),
         Arc::new(lua::run_file),
     );
-    let outcome = session.run(files, options, &cancel);
+    let outcome = session.run(chosen.files.clone(), options, &cancel);
     drop(session); // its guests end before the report is judged
     let outcome = outcome?;
+    history.note(&project, &chosen.files, &outcome);
     match screen.is_read() {
         Ok(true) => {}
         // The terminal may have gone away, which is why the run was ended.
         _ if cancel.is_cancelled().is_some() => return Ok(exit::INTERRUPTED),
         Ok(false) => return Ok(exit::HARNESS),
         Err(error) => return Err(error),
+    }
+    if !outcome.missing.is_empty() && cancel.is_cancelled().is_none() {
+        anyhow::bail!(outcome.missing.join("; "));
     }
     if let Ending::NothingRan { why } = outcome.ending {
         anyhow::bail!(why);

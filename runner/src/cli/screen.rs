@@ -18,7 +18,7 @@ use super::settings::{Settings, Surroundings};
 use super::stderr::CapturedStderr;
 use crate::report::{
     GithubReporter, HostReporter, JsonReporter, LiveView, NoticeReporter, Output, Paint, PlainReporter,
-    ProgressReporter,
+    ProgressReporter, SlowestReporter,
 };
 
 /// The streams, and the reports as one sink.
@@ -58,6 +58,10 @@ impl Screen {
             }
             (None, ProgressChoice::Plain) => sinks.push(Box::new(ProgressReporter::new(stderr.clone()))),
             _ => {}
+        }
+        if let Some(most) = settings.durations {
+            let output = if settings.json { &stderr } else { &stdout };
+            sinks.push(Box::new(SlowestReporter::new(output.clone(), most)));
         }
         sinks.push(match settings.json {
             true => Box::new(JsonReporter(stdout.clone())),

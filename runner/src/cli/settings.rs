@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::args::{ColorChoice, ProgressChoice, RunArgs, SelectArgs};
+use super::args::{ColorChoice, ProgressChoice, RunArgs};
 use crate::report::{Notices, Verbosity};
 use crate::session::pool::Limits;
-use crate::session::select::{KeyValue, NameFilter};
+use crate::session::repeat::Repeat;
+
+/// Time limit of a file where nobody says another.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What this process is attached to.
 #[derive(Debug, Clone, Default)]
@@ -56,10 +59,14 @@ pub struct Settings {
     pub jobs: usize,
     /// Time limit of a file.
     pub timeout: Option<Duration>,
-    /// Which tests are wanted.
-    pub filter: NameFilter,
+    /// How often tests run.
+    pub repeat: Repeat,
+    /// Number of failures that ends the run.
+    pub max_failures: Option<usize>,
     /// What files can reserve.
     pub pool: Limits,
+    /// Number of slowest tests to name.
+    pub durations: Option<usize>,
     /// Whether the report is JSON.
     pub json: bool,
     /// Colours in the report.
@@ -91,15 +98,30 @@ impl Settings {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
+        let running = &args.running;
+        let repeat = Repeat {
+            rounds: match (running.repeat, running.until_fail) {
+                (None, true) => None,
+                (rounds, _) => Some(rounds.unwrap_or(1)),
+            },
+            until_fail: running.until_fail,
+        };
+        // A limit that nobody gave is none for what has no end.
+        let timeout = running.timeout.or(repeat.rounds.map(|_| TIMEOUT));
         Settings {
             jobs: args.running.jobs.unwrap_or(around.processors),
-            timeout: Some(args.running.timeout).filter(|timeout| !timeout.is_zero()),
-            filter: filter(&args.select),
+            timeout: timeout.filter(|timeout| !timeout.is_zero()),
+            repeat,
+            max_failures: match running.fail_fast || running.until_fail {
+                true => Some(1),
+                false => running.maxfail,
+            },
             pool: Limits {
                 memory: args.running.mem,
                 cpus: args.running.cpus,
                 overcommit: args.running.cpu_overcommit,
             },
+            durations: args.show.durations,
             json: args.show.json,
             color,
             progress,
@@ -109,22 +131,6 @@ impl Settings {
                 false => Notices::Waits,
             },
         }
-    }
-}
-
-/// Which tests the arguments ask for.
-fn filter(args: &SelectArgs) -> NameFilter {
-    let labels = |tags: &[String], meta: &[KeyValue]| {
-        let tags = tags.iter().cloned().map(KeyValue::tag);
-        tags.chain(meta.iter().cloned()).collect()
-    };
-    NameFilter {
-        test: None,
-        substring: args.filter.clone(),
-        expression: args.expression.clone(),
-        with: labels(&args.tag, &args.tag_meta),
-        without: labels(&args.no_tag, &args.no_tag_meta),
-        include_slow: args.include_slow,
     }
 }
 

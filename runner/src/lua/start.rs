@@ -23,13 +23,14 @@ use super::objects::lab::claim;
 use super::objects::lab::handle::Lab;
 use super::test::chunk::run_source;
 use super::test::file::File;
-use super::test::runner::PutBack;
+use super::test::rounds::PutBack;
 use super::test::{globals, modules, runner};
 use crate::config::Config;
 use crate::discover::shown;
 use crate::session::job::FileJob;
+use crate::session::order::Order;
 use crate::session::pool::Pool;
-use crate::session::select::NameFilter;
+use crate::session::repeat::Repeat;
 use crate::stock::{BuildFixture, Fixtures};
 
 /// Runs one test file; `sink` hears of its tests.
@@ -94,7 +95,11 @@ fn build_fixture(
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
         config: Arc::clone(config),
-        filter: Arc::new(NameFilter::default()),
+        number: 0,
+        selection: Arc::default(),
+        order: Order::default(),
+        repeat: Repeat::default(),
+        retries: 0,
         timeout: None,
         fixtures: Arc::clone(fixtures),
         known: Arc::default(),
@@ -127,10 +132,14 @@ pub(super) fn create(file: &Rc<File>) -> mlua::Result<(Lua, Lab)> {
 
 /// A function that resets the file's VMs to what they are now.
 fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
+    let whose = match file.reset_between_tests.get() {
+        true => "provium.reset_between_tests",
+        false => "--repeat",
+    };
     let mut opened = file.scopes.opened().into_iter();
     if let Some(opened) = opened.find(|opened| opened.sort.is_connection()) {
         return Err(format!(
-            "provium.reset_between_tests: {} that was opened at {} is still open; no connection can live through a \
+            "{whose}: {} that was opened at {} is still open; no connection can live through a \
              reset, so open it in the tests",
             opened.what, opened.site
         ));
@@ -140,7 +149,7 @@ fn baseline(file: &File, lab: &Lab) -> Result<Box<PutBack>, String> {
     let baseline = taken.map_err(|error| error.to_string())?;
     Ok(Box::new(move || {
         let back = baseline.put_back(&fixtures.until(&cancel));
-        back.map_err(|error| format!("provium.reset_between_tests: {error}"))
+        back.map_err(|error| format!("{whose}: {error}"))
     }))
 }
 

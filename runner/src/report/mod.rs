@@ -9,6 +9,7 @@
 //! live, progress      what runs now, on stderr
 //! notices, host       what happens beside: fixtures, profiles' builds, the emulated host
 //! github              failures as annotations
+//! slowest             the slowest tests, at the end
 //! output, text        where it goes; colours and guests' control characters
 //! ```
 
@@ -20,6 +21,7 @@ mod notices;
 mod output;
 mod plain;
 mod progress;
+mod slowest;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,5 +34,6 @@ pub use notices::{NoticeReporter, Notices};
 pub use output::Output;
 pub use plain::{PlainReporter, Verbosity};
 pub use progress::ProgressReporter;
+pub use slowest::SlowestReporter;
 pub use text::Paint;
 pub(crate) use text::clean;

@@ -6,7 +6,7 @@
 use provium_base::nearest::nearest;
 
 use super::progress::Found;
-use super::select::{Expression, KeyValue, NameFilter, TAGS};
+use super::select::{Expression, KeyValue, NameFilter, Selection, TAGS};
 
 /// Most names of a kind that are listed.
 const LISTED: usize = 8;
@@ -15,11 +15,20 @@ const LISTED: usize = 8;
 pub type Seen = (String, Found);
 
 /// Why a run of so many files ran no test.
-pub fn explain(filter: &NameFilter, files: usize, tests: &[Seen]) -> String {
+pub fn explain(selection: &Selection, files: usize, tests: &[Seen]) -> String {
     if tests.is_empty() {
         return format!("no test ran: there is none in {files} file(s)");
     }
-    let parts = parts(filter);
+    let mut parts = parts(&selection.filter);
+    let mut further = |there: bool, flag: &str| {
+        // What it leaves out is known elsewhere.
+        parts.extend(there.then(|| Part {
+            flag: flag.to_owned(),
+            filter: NameFilter::default(),
+        }));
+    };
+    further(selection.again.is_some(), "--rerun-failed");
+    further(!selection.only.is_empty(), "the tests' names and lines");
     let alone = |part: &&Part| {
         let wants = |(path, test): &Seen| part.filter.wants(path, &test.name, &test.labels);
         !tests.iter().any(wants)
@@ -30,6 +39,7 @@ pub fn explain(filter: &NameFilter, files: usize, tests: &[Seen]) -> String {
         flags.join(" and ")
     };
     let (by, together) = match emptied.is_empty() {
+        true if parts.len() == 1 => (flags(&mut parts.iter()), ""),
         true => (flags(&mut parts.iter()), " together"),
         false => (flags(&mut emptied.iter().copied()), ""),
     };
@@ -193,9 +203,8 @@ mod tests {
         let test = |path: &str, name: &str, tags: &[&str]| {
             let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
             let found = Found {
-                name: name.to_owned(),
                 labels: [(TAGS.to_owned(), tags)].into(),
-                wanted: false,
+                ..Found::named(name)
             };
             (path.to_owned(), found)
         };
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_flag_that_emptied_the_run_is_named_with_what_was_meant() {
-        let said = |filter: NameFilter| explain(&filter, 2, &tests());
+        let said = |filter: NameFilter| explain(&filter.into(), 2, &tests());
         let none = "no test ran: none of the 2 test(s) in 2 file(s) is selected by ";
         let pair = |text: &str| text.parse::<KeyValue>().expect("KEY=VALUE");
         let default = NameFilter::default;
@@ -285,7 +294,7 @@ mod tests {
             assert_eq!(said(filter), format!("{none}{expected}"));
         }
         assert_eq!(
-            explain(&default(), 3, &[]),
+            explain(&Selection::default(), 3, &[]),
             "no test ran: there is none in 3 file(s)"
         );
     }

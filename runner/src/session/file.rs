@@ -17,7 +17,7 @@ use provium_base::events::{Event, Sink};
 use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 use super::SessionError;
-use super::run::Run;
+use super::run::{Failures, Run};
 use crate::discover::TestFile;
 
 /// Stack of a file's thread, in bytes: Lua's C functions call each other up to 200 deep.
@@ -39,7 +39,8 @@ impl Run<'_> {
         let watch = Arc::new(FileWatch {
             sink: Arc::clone(&self.session.sink),
             run: Arc::clone(&self.cancel),
-            fail_fast: self.fail_fast,
+            failures: Arc::clone(&self.failures),
+            repeats: self.repeat.is_active(),
             attached: AtomicBool::new(true),
             tests: Mutex::default(),
         });
@@ -93,8 +94,12 @@ impl Run<'_> {
             journal.ended(&result)?;
         }
         let failed = !result.passed && !stopped;
+        let of_a_test = result
+            .tests
+            .iter()
+            .any(|test| test.status.counts_against_the_run());
         self.ended(result, stopped, false)?;
-        if failed && self.fail_fast {
+        if failed && !of_a_test && self.failures.add() {
             self.cancel.cancel(CancelReason::FailFast);
         }
         Ok(())
@@ -139,7 +144,9 @@ struct FileWatch {
     sink: Arc<dyn Sink>,
     /// The run's token.
     run: Arc<Cancel>,
-    fail_fast: bool,
+    failures: Arc<Failures>,
+    /// Whether a test may end again and again.
+    repeats: bool,
     /// Cleared once the file's result is settled; a thread that was given up is not heard any more.
     attached: AtomicBool,
     tests: Mutex<Heard>,
@@ -170,10 +177,13 @@ impl Sink for FileWatch {
         {
             let mut tests = self.tests.lock();
             tests.running = None;
+            if self.repeats {
+                tests.ended.retain(|(known, _)| known.name != result.name);
+            }
             tests.ended.push((result.clone(), late));
         }
         self.sink.event(event);
-        if self.fail_fast && !late && result.status.counts_against_the_run() {
+        if !late && result.status.counts_against_the_run() && self.failures.add() {
             self.run.cancel(CancelReason::FailFast);
         }
     }

@@ -11,9 +11,11 @@ use provium_base::cancel::Cancel;
 
 use super::artifacts::Artifacts;
 use super::known::{Expectation, KnownFailures};
+use super::order::Order;
 use super::pool::Pool;
 use super::progress::{Found, Progress};
-use super::select::{Labels, NameFilter};
+use super::repeat::Repeat;
+use super::select::{Candidate, Labels, Selection};
 use crate::config::Config;
 use crate::stock::Fixtures;
 
@@ -32,8 +34,16 @@ pub struct FileJob {
     pub shown: String,
     /// The configuration, with the project's folder and the roots that are on `require`'s path.
     pub config: Arc<Config>,
+    /// Its number among the files of the run.
+    pub number: usize,
     /// Which tests are wanted; the others are left out of the result.
-    pub filter: Arc<NameFilter>,
+    pub selection: Arc<Selection>,
+    /// The order in which they run.
+    pub order: Order,
+    /// How often they run.
+    pub repeat: Repeat,
+    /// Number of further runs of a test that failed and does not say itself.
+    pub retries: u32,
     /// The file's time limit, for messages; `None` is no limit.
     pub timeout: Option<Duration>,
     /// The project's fixtures, shared by all files of the run.
@@ -51,15 +61,35 @@ pub struct FileJob {
 }
 
 impl FileJob {
-    /// Notes that the file has this test; says whether it is wanted.
-    pub fn found(&self, name: &str, labels: &Labels) -> bool {
-        let wanted = self.filter.wants(&self.shown, name, labels);
+    /// Notes that the file has this test, whose call has these first and last lines; says whether it is
+    /// wanted.
+    pub fn found(&self, name: &str, labels: &Labels, lines: Option<(u32, u32)>) -> bool {
+        let test = Candidate {
+            path: &self.path,
+            shown: &self.shown,
+            name,
+            labels,
+            lines,
+        };
+        let chosen = self.selection.chooses(&test);
+        let wanted = chosen
+            && self
+                .selection
+                .takes(&test, || self.number + self.progress.chosen());
         self.progress.found(Found {
             name: name.to_owned(),
             labels: labels.clone(),
+            lines,
+            chosen,
             wanted,
         });
         wanted
+    }
+
+    /// Whether a slow test of the file is run, and not skipped: all are wanted, or this one is named.
+    pub fn runs_slow(&self, name: &str, lines: Option<(u32, u32)>) -> bool {
+        let named = self.selection.only.get(&self.path).into_iter().flatten();
+        self.selection.filter.include_slow || named.into_iter().any(|only| only.is(name, lines))
     }
 
     /// What the run's known failures say of a test of the file.

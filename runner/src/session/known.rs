@@ -172,7 +172,6 @@ fn entry(text: &str, line: usize, project: &Path) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::select::Labels;
 
     fn read(text: &str) -> (tempfile::TempDir, Result<KnownFailures, KnownFailuresError>) {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -218,11 +217,7 @@ mod tests {
                     tests/a.test.lua::boots\n";
         let (dir, known) = read(text);
         let known = known.expect("it is right");
-        let boots = Found {
-            name: "boots".to_owned(),
-            labels: Labels::new(),
-            wanted: true,
-        };
+        let boots = Found::named("boots");
         known.check(&dir.path().join("tests/a.test.lua"), &[boots]);
         assert_eq!(
             known.take_unmatched(),

@@ -12,7 +12,10 @@
 //! job      what the function that runs a file is given
 //! progress what that function has told of the file's tests, and where it is
 //! select   which tests are wanted
-//! emptied  why none of them were
+//! order    in which order
+//! repeat   how often
+//! last_run the tests that failed last, from run to run
+//! emptied  why no test is wanted
 //! known    which tests are known to fail
 //! pool     memory and processors that files reserve
 //! artifacts  what is kept of failed tests
@@ -27,8 +30,11 @@ mod file;
 pub mod job;
 pub mod journal;
 pub mod known;
+pub mod last_run;
+pub mod order;
 pub mod pool;
 pub mod progress;
+pub mod repeat;
 mod run;
 pub mod select;
 #[cfg(test)]
@@ -46,11 +52,14 @@ use crate::config::Config;
 use crate::discover::TestFile;
 use crate::stock::Fixtures;
 use artifacts::Artifacts;
+use emptied::Seen;
 use job::FileJob;
 use journal::{Journal, JournalError, Replayed};
 use known::KnownFailures;
+use order::Order;
 use pool::Pool;
-use select::NameFilter;
+use repeat::Repeat;
+use select::Selection;
 
 /// How long a file may take to clean up once it is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -76,10 +85,16 @@ pub struct RunOptions {
     pub jobs: usize,
     /// Time limit of a file.
     pub timeout: Option<Duration>,
-    /// Whether the first failed test ends the run.
-    pub fail_fast: bool,
+    /// Number of failures that ends the run.
+    pub max_failures: Option<usize>,
     /// Which tests are wanted.
-    pub filter: NameFilter,
+    pub selection: Selection,
+    /// The order in which they run.
+    pub order: Order,
+    /// How often they run.
+    pub repeat: Repeat,
+    /// Number of further runs of a test that failed and does not say itself.
+    pub retries: u32,
     /// Whether a file without a test passes.
     pub allow_empty: bool,
     /// The tests that are known to fail.
@@ -97,6 +112,10 @@ pub struct Outcome {
     pub summary: Summary,
     /// The files that have ended, in the order of their ends.
     pub files: Vec<FileEnd>,
+    /// The tests that their files have told of, wanted or not.
+    pub tests: Vec<Seen>,
+    /// Messages about tests that were named one by one and are not there.
+    pub missing: Vec<String>,
     /// How the run ended.
     pub ending: Ending,
 }
@@ -164,10 +183,10 @@ impl Session {
         }
     }
 
-    /// Runs the files, which start in this order, until all have ended or `cancel` is cancelled.
+    /// Runs the files until all have ended or `cancel` is cancelled.
     ///
-    /// Time limits, `fail_fast` and `cancel` end a file in the same way: its token is cancelled, and a file
-    /// that does not obey in time is given up.
+    /// Time limits, `max_failures` and `cancel` end a file in the same way: its token is cancelled, and a
+    /// file that does not obey in time is given up.
     ///
     /// # Errors
     /// [`SessionError`] when the harness itself fails; failed tests are in the outcome.
@@ -179,22 +198,31 @@ impl Session {
     ) -> Result<Outcome, SessionError> {
         // What has changed since the last run must be seen by this one.
         self.fixtures.begin_run();
-        let (filter, allow_empty, found) = (options.filter.clone(), options.allow_empty, files.len());
-        let (summary, files, seen) = run::run(self, files, options, cancel)?;
-        let empty = match filter.is_active() {
-            true => summary.files == 0,
+        let (selection, allow_empty) = (options.selection.clone(), options.allow_empty);
+        let found = files.len();
+        let run::Ended {
+            summary,
+            files,
+            seen,
+            missing,
+        } = run::run(self, files, options, cancel)?;
+        let empty = match selection.is_active() {
+            // A part of few tests may well be empty.
+            true => summary.files == 0 && !seen.iter().any(|(_, test)| test.chosen),
             false => !allow_empty && files.iter().all(|end| end.result.no_tests),
         };
         let ending = match summary.stopped {
             Some(reason) => Ending::Stopped(reason),
             None if empty && found > 0 => Ending::NothingRan {
-                why: emptied::explain(&filter, found, &seen),
+                why: emptied::explain(&selection, found, &seen),
             },
             None => Ending::Completed,
         };
         Ok(Outcome {
             summary,
             files,
+            tests: seen,
+            missing,
             ending,
         })
     }
@@ -212,7 +240,7 @@ impl Session {
         cancel: &Arc<Cancel>,
     ) -> Result<Outcome, SessionError> {
         let options = RunOptions {
-            filter: NameFilter::of_test(test),
+            selection: Selection::of_test(test),
             ..options
         };
         self.run(vec![file], options, cancel)

@@ -16,8 +16,26 @@ pub struct Found {
     pub name: String,
     /// What it can be chosen by.
     pub labels: Labels,
-    /// Whether the run's filter wants it.
+    /// First and last line of its `test(…)` call, if that is in the file itself.
+    pub lines: Option<(u32, u32)>,
+    /// Whether the run's selection has it, all parts of a partition together.
+    pub chosen: bool,
+    /// Whether the run wants it.
     pub wanted: bool,
+}
+
+#[cfg(test)]
+impl Found {
+    /// A test of that name, of which nothing else is known.
+    pub(crate) fn named(name: &str) -> Found {
+        Found {
+            name: name.to_owned(),
+            labels: Labels::new(),
+            lines: None,
+            chosen: true,
+            wanted: true,
+        }
+    }
 }
 
 /// What is known of a file that runs.
@@ -31,6 +49,11 @@ impl Progress {
     /// Notes a test of the file.
     pub fn found(&self, test: Found) {
         self.found.lock().push(test);
+    }
+
+    /// Number of the tests so far that the run's selection has.
+    pub fn chosen(&self) -> usize {
+        self.found.lock().iter().filter(|test| test.chosen).count()
     }
 
     /// Notes the line of the file that runs now.

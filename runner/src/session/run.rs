@@ -4,9 +4,10 @@
 //! [`RunEnded`](Event::RunEnded), and what they add up to. Not here: one file's thread and time limit
 //! (`file`).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,10 @@ use super::emptied::Seen;
 use super::job::FileJob;
 use super::journal::Journal;
 use super::known::KnownFailures;
+use super::order::Order;
 use super::progress::Found;
-use super::select::NameFilter;
+use super::repeat::Repeat;
+use super::select::Selection;
 use super::{RunOptions, Session, SessionError};
 use crate::discover::TestFile;
 
@@ -31,11 +34,16 @@ pub(super) struct Run<'a> {
     /// The run's own token, a child of the one it was started with.
     pub(super) cancel: Arc<Cancel>,
     pub(super) timeout: Option<Duration>,
-    pub(super) fail_fast: bool,
+    pub(super) failures: Arc<Failures>,
+    pub(super) repeat: Repeat,
     pub(super) journal: Option<Journal>,
     allow_empty: bool,
     known: Arc<KnownFailures>,
-    filter: Arc<NameFilter>,
+    selection: Arc<Selection>,
+    order: Order,
+    retries: u32,
+    /// Numbers of the files, by their names in reports.
+    numbers: HashMap<String, usize>,
     artifacts: Option<Arc<Artifacts>>,
     ended: Mutex<Ended>,
     error: Mutex<Option<SessionError>>,
@@ -43,25 +51,47 @@ pub(super) struct Run<'a> {
 
 /// The files that have ended.
 #[derive(Default)]
-struct Ended {
-    summary: Summary,
-    files: Vec<FileEnd>,
-    /// The tests that their files have told of.
-    seen: Vec<Seen>,
+pub(super) struct Ended {
+    /// Counts of their tests.
+    pub(super) summary: Summary,
+    /// The files in the order of their ends.
+    pub(super) files: Vec<FileEnd>,
+    /// The tests that their files have told of, wanted or not.
+    pub(super) seen: Vec<Seen>,
+    /// Messages about tests that were named one by one and are not there.
+    pub(super) missing: Vec<String>,
 }
 
-/// Runs the files until all have ended or `cancel` is cancelled. Returns the counts, the files in the order
-/// of their ends, and the tests that they have, wanted or not.
+/// The failures of a run, up to the number that ends it.
+pub(super) struct Failures {
+    most: Option<usize>,
+    seen: AtomicUsize,
+}
+
+impl Failures {
+    /// Counts one; says whether it is one too many to go on.
+    pub(super) fn add(&self) -> bool {
+        let seen = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.is_some_and(|most| seen >= most)
+    }
+}
+
+/// Runs the files until all have ended or `cancel` is cancelled.
 pub(super) fn run(
     session: &Session,
-    files: Vec<TestFile>,
+    mut files: Vec<TestFile>,
     options: RunOptions,
     cancel: &Arc<Cancel>,
-) -> Result<(Summary, Vec<FileEnd>, Vec<Seen>), SessionError> {
+) -> Result<Ended, SessionError> {
     let started = Instant::now();
     let (journal, replayed) = options
         .journal
         .map_or((None, Vec::new()), |(journal, old)| (Some(journal), old));
+    let numbers: HashMap<String, usize> = (0..)
+        .zip(&files)
+        .map(|(number, file)| (file.shown.clone(), number))
+        .collect();
+    options.order.files(&mut files);
     let (queue, done): (Vec<_>, Vec<_>) = files
         .into_iter()
         .partition(|file| !replayed.iter().any(|old| old.result.path == file.shown));
@@ -72,12 +102,19 @@ pub(super) fn run(
     let run = Run {
         session,
         cancel: cancel.child(),
-        timeout: options.timeout,
-        fail_fast: options.fail_fast,
+        timeout: options.repeat.limit(options.timeout),
+        failures: Arc::new(Failures {
+            most: options.max_failures,
+            seen: AtomicUsize::new(0),
+        }),
+        repeat: options.repeat,
         journal,
         allow_empty: options.allow_empty,
         known: options.known,
-        filter: Arc::new(options.filter),
+        selection: Arc::new(options.selection),
+        order: options.order,
+        retries: options.retries,
+        numbers,
         artifacts: options.artifacts,
         ended: Mutex::default(),
         error: Mutex::default(),
@@ -92,19 +129,16 @@ pub(super) fn run(
     for message in run.known.take_unmatched() {
         session.sink.emit(Event::Warning { message });
     }
-    let Ended {
-        mut summary,
-        files,
-        seen,
-    } = run.ended.into_inner();
+    let mut ended = run.ended.into_inner();
+    let summary = &mut ended.summary;
     summary.unfinished += left;
     summary.stopped = run.cancel.is_cancelled().filter(|_| summary.unfinished > 0);
     summary.stopped = cancel.is_cancelled().or(summary.stopped);
     summary.elapsed = started.elapsed();
-    session.sink.emit(Event::RunEnded(summary));
+    session.sink.emit(Event::RunEnded(*summary));
     match run.error.into_inner() {
         Some(error) => Err(error),
-        None => Ok((summary, files, seen)),
+        None => Ok(ended),
     }
 }
 
@@ -151,10 +185,14 @@ impl Run<'_> {
     pub(super) fn job(&self, file: TestFile) -> FileJob {
         let config = &self.session.config;
         FileJob {
+            number: self.numbers.get(&file.shown).copied().unwrap_or_default(),
             path: file.path,
             shown: file.shown,
             config: Arc::clone(config),
-            filter: Arc::clone(&self.filter),
+            selection: Arc::clone(&self.selection),
+            order: self.order.clone(),
+            repeat: self.repeat,
+            retries: self.retries,
             timeout: self.timeout,
             fixtures: Arc::clone(&self.session.fixtures),
             pool: Arc::clone(&self.session.pool),
@@ -172,13 +210,18 @@ impl Run<'_> {
         let not_run = tests.iter().filter(|test| test.wanted && !began(&test.name));
         result.not_run = not_run.map(|test| test.name.clone()).collect();
         // A file that a filter leaves out is none of this run's.
-        if result.no_tests && !self.allow_empty && !self.filter.is_active() {
+        if result.no_tests && !self.allow_empty && !self.selection.is_active() {
             result.passed = false;
         }
         if result.chunk_error.is_none() && !stopped {
             self.known.check(path, &tests);
         }
         let mut ended = self.ended.lock();
+        if result.chunk_error.is_none() && !stopped {
+            let only = self.selection.only.get(path).into_iter().flatten();
+            let missing = only.filter_map(|only| only.missing_from(&result.path, &tests));
+            ended.missing.extend(missing);
+        }
         ended
             .seen
             .extend(tests.into_iter().map(|test| (result.path.clone(), test)));
@@ -194,7 +237,7 @@ impl Run<'_> {
         let selected = !result.tests.is_empty()
             || result.chunk_error.is_some()
             || result.timeout == Timeliness::TimedOut
-            || !(self.filter.is_active() || stopped);
+            || !(self.selection.is_active() || stopped);
         let end = FileEnd {
             result,
             stopped,

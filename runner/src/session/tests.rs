@@ -11,6 +11,7 @@ use provium_base::outcome::{TestStatus, Timeliness};
 use provium_guest::WarmPool;
 
 use super::pool::Limits;
+use super::select::NameFilter;
 use super::*;
 use crate::config::Environment;
 use crate::samples;
@@ -248,7 +249,7 @@ fn a_file_that_is_given_up_names_the_test_and_its_line_and_what_is_behind_it() {
     let held = Mutex::new(held);
     let (mut session, heard) = session(move |job, sink| {
         for name in ["first", "hangs", "behind it"] {
-            job.found(name, &select::Labels::new());
+            job.found(name, &select::Labels::new(), None);
         }
         test_ended(sink, "a", "first", TestStatus::Passed);
         sink.emit(Event::TestStarted {
@@ -288,7 +289,7 @@ fn tests_that_never_began_are_named_however_the_file_ended() {
     let file = |job: &FileJob, sink: &Arc<dyn Sink>| {
         let none = select::Labels::new();
         for name in ["first", "second", "third"] {
-            job.found(name, &none);
+            job.found(name, &none, None);
         }
         test_ended(sink, &job.shown, "first", TestStatus::Passed);
         let first = samples::test("first", TestStatus::Passed, None);
@@ -303,7 +304,10 @@ fn tests_that_never_began_are_named_however_the_file_ended() {
         expression: Some("not third".parse().expect("an expression")),
         ..NameFilter::default()
     };
-    let options = RunOptions { filter, ..options() };
+    let options = RunOptions {
+        selection: filter.into(),
+        ..options()
+    };
     let ran = run_with(&["broken"], options, &Cancel::new(), file);
     assert_eq!(
         ran.end("broken").result.not_run,
@@ -366,7 +370,7 @@ fn known_failures_that_match_nothing_are_warned_of() {
     };
     let ran = run_with(&["a"], options, &Cancel::new(), |job, _| {
         assert!(job.expectation("first").is_some() && job.expectation("second").is_none());
-        job.found("first", &select::Labels::new());
+        job.found("first", &select::Labels::new(), None);
         passed(job)
     });
     let warning = "Warning { message: \"known.txt:1: a has no test `frist`; did you mean `first`?\" }";
@@ -438,7 +442,7 @@ fn an_interrupt_stops_the_run_and_is_no_verdict() {
 #[test]
 fn fail_fast_ends_the_run_at_the_first_failed_test() {
     let options = RunOptions {
-        fail_fast: true,
+        max_failures: Some(1),
         ..RunOptions::default()
     };
     let ran = run_with(&["a", "b", "c"], options, &Cancel::new(), |job, sink| {
@@ -468,7 +472,7 @@ fn fail_fast_ends_the_run_at_the_first_failed_test() {
 #[test]
 fn a_file_that_cannot_load_ends_a_fail_fast_run_too() {
     let options = RunOptions {
-        fail_fast: true,
+        max_failures: Some(1),
         ..RunOptions::default()
     };
     let ran = run_with(&["a", "b"], options, &Cancel::new(), |job, _| {
@@ -531,8 +535,11 @@ fn files_without_wanted_tests_do_not_count() {
         "b" => samples::broken("b"),
         _ => passed(job),
     });
-    let mut run = |names: &[&str], filter| {
-        let options = RunOptions { filter, ..options() };
+    let mut run = |names: &[&str], filter: NameFilter| {
+        let options = RunOptions {
+            selection: filter.into(),
+            ..options()
+        };
         let outcome = session.run(files(names), options, &Cancel::new());
         outcome.expect("the harness works")
     };
@@ -593,9 +600,9 @@ fn a_session_runs_one_test_of_one_file() {
         let none = select::Labels::new();
         let wanted = names
             .into_iter()
-            .filter(|name| job.filter.wants(&job.shown, name, &none));
+            .filter(|name| job.selection.filter.wants(&job.shown, name, &none));
         for name in names {
-            job.found(name, &none);
+            job.found(name, &none, None);
         }
         let tests = wanted.map(|name| {
             test_ended(sink, &job.shown, name, TestStatus::Passed);

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::session::select::{Expression, KeyValue};
+use super::values::Seed;
+use crate::session::select::{Expression, KeyValue, Partition};
 
 /// Which files.
 #[derive(Debug, Args)]
 pub struct ChooseArgs {
-    /// Test files, or folders to search for them
+    /// Test files, or folders to search for them; FILE::TEST and FILE:LINE are one test of a file
     #[arg(value_name = "PATHS", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// The configuration [default: provium.toml here or in a parent folder]
@@ -47,4 +48,26 @@ pub struct SelectArgs {
     /// Run tests that call themselves slow, too
     #[arg(long)]
     pub include_slow: bool,
+    /// Run only tests that failed when they last ran
+    #[arg(long)]
+    pub rerun_failed: bool,
+    /// Run only part I of N: hash:I/N (a test stays in its part as others come and go) or slice:I/N (even
+    /// parts); I/N is hash:I/N
+    #[arg(long, value_name = "[HOW:]I/N")]
+    pub partition: Option<Partition>,
+    /// Run only files that have changed, or use what has, since a file was written or since a revision of Git
+    #[arg(long, value_name = "FILE|REV", value_hint = ValueHint::FilePath)]
+    pub since: Option<String>,
+}
+
+/// In which order.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Choose")]
+pub struct OrderArgs {
+    /// Run tests that failed when they last ran before the others
+    #[arg(long)]
+    pub failed_first: bool,
+    /// Run files, and the tests of each, in an order that hangs on SEED [default seed: another each time]
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub shuffle: Option<Seed>,
 }

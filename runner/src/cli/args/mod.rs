@@ -17,11 +17,12 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-pub use choose::{ChooseArgs, SelectArgs};
+pub use choose::{ChooseArgs, OrderArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use running::RunningArgs;
 pub use show::{ColorChoice, ProgressChoice, ShowArgs};
+pub use values::Seed;
 
 /// Tests software that needs a real kernel: Lua tests that boot microVMs.
 ///
@@ -79,6 +80,9 @@ pub struct RunArgs {
     /// Which tests of them.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// In which order.
+    #[command(flatten)]
+    pub order: OrderArgs,
     /// How to run them.
     #[command(flatten)]
     pub running: RunningArgs,

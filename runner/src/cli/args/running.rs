@@ -28,9 +28,9 @@ pub struct RunningArgs {
     /// Virtual processors to give to VMs for each of those, from 0.5 to 8
     #[arg(long, value_name = "F", default_value = "2", value_parser = overcommit)]
     pub cpu_overcommit: f64,
-    /// Time limit of a file, such as 90s or 5m; 0 for none
-    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = units::parse_duration)]
-    pub timeout: Duration,
+    /// Time limit of a file, such as 90s or 5m, times --repeat; 0 for none [default: 300s]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    pub timeout: Option<Duration>,
     /// Machines kept ready for the next fixture; 0 to make each when it is needed
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub ready: usize,
@@ -41,8 +41,20 @@ pub struct RunningArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub known_failures: Option<PathBuf>,
     /// End the run at the first failed test
-    #[arg(long)]
+    #[arg(long, conflicts_with = "maxfail")]
     pub fail_fast: bool,
+    /// End the run at the Nth failed test
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub maxfail: Option<usize>,
+    /// Run a failed test again, up to N times; one that says `retries` itself knows better
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Run the tests in N rounds, each with guests as the file's own code left them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: Option<u32>,
+    /// Run the tests in rounds until one fails: without end, or --repeat rounds at most
+    #[arg(long)]
+    pub until_fail: bool,
     /// Where guests run
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub accel: Accel,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::values::at_least_one;
+
 /// How to show it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Show")]
@@ -21,6 +23,9 @@ pub struct ShowArgs {
     /// Show only failures and the last line
     #[arg(short, long)]
     pub quiet: bool,
+    /// Name the N slowest tests at the end
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub durations: Option<usize>,
     /// Print one JSON object per file
     #[arg(long)]
     pub json: bool,

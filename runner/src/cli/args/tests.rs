@@ -46,7 +46,7 @@ fn bad_values_are_quoted_with_what_is_wrong() {
         let error = helpful(error);
         (error.exit_code(), error.to_string())
     };
-    for flag in ["--retries", "--jason", "-z"] {
+    for flag in ["--reruns", "--jason", "-z"] {
         let (_, text) = message(&[flag, "3"]);
         assert!(
             text.contains(&format!("unexpected argument '{flag}' found")),

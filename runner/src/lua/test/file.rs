@@ -50,10 +50,12 @@ pub(crate) struct Registered {
 pub(crate) struct Settings {
     /// Reason to skip the test, if it is to be skipped.
     pub(crate) skip: Option<String>,
+    /// Whether the test calls itself slow.
+    pub(crate) slow: bool,
     /// Time limit of the test.
     pub(crate) timeout: Option<Duration>,
-    /// Number of further runs after a failure.
-    pub(crate) retries: u32,
+    /// Number of further runs after a failure, where the test says it.
+    pub(crate) retries: Option<u32>,
     /// That the test is expected to fail, and perhaps why.
     pub(crate) xfail: Option<Option<String>>,
     /// What the test says of splats.
@@ -301,6 +303,23 @@ impl File {
     /// Takes the reason for which the file was ended from outside.
     pub(crate) fn take_ending(&self) -> Option<Ending> {
         self.script.take_ending()
+    }
+
+    /// Takes in a test's result; of one that has run before, what says more: the first failure, else the last
+    /// result, with the runs and the time of both.
+    pub(crate) fn record(&self, mut result: TestResult) {
+        let mut results = self.results.borrow_mut();
+        let Some(known) = results.iter_mut().find(|known| known.name == result.name) else {
+            results.push(result);
+            return;
+        };
+        if known.status.counts_against_the_run() {
+            std::mem::swap(known, &mut result);
+        }
+        result.attempts += known.attempts;
+        result.duration_ns += known.duration_ns;
+        result.flaky |= known.flaky;
+        *known = result;
     }
 
     /// Drops every Lua value, before the Lua state closes.

@@ -29,7 +29,6 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
     let expected =
         |key: &str, what: &str, got: &Value| bad(key, format!("expected {what}, got {}", type_name(got)));
     let mut settings = Settings::default();
-    let mut slow = false;
     for pair in meta.pairs::<Value, Value>() {
         let (key, value) = pair?;
         let Value::String(key) = &key else {
@@ -54,7 +53,7 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
             ));
         }
         match (key.as_str(), &value) {
-            ("slow", Value::Boolean(is)) => slow = *is,
+            ("slow", Value::Boolean(is)) => settings.slow = *is,
             ("slow", got) => return Err(expected(&key, "true or false", got)),
             ("skip", Value::Boolean(false)) => {}
             ("skip", Value::Boolean(true)) => settings.skip = Some("skip".to_owned()),
@@ -90,7 +89,7 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
                 let count = integer(value).and_then(|count| {
                     u32::try_from(count).map_err(|_| format!("expected 0 or more, got {count}"))
                 });
-                settings.retries = count.map_err(|message| bad(&key, message))?;
+                settings.retries = Some(count.map_err(|message| bad(&key, message))?);
             }
             (TAGS | "spec", Value::String(text)) => note(&mut settings.labels, &key, text.to_string_lossy()),
             (TAGS | "spec", Value::Table(items)) => {
@@ -116,10 +115,7 @@ pub(crate) fn settings(call: &Call<'_>, meta: &Table) -> Result<Settings, Raise>
         }
     }
     settings.meta = carried(meta, 0)?;
-    note(&mut settings.labels, "slow", slow.to_string());
-    if slow && settings.skip.is_none() && !call.file().job().filter.include_slow {
-        settings.skip = Some("slow; --include-slow runs it".to_owned());
-    }
+    note(&mut settings.labels, "slow", settings.slow.to_string());
     Ok(settings)
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod modules;
 mod parts;
 mod raises;
 pub(crate) mod register;
+pub(crate) mod rounds;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod splats;

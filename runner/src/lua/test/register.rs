@@ -3,9 +3,10 @@
 //! Input: names, metadata, bodies, reasons, lines. Output: registered tests; in a file whose tests run in
 //! place, their results. Not here: running the tests that are registered; `runner` does.
 
-use mlua::Value;
+use mlua::{Function, Value};
 
-use super::file::Registered;
+use super::file::{File, Registered};
+use super::rounds::PutBackBefore;
 use super::{metadata, runner};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none};
@@ -34,15 +35,20 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
     if file.names.borrow().contains(&name) {
         return Err(call.fail(format_args!("duplicate name `{name}` in this file")));
     }
-    let settings = metadata::settings(call, &meta)?;
+    let mut settings = metadata::settings(call, &meta)?;
     file.names.borrow_mut().insert(name.clone());
-    let wanted = file.job().found(&name, &settings.labels);
+    let line = location::in_test_file(call.lua());
+    let lines = line.map(|line| (line, end_of(&file, &body).unwrap_or(line).max(line)));
+    if settings.slow && settings.skip.is_none() && !file.job().runs_slow(&name, lines) {
+        settings.skip = Some("slow; --include-slow runs it".to_owned());
+    }
+    let wanted = file.job().found(&name, &settings.labels, lines);
     let test = Registered {
         name,
         meta,
         settings,
         body,
-        line: location::in_test_file(call.lua()),
+        line,
     };
     if !wanted {
         return none();
@@ -51,16 +57,29 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         file.tests.borrow_mut().push(test);
         return none();
     }
-    if file.reset_between_tests.get() {
-        return Err(call.fail(
-            "provium.reset_between_tests is for tests that run after the file's own code, and the VMs of \
-             provium.create and provium.fixture make this file's tests run at once",
-        ));
+    let what = match (file.reset_between_tests.get(), file.job().repeat.is_active()) {
+        (true, _) => Some("provium.reset_between_tests"),
+        (_, true) => Some("--repeat"),
+        _ => None,
+    };
+    if let Some(what) = what {
+        return Err(call.fail(format_args!(
+            "{what} is for tests that run after the file's own code, and the VMs of provium.create and \
+             provium.fixture make this file's tests run at once",
+        )));
     }
-    runner::run_test(call.lua(), &file, &test, None);
+    let result = runner::run_test(call.lua(), &file, &test, &PutBackBefore::once(None), true);
+    file.record(result);
     // A test that was ended leaves the watch at every instruction.
     interrupt::watch(call.lua())?;
     none()
+}
+
+/// The last line of a function, if it is written in the test file.
+fn end_of(file: &File, function: &Function) -> Option<u32> {
+    let info = function.info();
+    let here = info.source.as_deref() == Some(file.chunk_name());
+    u32::try_from(info.last_line_defined.filter(|_| here)?).ok()
 }
 
 /// `todo(reason?)`: at file scope for every test of the file, in a test for that one.

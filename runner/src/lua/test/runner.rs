@@ -19,6 +19,7 @@ use super::cleanup::clean_up;
 use super::expected;
 use super::file::{File, Registered};
 use super::kept;
+use super::rounds::{PutBack, PutBackBefore, Tallies};
 use super::run::{Stage, TestRun};
 use super::splats::{check_expected, left_over, log_of, with_splats};
 use super::t::T;
@@ -27,12 +28,8 @@ use crate::lua::api::binding::Kind;
 use crate::lua::api::interrupt::{self, Deadline};
 use crate::session::select::Labels;
 
-/// A function that resets the file's VMs to what they were when its own code had run; the error says why it
-/// cannot.
-pub(crate) type PutBack = dyn Fn() -> Result<(), String>;
-
 /// Runs a file in its Lua state and closes everything that it made. `baseline` is asked once, after the
-/// file's own code, if the file wants its VMs to be put back before each test.
+/// file's own code, if its VMs are to be put back before tests.
 pub(crate) fn run(
     lua: &Lua,
     file: &Rc<File>,
@@ -48,7 +45,7 @@ pub(crate) fn run(
             chunk_error = Some(failed.without_consoles());
             failure = Some(failed.failure);
         }
-        Ok(()) => match file.reset_between_tests.get().then(|| baseline(file)).transpose() {
+        Ok(()) => match puts_back(file).then(|| baseline(file)).transpose() {
             Ok(put_back) => run_tests(lua, file, put_back.as_deref()),
             Err(message) => chunk_error = Some(message),
         },
@@ -76,6 +73,11 @@ pub(crate) fn run(
     }
 }
 
+/// Whether the file's VMs are put back at all.
+fn puts_back(file: &File) -> bool {
+    file.reset_between_tests.get() || file.job().repeat.is_active()
+}
+
 /// The result of a file that is one test by itself; see [`File::is_a_test`].
 fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
     let job = file.job();
@@ -84,7 +86,7 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         .strip_suffix(".test.lua")
         .or(name.strip_suffix(".lua"))
         .unwrap_or(&name);
-    if !job.found(name, &Labels::new()) {
+    if !job.found(name, &Labels::new(), None) {
         return;
     }
     let mut test = TestResult {
@@ -117,39 +119,76 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
     file.results.borrow_mut().push(test);
 }
 
-/// Runs the registered tests in their order, as long as nothing ends the file.
+/// Runs the registered tests, once or in rounds, as long as nothing ends the file.
 fn run_tests(lua: &Lua, file: &Rc<File>, put_back: Option<&PutBack>) {
-    let tests = file.tests.take();
+    let job = file.job();
+    let mut tests = file.tests.take();
+    let name = |test: &Registered| test.name.clone();
+    job.order.tests(&job.path, &job.shown, &mut tests, name);
     file.sink().emit(Event::TestsFound {
-        path: file.job().shown.clone(),
-        tests: tests.len(),
+        path: job.shown.clone(),
+        tests: tests.len() * job.repeat.rounds.unwrap_or(1) as usize,
     });
-    for test in tests {
-        if file.job().cancel.is_cancelled().is_some() {
+    let mut tallies = Tallies::default();
+    for round in 1u32.. {
+        // Tests that go on where others left are put back together.
+        let before = match file.reset_between_tests.get() {
+            true => PutBackBefore::every(put_back),
+            false => PutBackBefore::once(put_back.filter(|_| round > 1)),
+        };
+        let mut failed = false;
+        for test in &tests {
+            if job.cancel.is_cancelled().is_some() {
+                break;
+            }
+            let result = run_test(lua, file, test, &before, !tallies.has_failed(&test.name));
+            failed |= tallies.add(&result, round);
+            file.record(result);
+        }
+        let ended = job.cancel.is_cancelled().is_some() || tests.is_empty();
+        if ended || !job.repeat.goes_on(round, failed) {
             break;
         }
-        run_test(lua, file, &test, put_back);
+    }
+    if job.repeat.is_active() {
+        file.results
+            .borrow_mut()
+            .iter_mut()
+            .for_each(|result| tallies.say_in(result));
     }
 }
 
 /// Runs one test: after the file's own code or, in the classic dialect, in the middle of the file's own code.
-pub(crate) fn run_test(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&PutBack>) {
+/// What is left of its failure is kept if that is asked for.
+pub(crate) fn run_test(
+    lua: &Lua,
+    file: &Rc<File>,
+    test: &Registered,
+    before: &PutBackBefore<'_>,
+    keep: bool,
+) -> TestResult {
     let job = file.job();
     file.sink().emit(Event::TestStarted {
         path: job.shown.clone(),
         test: test.name.clone(),
         meta: test.settings.meta.clone(),
     });
-    let mut result = run_with_retries(lua, file, test, put_back);
+    let mut result = run_with_retries(lua, file, test, before, keep);
     result.meta = test.settings.meta.clone();
     file.sink().emit(Event::TestEnded {
         path: job.shown.clone(),
         result: result.clone(),
     });
-    file.results.borrow_mut().push(result);
+    result
 }
 
-fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Option<&PutBack>) -> TestResult {
+fn run_with_retries(
+    lua: &Lua,
+    file: &Rc<File>,
+    test: &Registered,
+    before: &PutBackBefore<'_>,
+    keep: bool,
+) -> TestResult {
     let started = Instant::now();
     let skip = file.todo.borrow().clone().or_else(|| test.settings.skip.clone());
     if let Some(reason) = skip {
@@ -162,12 +201,15 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
         };
     }
     let expected = expected::of_test(file, test);
-    // Nobody waits for a test to pass that is expected to fail, and nothing of its failure is kept.
-    let tries = expected
-        .as_ref()
-        .map_or(test.settings.retries.saturating_add(1), |_| 1);
-    let kept = |attempt| expected.is_none() && attempt == tries;
-    let mut result = run_once(lua, file, test, put_back, kept(1));
+    // Nobody waits for a test to pass that is expected to fail, and nothing of its failure is kept. One that
+    // runs in rounds shows by itself how often it fails.
+    let retries = test.settings.retries.unwrap_or(file.job().retries);
+    let tries = match expected.is_some() || file.job().repeat.is_active() {
+        true => 1,
+        false => retries.saturating_add(1),
+    };
+    let kept = |attempt| keep && expected.is_none() && attempt == tries;
+    let mut result = run_once(lua, file, test, before.next(), kept(1));
     let mut earlier = Vec::new();
     for attempt in 2..=tries {
         if result.status != TestStatus::Failed || file.job().cancel.is_cancelled().is_some() {
@@ -175,7 +217,7 @@ fn run_with_retries(lua: &Lua, file: &Rc<File>, test: &Registered, put_back: Opt
         }
         let message = result.message.take().unwrap_or_default();
         earlier.push(format!("attempt {} failed: {message}", attempt - 1));
-        result = run_once(lua, file, test, put_back, kept(attempt));
+        result = run_once(lua, file, test, before.next(), kept(attempt));
         result.attempts = attempt;
         if result.status == TestStatus::Passed {
             result.flaky = true;

@@ -159,11 +159,11 @@ fn skipping_in_every_way() {
 fn the_filter_leaves_tests_out() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut job = job(dir.path(), "test('one', print) test('two', error)");
-    job.filter = Arc::new(NameFilter {
+    job.selection = Arc::new(Selection::from(NameFilter {
         substring: Some("one".to_owned()),
         expression: None,
         ..NameFilter::default()
-    });
+    }));
     assert_eq!(
         statuses(&run_file(&job, &silent())),
         [("one", TestStatus::Passed)]
@@ -185,10 +185,10 @@ fn a_file_without_a_test_says_so() {
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut job = job(dir.path(), "test('one', {tags = 'net'}, print)");
-    job.filter = Arc::new(NameFilter {
+    job.selection = Arc::new(Selection::from(NameFilter {
         substring: Some("two".to_owned()),
         ..NameFilter::default()
-    });
+    }));
     let result = run_file(&job, &silent());
     assert!(
         result.tests.is_empty() && !result.no_tests,

@@ -7,7 +7,7 @@ fn run_with_profile(filter: NameFilter, source: &str) -> FileResult {
     let profile = "[profiles.min]\nkernel = \"none\"\ncmdline = \"quiet\"\n";
     std::fs::write(dir.path().join("provium.toml"), profile).expect("a file");
     let mut job = job(dir.path(), source);
-    job.filter = Arc::new(filter);
+    job.selection = Arc::new(filter.into());
     job.config =
         Arc::new(Config::load(None, dir.path(), &[], &Environment::default()).expect("a configuration"));
     run_file(&job, &silent())

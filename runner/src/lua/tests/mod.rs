@@ -34,8 +34,10 @@ use provium_guest::WarmPool;
 use crate::config::{Config, Environment};
 use crate::lua::run_file;
 use crate::session::job::FileJob;
+use crate::session::order::Order;
 use crate::session::pool::{Amount, Pool};
-use crate::session::select::NameFilter;
+use crate::session::repeat::Repeat;
+use crate::session::select::{NameFilter, Selection};
 use crate::stock::Fixtures;
 
 fn silent() -> Arc<dyn Sink> {
@@ -61,7 +63,11 @@ fn job(dir: &Path, source: &str) -> FileJob {
         shown: "a.test.lua".to_owned(),
         fixtures: fixtures(&config),
         config,
-        filter: Arc::new(NameFilter::default()),
+        number: 0,
+        selection: Arc::default(),
+        order: Order::default(),
+        repeat: Repeat::default(),
+        retries: 0,
         timeout: None,
         pool: Pool::new(Amount {
             memory: 1 << 30,

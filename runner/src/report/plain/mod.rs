@@ -234,14 +234,15 @@ impl PlainReporter {
     fn summary(&self, summary: &Summary) -> String {
         let mut out = self.listed();
         if let Some(reason) = summary.stopped {
-            let why = match reason {
-                CancelReason::FailFast => "stopped at the first failure",
-                _ => "interrupted",
+            let why = match (reason, summary.failed + summary.xpassed) {
+                (CancelReason::FailFast, 0 | 1) => "stopped at the first failure".to_owned(),
+                (CancelReason::FailFast, failed) => format!("stopped after {failed} failures"),
+                _ => "interrupted".to_owned(),
             };
             let _ = writeln!(
                 out,
                 "{}: {} file(s) not run to the end",
-                self.paint.yellow(why),
+                self.paint.yellow(&why),
                 summary.unfinished
             );
         }
