@@ -49,6 +49,9 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--json", CLI, "json_lines_hold_everything_and_nothing_else_is_on_stdout"),
     ("--color", CLI, "colours_are_for_terminals_unless_the_flag_says_otherwise"),
     ("--progress", CLI, "what_runs_is_shown_as_progress_says"),
+    ("--junit", REPORTS, "a_junit_file_is_what_ci_systems_read"),
+    ("--tap", REPORTS, "tap_is_what_others_parse"),
+    ("--ktap", REPORTS, "ktap_is_read_by_the_reader_of_guests"),
     ("list", LIST, "list_names_the_files"),
     ("list [PATHS]", LIST, "list_names_the_files"),
     ("list --config", LIST, "list_takes_another_configuration"),
@@ -97,6 +100,7 @@ const TESTS: &[(&str, &str, &str)] = &[
 const CLI: &str = "runner/tests/cli.rs";
 const SELECTION: &str = "runner/tests/selection.rs";
 const RUNNING: &str = "runner/tests/running.rs";
+const REPORTS: &str = "runner/tests/reports.rs";
 const LIST: &str = "runner/tests/list.rs";
 const FIXTURE: &str = "runner/tests/fixture_command.rs";
 const ARTIFACTS: &str = "runner/tests/artifacts.rs";

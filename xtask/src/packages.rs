@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{output, run, shown};
 
 /// Every package the project's commands need, and what for.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 16] = [
     (
         "build-essential",
         "the compiler and linker, for the guest kernel and for Lua",
@@ -29,6 +29,9 @@ const NEEDED: [(&str, &str); 13] = [
         "e2fsprogs",
         "file systems out of folders, for a profile's `rootfs`",
     ),
+    ("libxml2-utils", "the schema of JUnit files, in tests"),
+    ("perl", "a parser of TAP that is not ours, in tests"),
+    ("python3", "a reader of event streams that is not ours, in tests"),
     (
         "qemu-system-x86",
         "the emulated host, where this machine's KVM cannot run guests",

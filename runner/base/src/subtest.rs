@@ -132,7 +132,7 @@ pub fn failure_message(subtests: &[Subtest]) -> Option<String> {
                 .as_deref()
                 .and_then(|message| message.lines().next());
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            message.push_str(&format!("\n  {path}{why}"));
+            message.push_str(&format!("\n  {}{why}", path.replace('\n', " ")));
         }
     });
     if counts.failed > NAMED {

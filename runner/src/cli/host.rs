@@ -73,6 +73,7 @@ pub(super) fn run(
     let code = rerun(project, 0, Some(artifacts), Some(streams), watch, cancel, &*sink);
     receiving.end();
     let code = code?;
+    screen.reports.check()?;
     match screen.is_read() {
         Ok(true) => Ok(code),
         _ if code == exit::INTERRUPTED => Ok(code),

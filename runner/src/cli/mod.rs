@@ -14,6 +14,7 @@ mod lsp_setup;
 mod print;
 mod project;
 mod relay;
+mod reports;
 mod run;
 mod screen;
 pub mod settings;

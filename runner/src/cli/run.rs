@@ -42,7 +42,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     // A journal means that this is the emulated host's end of a run: it is reported, and the builds are done,
     // at the other.
     let screen = match args.running.journal {
-        None => Screen::new(&settings, &around, &project.cwd)?,
+        None => Screen::new(&settings, &args.reports, &around, &project.cwd)?,
         Some(_) => Screen::elsewhere()?,
     };
 
@@ -99,6 +99,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     drop(session); // its guests end before the report is judged
     let outcome = outcome?;
     history.note(&project, &chosen.files, &outcome);
+    screen.reports.check()?;
     match screen.is_read() {
         Ok(true) => {}
         // The terminal may have gone away, which is why the run was ended.

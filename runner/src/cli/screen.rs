@@ -11,20 +11,23 @@ use std::time::Instant;
 
 use provium_base::events::{Sink, Sinks};
 
-use super::args::ProgressChoice;
+use super::args::{ProgressChoice, ReportArgs};
 use super::interrupt;
 use super::relay::Sending;
-use super::settings::{Settings, Surroundings};
+use super::reports::Reports;
+use super::settings::{Form, Settings, Surroundings};
 use super::stderr::CapturedStderr;
 use crate::report::{
     GithubReporter, HostReporter, JsonReporter, LiveView, NoticeReporter, Output, Paint, PlainReporter,
-    ProgressReporter, SlowestReporter,
+    ProgressReporter, Sections, SlowestReporter, TapReporter,
 };
 
 /// The streams, and the reports as one sink.
 pub(super) struct Screen {
     /// Ends before the live view does.
     _captured: Option<CapturedStderr>,
+    /// Those that are files.
+    pub(super) reports: Reports,
     stdout: Arc<Output>,
     /// This process's stderr, with the live view out of the way.
     pub(super) stderr: Arc<Output>,
@@ -37,8 +40,13 @@ impl Screen {
     /// The reports that the settings ask for; `cwd` is what the files' paths are relative to.
     ///
     /// # Errors
-    /// When the standard streams cannot be kept for them.
-    pub(super) fn new(settings: &Settings, around: &Surroundings, cwd: &Path) -> anyhow::Result<Screen> {
+    /// When the standard streams cannot be kept for them, or a report can never be written.
+    pub(super) fn new(
+        settings: &Settings,
+        reports: &ReportArgs,
+        around: &Surroundings,
+        cwd: &Path,
+    ) -> anyhow::Result<Screen> {
         let live = (settings.progress == ProgressChoice::Bar)
             .then(live_view)
             .transpose()?;
@@ -60,16 +68,19 @@ impl Screen {
             _ => {}
         }
         if let Some(most) = settings.durations {
-            let output = if settings.json { &stderr } else { &stdout };
+            let output = if settings.form == Form::Plain {
+                &stdout
+            } else {
+                &stderr
+            };
             sinks.push(Box::new(SlowestReporter::new(output.clone(), most)));
         }
-        sinks.push(match settings.json {
-            true => Box::new(JsonReporter(stdout.clone())),
-            false => Box::new(PlainReporter::new(
-                stdout.clone(),
-                Paint(settings.color),
-                settings.verbosity,
-            )),
+        let plain = PlainReporter::new(stdout.clone(), Paint(settings.color), settings.verbosity);
+        sinks.push(match settings.form {
+            Form::Json => Box::new(JsonReporter(stdout.clone())),
+            Form::Tap(dialect) => Box::new(TapReporter::new(stdout.clone(), dialect)),
+            Form::Plain if around.gitlab => Box::new(plain.with_sections(Sections::default())),
+            Form::Plain => Box::new(plain),
         });
         if around.github {
             let workspace = around.github_workspace.clone();
@@ -79,8 +90,10 @@ impl Screen {
                 workspace,
             )));
         }
+        let reports = Reports::new(reports, around, cwd, &mut sinks)?;
         Ok(Screen {
             _captured: captured,
+            reports,
             stdout,
             stderr,
             began: Instant::now(),
@@ -96,6 +109,7 @@ impl Screen {
         let stdout = Arc::new(Output::new(Box::new(kept(&io::stdout())?), None));
         Ok(Screen {
             _captured: None,
+            reports: Reports::default(),
             sink: Arc::new(Sending::begin(stdout.clone())),
             stdout,
             stderr: Arc::new(Output::stderr()),

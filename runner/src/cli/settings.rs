@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::args::{ColorChoice, ProgressChoice, RunArgs};
-use crate::report::{Notices, Verbosity};
+use crate::report::{Dialect, Notices, Verbosity};
 use crate::session::pool::Limits;
 use crate::session::repeat::Repeat;
 
@@ -32,6 +32,10 @@ pub struct Surroundings {
     pub github: bool,
     /// The repository such a job has checked out.
     pub github_workspace: Option<PathBuf>,
+    /// Where such a job's summary is gathered.
+    pub github_summary: Option<PathBuf>,
+    /// Whether this is a job of GitLab.
+    pub gitlab: bool,
     /// Processors this process may use.
     pub processors: usize,
 }
@@ -47,9 +51,22 @@ impl Surroundings {
             dumb: set("TERM").is_some_and(|term| term == "dumb"),
             github: set("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
             github_workspace: set("GITHUB_WORKSPACE").map(PathBuf::from),
+            github_summary: set("GITHUB_STEP_SUMMARY").map(PathBuf::from),
+            gitlab: set("GITLAB_CI").is_some_and(|value| value == "true"),
             processors: thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// What the report on stdout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Text for people.
+    Plain,
+    /// A JSON object a file.
+    Json,
+    /// TAP or KTAP.
+    Tap(Dialect),
 }
 
 /// How a run is shown and spread over the machine.
@@ -67,8 +84,8 @@ pub struct Settings {
     pub pool: Limits,
     /// Number of slowest tests to name.
     pub durations: Option<usize>,
-    /// Whether the report is JSON.
-    pub json: bool,
+    /// What the report on stdout is.
+    pub form: Form,
     /// Colours in the report.
     pub color: bool,
     /// How running files are shown; never `Auto`.
@@ -122,7 +139,12 @@ impl Settings {
                 overcommit: args.running.cpu_overcommit,
             },
             durations: args.show.durations,
-            json: args.show.json,
+            form: match (args.show.json, args.reports.tap, args.reports.ktap) {
+                (true, ..) => Form::Json,
+                (_, true, _) => Form::Tap(Dialect::Tap),
+                (_, _, true) => Form::Tap(Dialect::Ktap),
+                _ => Form::Plain,
+            },
             color,
             progress,
             verbosity,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use provium_base::events::{Event, Sink};
-use provium_base::outcome::{FileEnd, TestResult, Timeliness};
+use provium_base::outcome::{FileEnd, TestResult};
 
-use super::{Output, text};
+use super::{Output, file_failure, text};
 
 /// Writes an `::error` command per failure, and a `::warning` per flaky test.
 pub struct GithubReporter {
@@ -51,24 +51,16 @@ impl GithubReporter {
             let text = format!("{}: {message}", test.name);
             out.push_str(&annotation("error", path, test.line, &text));
         }
-        if let Some(error) = &end.result.chunk_error {
-            out.push_str(&annotation(
-                "error",
-                path,
-                line_in(error, &end.result.path),
-                error,
-            ));
-        } else if end.result.no_tests {
-            out.push_str(&annotation("error", path, None, "the file has no test"));
-        } else if end.result.timeout == Timeliness::TimedOut
-            && !end.result.tests.iter().any(|test| failed(&test))
-        {
-            out.push_str(&annotation(
-                "error",
-                path,
-                None,
-                "the file's time limit has passed",
-            ));
+        if let Some(error) = file_failure(end) {
+            let known = end
+                .result
+                .failure
+                .as_deref()
+                .and_then(|failure| failure.place.as_ref());
+            let line = known
+                .map(|place| place.line)
+                .or_else(|| line_in(&error, &end.result.path));
+            out.push_str(&annotation("error", path, line, &error));
         }
         out
     }

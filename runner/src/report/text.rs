@@ -50,7 +50,7 @@ pub(crate) fn clean(text: &str) -> String {
             match c {
                 '\t' => shown.push(c),
                 '\r' => {}
-                c if c.is_control() => shown.extend(c.escape_default()),
+                c if c.is_control() || turns_text_around(c) => shown.extend(c.escape_default()),
                 c => shown.push(c),
             }
         }
@@ -58,6 +58,11 @@ pub(crate) fn clean(text: &str) -> String {
         out.push_str(end);
     }
     out
+}
+
+/// Whether what is behind it would be shown in another direction, and so seem to be something else.
+fn turns_text_around(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A line in which no runner of a CI job finds a command: `::error` at its beginning, `##[error]` and

@@ -30,7 +30,13 @@ pub(crate) fn write(dir: &TempDir, name: &str, content: &str) {
 pub(crate) fn provium(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provium"));
     command.current_dir(dir).args(args).stdin(Stdio::null());
-    for name in ["NO_COLOR", "GITHUB_ACTIONS", "GITHUB_WORKSPACE", "PROVIUM_LOG"] {
+    for name in [
+        "NO_COLOR",
+        "GITHUB_ACTIONS",
+        "GITHUB_WORKSPACE",
+        "GITLAB_CI",
+        "PROVIUM_LOG",
+    ] {
         command.env_remove(name);
     }
     command

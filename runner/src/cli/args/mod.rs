@@ -6,6 +6,7 @@
 mod choose;
 mod fixture;
 mod host;
+mod reports;
 mod running;
 mod show;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 pub use choose::{ChooseArgs, OrderArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
+pub use reports::ReportArgs;
 pub use running::RunningArgs;
 pub use show::{ColorChoice, ProgressChoice, ShowArgs};
 pub use values::Seed;
@@ -89,6 +91,9 @@ pub struct RunArgs {
     /// What one sees of it.
     #[command(flatten)]
     pub show: ShowArgs,
+    /// What machines read of it.
+    #[command(flatten)]
+    pub reports: ReportArgs,
 }
 
 /// What `provium list` takes.

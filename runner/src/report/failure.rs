@@ -10,7 +10,7 @@ use std::fmt::Write;
 use provium_base::failure::{DeadVm, Failure, GuestConsole, GuestSplat, SourcePlace};
 use provium_base::trace;
 
-use super::super::text::{self, Paint};
+use super::text::{self, Paint};
 
 /// Most lines of a message, of a splat, of a console and of a log.
 const MESSAGE_LINES: usize = 16;

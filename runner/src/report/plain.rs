@@ -3,8 +3,6 @@
 //!
 //! Input: events. Output: text for people, on stdout. Not here: what is running now.
 
-mod failure;
-
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +15,8 @@ use provium_base::outcome::{Counts, FileEnd, FileResult, Summary, TestResult, Te
 use provium_base::subtest;
 use provium_base::units::{DisplayDuration, DisplaySeconds};
 
-use super::Output;
 use super::text::{self, Paint};
+use super::{Output, Sections, failure};
 
 /// How much the plain report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +34,8 @@ pub struct PlainReporter {
     output: Arc<Output>,
     paint: Paint,
     verbosity: Verbosity,
+    /// Makes each file a section of a GitLab job's log.
+    sections: Option<Sections>,
     /// A line for each failure so far.
     failed: Mutex<Vec<String>>,
 }
@@ -52,7 +52,16 @@ impl PlainReporter {
             output,
             paint,
             verbosity,
+            sections: None,
             failed: Mutex::default(),
+        }
+    }
+
+    /// The same with a section for each file, as the log of a GitLab job has them.
+    pub fn with_sections(self, sections: Sections) -> Self {
+        PlainReporter {
+            sections: Some(sections),
+            ..self
         }
     }
 
@@ -246,37 +255,40 @@ impl PlainReporter {
                 summary.unfinished
             );
         }
-        let counts = Counts {
-            passed: summary.passed,
-            failed: summary.failed,
-            skipped: summary.skipped,
-            xfailed: summary.xfailed,
-            xpassed: summary.xpassed,
-            not_run: summary.not_run,
-            flaky: summary.flaky,
-            subtests: summary.subtests,
-        };
-        let failed = format!("{} failed", counts.failed);
-        let failed = if summary.exit_code() == exit::FAILED {
-            self.paint.red(&failed)
-        } else {
-            failed
-        };
-        let (files, passed, skipped) = (summary.files, counts.passed, counts.skipped);
-        let (further, elapsed) = (further(&counts), DisplaySeconds(summary.elapsed));
-        let host = match summary.host_start.is_zero() {
-            true => String::new(),
-            false => format!(
-                ", {} of them for the start of the emulated host",
-                DisplaySeconds(summary.host_start)
-            ),
-        };
-        let _ = writeln!(
-            out,
-            "{files} file(s); {passed} passed, {failed}, {skipped} skipped{further}; {elapsed}{host}"
-        );
+        let totals = totals(summary);
+        let failed = format!("{} failed", summary.failed);
+        out.push_str(&match summary.exit_code() {
+            exit::FAILED => totals.replacen(&failed, &self.paint.red(&failed), 1),
+            _ => totals,
+        });
         out
     }
+}
+
+/// The line for the whole run.
+pub(super) fn totals(summary: &Summary) -> String {
+    let counts = Counts {
+        passed: summary.passed,
+        failed: summary.failed,
+        skipped: summary.skipped,
+        xfailed: summary.xfailed,
+        xpassed: summary.xpassed,
+        not_run: summary.not_run,
+        flaky: summary.flaky,
+        subtests: summary.subtests,
+    };
+    let (further, elapsed) = (further(&counts), DisplaySeconds(summary.elapsed));
+    let host = match summary.host_start.is_zero() {
+        true => String::new(),
+        false => format!(
+            ", {} of them for the start of the emulated host",
+            DisplaySeconds(summary.host_start)
+        ),
+    };
+    format!(
+        "{} file(s); {} passed, {} failed, {} skipped{further}; {elapsed}{host}\n",
+        summary.files, counts.passed, counts.failed, counts.skipped
+    )
 }
 
 /// The tests of a file that count against the run.
@@ -338,7 +350,12 @@ impl Sink for PlainReporter {
                     self.list(end);
                 }
                 if !end.shown_before {
-                    self.output.write(&self.file(end));
+                    let block = self.file(end);
+                    let took = Duration::from_nanos(end.result.duration_ns);
+                    self.output.write(&match &self.sections {
+                        Some(sections) => sections.section(&block, took, !end.failed()),
+                        None => block,
+                    });
                 }
             }
             Event::RunEnded(summary) => self.output.write(&self.summary(summary)),
