@@ -153,7 +153,6 @@ impl Recogniser {
             .position(|preamble| preamble.source == reading.source);
         let preamble = at.map(|at| self.preambles.remove(at));
         let position = preamble.as_ref().map_or(position, |preamble| preamble.position);
-        let splat = Arc::new(Splat::new(kind, reading.text.trim_end(), position, reading.time));
         let ends_by = match (&preamble, kind) {
             (
                 Some(Preamble {
@@ -174,6 +173,9 @@ impl Recogniser {
             (_, SplatKind::Bug) if reading.text.starts_with("kernel BUG at ") => EndsBy::EndTrace,
             _ => EndsBy::Trace,
         };
+        let has_end = ends_by != EndsBy::Trace;
+        let text = reading.text.trim_end();
+        let splat = Arc::new(Splat::new(kind, text, position, reading.time, has_end));
         for line in preamble.iter().flat_map(|preamble| &preamble.lines) {
             splat.add(line);
         }

@@ -25,6 +25,8 @@ pub struct Splat {
     pub position: u64,
     /// Seconds since the kernel's start, if its lines have times.
     pub time: Option<f64>,
+    /// Whether its last line is known by its words, and comes unless the kernel dies.
+    has_end: bool,
     body: Mutex<Body>,
     changed: Condvar,
 }
@@ -38,12 +40,13 @@ struct Body {
 }
 
 impl Splat {
-    pub(super) fn new(kind: SplatKind, head: &str, position: u64, time: Option<f64>) -> Splat {
+    pub(super) fn new(kind: SplatKind, head: &str, position: u64, time: Option<f64>, has_end: bool) -> Splat {
         Splat {
             kind,
             head: head.to_owned(),
             position,
             time,
+            has_end,
             body: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -59,14 +62,16 @@ impl Splat {
         self.body.lock().whole
     }
 
-    /// Waits until all of it is there or nothing more has come for a tenth of a second, at most `limit`.
+    /// Waits until all of it is there, at most `limit`; of a report without an end of its own, until nothing
+    /// more has come for a tenth of a second. Slow hosts print slowly.
     pub fn settle(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let mut body = self.body.lock();
         while !body.whole {
             let length = body.text.len();
             let left = until.saturating_duration_since(Instant::now());
-            let late = self.changed.wait_for(&mut body, left.min(SILENCE)).timed_out();
+            let pause = if self.has_end { left } else { left.min(SILENCE) };
+            let late = self.changed.wait_for(&mut body, pause).timed_out();
             if late && (body.text.len() == length || left <= SILENCE) {
                 return;
             }
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_splat_is_waited_for_until_it_is_whole_or_silent() {
-        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None);
+        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None, false);
         splat.add("BUG: x\r\n");
         splat.settle(Duration::from_millis(10));
         splat.settle(Duration::from_secs(60));
@@ -122,8 +127,25 @@ mod tests {
     }
 
     #[test]
+    fn one_that_has_an_end_is_waited_for_through_silence() {
+        let splat = Splat::new(SplatKind::Warning, "WARNING: x", 0, None, true);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                splat.settle(Duration::from_secs(60));
+                splat.is_whole()
+            });
+            std::thread::sleep(SILENCE * 3);
+            splat.end();
+            assert!(waiter.join().unwrap());
+        });
+        let splat = Splat::new(SplatKind::Warning, "WARNING: x", 0, None, true);
+        splat.settle(Duration::from_millis(10));
+        assert!(!splat.is_whole());
+    }
+
+    #[test]
     fn its_text_is_bounded() {
-        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None);
+        let splat = Splat::new(SplatKind::Bug, "BUG: x", 0, None, false);
         for _ in 0..1000 {
             splat.add(&"x".repeat(1000));
         }
