@@ -1,7 +1,7 @@
 //! The agent as a process of its own: opens a session with the host, and another whenever that has ended.
 //!
-//! It says hello as early as the kernel lets it, and again whenever the host has gone; a kernel without
-//! vsock, or one that loads it late, is waited for in silence.
+//! It says hello as early as the kernel lets it, and again whenever the host has gone. A kernel without
+//! vsock, or one that loads it late, is waited for, and what is missing is said once on the console.
 //!
 //! Input: what `init` found out.
 //! Output: nothing returns from it.
@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use provium_protocol::{AGENT_PORT, HOST_PORT};
 use rustix::fd::OwnedFd;
@@ -32,6 +32,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Number of pauses between two attempts while the kernel has no vsock and shows no sign of having learnt it:
 /// every socket asked for may make it run `modprobe`.
 const PAUSES_BETWEEN_ATTEMPTS: u32 = 50;
+/// How long a kernel may take to load what the way to the host needs before that is said to be missing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves the host until the process ends. `init_root` follows a PID 1 that is not ours; `proc` is a proc
 /// file system; until `ready` is at its end, requests have to wait.
@@ -101,16 +103,24 @@ impl Daemon {
     /// Tries until the host answers. The listener comes first, so that a host that has heard hello can
     /// connect.
     fn reach_host(&mut self) -> OwnedFd {
-        let mut pause = PAUSE;
+        let (mut pause, begun, mut said) = (PAUSE, Instant::now(), false);
         loop {
-            match self.listen().and_then(|()| vsock::connect(HOST_PORT)) {
+            let error = match self.listen().and_then(|()| vsock::connect(HOST_PORT)) {
                 Ok(stream) => return stream,
-                Err(Errno::AFNOSUPPORT) => self.wait_for_vsock(),
+                Err(error) => error,
+            };
+            if let Some(missing) = missing(error)
+                && begun.elapsed() >= PATIENCE
+                && !std::mem::replace(&mut said, true)
+            {
+                say!("the way to the host is missing: {missing}, built in or loaded as modules");
+            }
+            if error == Errno::AFNOSUPPORT {
+                self.wait_for_vsock();
+            } else {
                 // No device yet, nobody listening yet, the host just gone: all of it may pass.
-                Err(_) => {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(MAX_PAUSE);
-                }
+                thread::sleep(pause);
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }
@@ -139,6 +149,19 @@ impl Daemon {
             thread::sleep(pause);
             pause = (pause * 2).min(MAX_PAUSE);
         }
+    }
+}
+
+/// What the kernel needs, if an attempt failed for want of it.
+fn missing(error: Errno) -> Option<&'static str> {
+    match error {
+        Errno::AFNOSUPPORT => {
+            Some("this kernel has no vsock; it needs CONFIG_VSOCKETS and CONFIG_VIRTIO_VSOCKETS")
+        }
+        Errno::NODEV => {
+            Some("this kernel has no vsock device; it needs CONFIG_VIRTIO_VSOCKETS and CONFIG_VIRTIO_MMIO")
+        }
+        _ => None,
     }
 }
 

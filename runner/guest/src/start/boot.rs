@@ -121,7 +121,8 @@ fn said(console: &str, before: &str, behind: &str) -> String {
 fn console_block(console: &str) -> String {
     const LINES: usize = 12;
     if console.trim().is_empty() {
-        return "\nthe console is empty (does the command line have `console=ttyS0`?)".to_owned();
+        return "\nthe console is empty (`quiet` hides most of it, and without `console=ttyS0` all is elsewhere)"
+            .to_owned();
     }
     let lines: Vec<&str> = trace::readable(console.trim_end()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
