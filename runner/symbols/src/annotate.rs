@@ -158,14 +158,47 @@ fn note(file: &SymbolFile, kernel: &Kernel, addresses: &[u64], behind: bool) -> 
 }
 
 /// `file:line` of the function itself, then of each that was inlined there, outermost first:
-/// `fs/read_write.c:691 > file_end_write include/linux/fs.h:3022`.
+/// `fs/read_write.c:691 > file_end_write include/linux/fs.h:3022`. What one line made of one macro, as the
+/// functions of a system call are, is said once.
 fn chain(frames: &[Frame], short: &dyn Fn(&str) -> String) -> String {
-    let shown = frames.iter().rev().enumerate().map(|(depth, frame)| {
+    let mut outer = None;
+    let mut shown = Vec::new();
+    for frame in frames.iter().rev() {
         let place = format!("{}:{}", short(&frame.file), frame.line);
-        match &frame.function {
-            Some(function) if depth > 0 => format!("{function} {place}"),
-            _ => place,
+        if outer.as_ref() == Some(&place) {
+            continue;
         }
-    });
-    shown.collect::<Vec<_>>().join(" > ")
+        shown.push(match &frame.function {
+            Some(function) if outer.is_some() => format!("{function} {place}"),
+            _ => place.clone(),
+        });
+        outer = Some(place);
+    }
+    shown.join(" > ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inlined_functions_follow_theirs_and_those_of_one_line_are_one() {
+        let frame = |function: &str, file: &str, line| Frame {
+            function: Some(function.to_owned()),
+            file: format!("/src/{file}"),
+            line,
+        };
+        let short = |path: &str| path.trim_start_matches("/src/").to_owned();
+        let one = frame("vfs_write", "fs/read_write.c", 691);
+        assert_eq!(chain(std::slice::from_ref(&one), &short), "fs/read_write.c:691");
+        let inlined = frame("file_end_write", "include/linux/fs.h", 3022);
+        assert_eq!(
+            chain(&[inlined, one], &short),
+            "fs/read_write.c:691 > file_end_write include/linux/fs.h:3022"
+        );
+        let names = ["__do_sys_write", "__se_sys_write", "__x64_sys_write"];
+        let call = names.map(|name| frame(name, "fs/read_write.c", 745));
+        assert_eq!(chain(&call, &short), "fs/read_write.c:745");
+        assert_eq!(chain(&[], &short), "");
+    }
 }
