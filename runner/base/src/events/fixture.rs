@@ -103,7 +103,11 @@ impl fmt::Display for FixtureEvent {
                 let took = DisplayDuration(*took);
                 match failure {
                     None => write!(f, "fixture `{fixture}`: built in {took}"),
-                    Some(why) => write!(f, "fixture `{fixture}`: build failed after {took}: {why}"),
+                    // All of it stands where the fixture was asked for.
+                    Some(why) => {
+                        let why = why.lines().next().unwrap_or_default();
+                        write!(f, "fixture `{fixture}`: build failed after {took}: {why}")
+                    }
                 }
             }
             FixtureEvent::Waiting { fixture, builder } => match builder {

@@ -128,6 +128,11 @@ impl<'a> Options<'a> {
 
     /// Refuses every key that was not asked for.
     pub(crate) fn finish(self) -> Result<(), Raise> {
+        self.unknown().map_or(Ok(()), Err)
+    }
+
+    /// The refusal of a key that has not been asked for, if there is one.
+    pub(crate) fn unknown(&self) -> Option<Raise> {
         let asked = self.asked.borrow();
         let unknown = self
             .table
@@ -137,7 +142,7 @@ impl<'a> Options<'a> {
                 Value::String(text) if asked.iter().any(|known| text.as_bytes() == known.as_bytes()) => None,
                 key => Some(text_of(key)),
             });
-        let Some(unknown) = unknown else { return Ok(()) };
+        let unknown = unknown?;
         let mut known = asked.clone();
         known.sort_unstable();
         known.dedup();
@@ -146,7 +151,7 @@ impl<'a> Options<'a> {
             None if known.is_empty() => "it takes none".to_owned(),
             None => format!("it takes {}", known.join(", ")),
         };
-        Err(Raise::Text(format!(
+        Some(Raise::Text(format!(
             "{}: unknown option `{unknown}`; {hint}",
             self.what
         )))

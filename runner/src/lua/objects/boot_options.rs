@@ -182,7 +182,10 @@ fn entry(call: &Call<'_>, at: usize, item: &Value) -> Result<InjectedFile, Raise
             FileContent::Host(found.map_err(|message| entry.fail("host", message))?)
         }
         (Some(_), Some(_)) => return Err(entry.fail("content", "give `content` or `host`, not both")),
-        (None, None) => return Err(entry.fail("content", "is missing; give `content` or `host`")),
+        (None, None) => {
+            let missing = entry.fail("content", "is missing; give `content` or `host`");
+            return Err(entry.unknown().unwrap_or(missing));
+        }
     };
     entry.finish()?;
     Ok(InjectedFile { path, mode, content })

@@ -4,6 +4,7 @@
 //! Input: values that a file assigns. Output: settings that the runner obeys. Not here: obeying them.
 
 use mlua::Value;
+use provium_base::nearest::nearest;
 
 use super::handle::Lab;
 use crate::config::SplatPolicy;
@@ -109,9 +110,11 @@ pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) ->
         return none();
     }
     if key != "timeout" {
-        return Err(Raise::text(format!(
-            "provium has no setting `{key}`; there are `reset_between_tests`, `splats` and `timeout`"
-        )));
+        let hint = match nearest(&key, ["reset_between_tests", "splats", "timeout"].into_iter()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "there are `reset_between_tests`, `splats` and `timeout`".to_owned(),
+        };
+        return Err(Raise::text(format!("provium has no setting `{key}`; {hint}")));
     }
     let limit = match &value {
         Value::Nil => None,
