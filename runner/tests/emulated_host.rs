@@ -228,6 +228,45 @@ fn qemu_does_not_outlive_provium() {
     assert_ends(qemu);
 }
 
+#[test]
+fn a_signal_at_any_moment_of_a_start_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawn = || {
+        let mut command = host(&["--mem", "1024", "--", "true"]);
+        command.env("TMPDIR", folder.path()).spawn().unwrap()
+    };
+    let begun = Instant::now();
+    assert_code(&spawn().wait_with_output().unwrap(), 0);
+    let whole = begun.elapsed();
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    for (round, sent) in [Signal::INT, Signal::TERM, Signal::HUP]
+        .into_iter()
+        .cycle()
+        .take(6)
+        .enumerate()
+    {
+        let part = (since.subsec_nanos() as u64 * (round as u64 + 1) % 1000) as f64 / 1000.0;
+        let child = spawn();
+        thread::sleep(whole.mul_f64(part));
+        let processes = children(child.id());
+        signal(child.id(), sent);
+        let output = child.wait_with_output().unwrap();
+        let said = format!(
+            "{sent:?} after {part} of {whole:?}: {}, {}",
+            output.status,
+            text(&output.stderr)
+        );
+        // Of a command that had begun, or had not; or it came before anything else, or when all was over.
+        let expected = [128 + sent.as_raw(), 130, 0];
+        match output.status.code() {
+            Some(code) => assert!(expected.contains(&code), "{said}"),
+            None => assert!(output.stderr.is_empty(), "{said}"),
+        }
+        processes.into_iter().for_each(assert_ends);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
+    }
+}
+
 fn request<'a>(script: &str, folder: &Path, limits: Limits, sink: &'a dyn Sink) -> EmulatedRun<'a> {
     let mut request = EmulatedRun::new(["sh", "-c", script].map(OsString::from).to_vec(), sink);
     request.cwd = folder.to_owned();
