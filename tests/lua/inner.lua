@@ -2,18 +2,18 @@
 
 local M = {}
 
--- `environment` is put before the command: `NAME='value' …`.
-function M.result(file, environment)
-  local run = io.popen((environment or "") .. " exec /proc/$PPID/exe --json --accel kvm " .. file .. " 2>&1")
+-- `environment` is put before the command: `NAME='value' …`; `options` behind it.
+function M.result(file, environment, options)
+  local run = io.popen(("%s exec /proc/$PPID/exe --json --accel kvm %s %s 2>&1"):format(environment or "", options or "", file))
   local text = run:read("a")
   run:close()
   return json.decode(text:match('{"path"[^\n]+') or error(text))
 end
 
 -- The results of its tests, by their names.
-function M.tests(file, environment)
+function M.tests(file, environment, options)
   local found = {}
-  for _, test in ipairs(M.result(file, environment).tests) do found[test.name] = test end
+  for _, test in ipairs(M.result(file, environment, options).tests) do found[test.name] = test end
   return found
 end
 

@@ -2,10 +2,11 @@
 
 local small = provium:vm("small", "small", {files = {{path = "/splat.ko", host = "../../target/guest/splat.ko"}}})
 
-local results = require("inner").result
+local inner = require("inner")
+local results = inner.result
 
 test("each splat fails the test in which it happens, and no other", {timeout = "280s"}, function(t)
-  local file = results("splats_that_fail.lua")
+  local file = results("inner/splats/tests.lua")
   t:assert_eq(file.chunk_error, nil)
   t:assert(#file.tests > 25, #file.tests)
   for _, one in ipairs(file.tests) do
@@ -25,10 +26,33 @@ test("each splat fails the test in which it happens, and no other", {timeout = "
 end)
 
 test("a splat in the file's own code fails the file", {timeout = "120s"}, function(t)
-  local file = results("splats_at_file_scope.lua")
+  local file = results("inner/splats/file_scope.lua")
   t:assert_contains(file.chunk_error, "go_warn+")
   t:assert_eq(#file.tests, 0)
   t:assert_contains(file.failure.splats[1].text, "end trace")
+end)
+
+test("a splat while a guest starts fails the test that starts it, and one in a fixture's source the fixture", {timeout = "120s"}, function(t)
+  local found = inner.tests("inner/splats/starts.lua")
+  for _, name in ipairs({"a boot", "a boot that is caught", "a fixture"}) do
+    local one = found[name]
+    t:assert_eq(one.status, "failed", name)
+    t:assert_contains(one.message, "go_warn+", name)
+  end
+  t:assert_contains(found["a boot"].failure.splats[1].text, "end trace")
+  t:assert_contains(found["a fixture"].message, "fixture `inner/splats/warns` could not be built: kernel of VM `warns`: WARNING: ")
+  t:assert_contains(found["a fixture"].message, "end trace")
+  for _, name in ipairs({"behind a boot", "behind a fixture"}) do
+    t:assert_eq(found[name].status, "passed", tostring(found[name].message))
+  end
+end)
+
+test("a reset puts the taint back, so that a second warning counts like the first", {timeout = "120s"}, function(t)
+  local found = inner.tests("inner/splats/reset.lua")
+  for name, status in pairs({first = "failed", between = "passed", second = "failed", last = "passed"}) do
+    t:assert_eq(found[name].status, status, name .. ": " .. tostring(found[name].message))
+  end
+  t:assert_contains(found.second.message, "go_warn+")
 end)
 
 test("what is expected comes back as a table", function(t)

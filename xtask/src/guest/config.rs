@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_projects_own_fragments_hold_options() {
-        for name in ["base", "debug"] {
+        for name in ["base", "least", "checked", "debug"] {
             let path = format!("{}/../kernel-config/{name}.config", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(parse(&text).len() > 10, "{path}");

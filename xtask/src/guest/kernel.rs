@@ -25,6 +25,15 @@ pub(crate) const DEBUG: &str = "vmlinux.debug";
 /// Name of the archive of what modules are built with.
 pub(crate) const HEADERS: &str = "headers.tar.gz";
 
+/// A kernel in the cache, for which modules can be built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Its cache key.
+    pub(crate) key: String,
+    /// The archive of what modules are built with.
+    pub(crate) headers: PathBuf,
+}
+
 /// Where the source comes from.
 #[derive(Debug)]
 pub(crate) enum Source {

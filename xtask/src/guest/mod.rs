@@ -3,9 +3,11 @@
 //! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `vmlinux.debug`, `bzImage`,
 //! `System.map`, `config`, and `headers/` to build modules with), `initrd.cpio` (busybox), `hostile.cpio` (an
 //! agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}`, `debian.ext4` (a userland to be `/`),
-//! and for both kernels `splat.ko` (a module that goes wrong, for tests); with fragments, our kernel's files
-//! and its module in `target/guest-NAME/` instead. Kernels come from a cache outside the tree (see
-//! [`cache`]); the archives are put together anew, in milliseconds.
+//! for tests two small kernels with checkers, in `checked/` and `races/`, and beside each kernel `splat.ko`
+//! (a module that goes wrong); with fragments, our kernel's files and its module in `target/guest-NAME/`
+//! instead.
+//! Kernels come from a cache outside the tree (see [`cache`]); the archives are put together anew, in
+//! milliseconds.
 
 mod archive;
 pub(crate) mod cache;
@@ -28,6 +30,11 @@ use debian::Package;
 
 /// Our kernel's files, as the cache holds them and `target/guest/` gets them.
 const KERNEL_FILES: [&str; 5] = ["vmlinux", kernel::DEBUG, "bzImage", "System.map", "config"];
+
+/// The fragment that is no addition to `base`, but stands in its place.
+const LEAST: &str = "least";
+/// The small kernels with checkers, named like their fragments. No kernel can have both.
+const CHECKERS: [&str; 2] = ["checked", "races"];
 
 /// What is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +59,24 @@ pub(crate) fn build(fragments: &[String], extent: Extent) -> Result<()> {
         cloud_files(&cache, &folder.join("debian-cloud"), extent)?;
         link(&userland::image(&cache)?, &folder.join(userland::IMAGE))?;
     }
-    kernel_files(&cache, fragments, &folder, extent)?;
+    let kernel = kernel_files(&cache, fragments, &folder)?;
+    headers(&kernel, &folder.join("headers"))?;
+    if extent == Extent::Tests {
+        copy(&module::for_ours(&cache, &kernel)?, &folder.join(module::FILE))?;
+    }
+    if extent == Extent::Tests && fragments.is_empty() {
+        for name in CHECKERS {
+            let folder = folder.join(name);
+            let kernel = kernel_files(&cache, &[LEAST, name].map(str::to_owned), &folder)?;
+            copy(&module::for_ours(&cache, &kernel)?, &folder.join(module::FILE))?;
+        }
+    }
     println!("   guest files are in {}", folder.display());
     Ok(())
 }
 
-fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path, extent: Extent) -> Result<()> {
+/// Builds the kernel with these fragments and puts its files into `folder`.
+fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path) -> Result<kernel::Built> {
     let fragments = read_fragments(fragments)?;
     let source = kernel::Source::find()?;
     let version = source.version();
@@ -82,25 +101,20 @@ fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path, extent: Exte
     for name in KERNEL_FILES {
         copy(&entry.join(name), &folder.join(name))?;
     }
-    let archive = entry.join(kernel::HEADERS);
-    headers(&archive, &key, &folder.join("headers"))?;
-    if extent == Extent::Tests {
-        let built = module::for_ours(cache, &key, &archive)?;
-        copy(&built, &folder.join(module::FILE))?;
-    }
-    Ok(())
+    let headers = entry.join(kernel::HEADERS);
+    Ok(kernel::Built { key, headers })
 }
 
-/// Unpacks the archive of the kernel with this key to `tree`, unless its content is there already.
-fn headers(archive: &Path, key: &str, tree: &Path) -> Result<()> {
+/// Unpacks what modules for a kernel are built with to `tree`, unless its content is there already.
+fn headers(kernel: &kernel::Built, tree: &Path) -> Result<()> {
     let mark = tree.join(".key");
-    if std::fs::read_to_string(&mark).is_ok_and(|old| old == key) {
+    if std::fs::read_to_string(&mark).is_ok_and(|old| old == kernel.key) {
         return Ok(());
     }
     cache::remove(tree)?;
-    module::unpack(archive, tree)?;
+    module::unpack(&kernel.headers, tree)?;
     // Last: a tree that was not unpacked to its end has no mark.
-    std::fs::write(&mark, key).with_context(|| format!("write {}", mark.display()))
+    std::fs::write(&mark, &kernel.key).with_context(|| format!("write {}", mark.display()))
 }
 
 fn cloud_files(cache: &Cache, folder: &Path, extent: Extent) -> Result<()> {
@@ -150,11 +164,13 @@ fn folder_for(fragments: &[String]) -> PathBuf {
     workspace::root().join("target").join(name.join("-"))
 }
 
-/// Name and text of `base` and of each named fragment, in the order they are laid over each other.
+/// Name and text of `base`, unless `least` comes first, and of each named fragment, in the order they are
+/// laid over each other.
 fn read_fragments(extra: &[String]) -> Result<Vec<(String, String)>> {
     let folder = workspace::root().join("kernel-config");
     let mut fragments = Vec::new();
-    for name in ["base"].into_iter().chain(extra.iter().map(String::as_str)) {
+    let base = (extra.first().map(String::as_str) != Some(LEAST)).then_some("base");
+    for name in base.into_iter().chain(extra.iter().map(String::as_str)) {
         ensure!(
             !fragments.iter().any(|(seen, _)| seen == name),
             "fragment `{name}` is named twice"
@@ -202,7 +218,7 @@ mod tests {
     fn an_unknown_fragment_is_refused_with_those_there_are() {
         let message = read_fragments(&["debgu".to_owned()]).unwrap_err().to_string();
         assert!(
-            message.contains("`debgu`") && message.contains("base, debug"),
+            message.contains("`debgu`") && message.contains("base, checked, debug"),
             "{message}"
         );
         let message = read_fragments(&["base".to_owned()]).unwrap_err().to_string();

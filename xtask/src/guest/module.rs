@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::cache::{self, Cache};
 use super::debian::Package;
+use super::kernel::Built;
 use crate::command::{output, run};
 use crate::workspace;
 
@@ -20,14 +21,14 @@ pub(super) const FILE: &str = "splat.ko";
 /// Its sources.
 const SOURCES: [&str; 2] = ["Kbuild", "splat.c"];
 
-/// The module for our kernel, whose headers are in the archive `headers`; `kernel` is its cache key.
+/// The module for a kernel of ours.
 ///
 /// # Errors
 /// When it does not build.
-pub(super) fn for_ours(cache: &Cache, kernel: &str, headers: &Path) -> Result<PathBuf> {
-    let entry = cache.get(&format!("module-{}", key(&[kernel])?), |scratch, out| {
+pub(super) fn for_ours(cache: &Cache, kernel: &Built) -> Result<PathBuf> {
+    let entry = cache.get(&format!("module-{}", key(&[&kernel.key])?), |scratch, out| {
         let tree = scratch.join("headers");
-        unpack(headers, &tree)?;
+        unpack(&kernel.headers, &tree)?;
         build(&tree, scratch, out)
     })?;
     Ok(entry.join(FILE))
