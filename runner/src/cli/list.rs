@@ -16,7 +16,7 @@ use super::project::Project;
 use crate::discover::shown;
 
 pub(super) fn list(args: &ListArgs) -> anyhow::Result<u8> {
-    let project = Project::load(&args.choose)?;
+    let project = Project::load(&args.choose.project, &args.choose.paths)?;
     let text = match args.fixtures {
         true => fixtures(&project, &args.choose.paths)?,
         false => {

@@ -11,7 +11,7 @@ use provium_base::exit;
 
 use super::args::LspSetupArgs;
 use super::print::print;
-use crate::config::{Config, Environment};
+use super::project::configuration;
 use crate::lua;
 
 /// Where the stubs are; hidden, so that no tests are looked for there.
@@ -21,7 +21,7 @@ pub(super) fn lsp_setup(args: &LspSetupArgs) -> anyhow::Result<u8> {
     let cwd = std::env::current_dir().context("the current folder cannot be used")?;
     let start = args.dir.as_ref().map_or(cwd.clone(), |dir| cwd.join(dir));
     anyhow::ensure!(start.is_dir(), "no such folder: {}", start.display());
-    let config = Config::load(None, &start, &[], &Environment::of_process())?;
+    let config = configuration(None, &start, &[], None, Vec::new())?;
     let folder = match args.dir {
         Some(_) => start,
         None => config.project.clone(),

@@ -6,6 +6,7 @@
 pub mod args;
 mod chosen;
 mod completions;
+mod defaults;
 mod fixture;
 mod host;
 mod interrupt;

@@ -3,7 +3,7 @@
 //! Input: paths and `--config`, as every command takes them. Output: a [`Project`]. Not here: reading the
 //! configuration (`config`), searching for files (`discover`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::CommandFactory;
@@ -11,8 +11,9 @@ use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::events::Sink;
 use provium_base::nearest::nearest;
 
-use super::args::{ChooseArgs, Cli};
-use crate::config::{Config, ConfigError, Environment};
+use super::args::{Cli, ProjectArgs};
+use super::defaults;
+use crate::config::{Config, ConfigError, Environment, KernelChoice, Overrides, PresetChoice};
 use crate::discover::{self, DiscoverError, TestFile};
 use crate::session::build::{self, BuildError};
 
@@ -23,11 +24,16 @@ pub(super) struct Project {
 }
 
 impl Project {
-    pub(super) fn load(choose: &ChooseArgs) -> anyhow::Result<Project> {
+    pub(super) fn load(args: &ProjectArgs, paths: &[PathBuf]) -> anyhow::Result<Project> {
         let cwd = std::env::current_dir()
             .map_err(|error| anyhow::anyhow!("the current folder cannot be used: {error}"))?;
-        let environment = Environment::of_process();
-        let config = Config::load(choose.config.as_deref(), &cwd, &choose.paths, &environment);
+        let config = configuration(
+            args.config.as_deref(),
+            &cwd,
+            paths,
+            preset(args),
+            args.kernel.clone(),
+        );
         let config = config.map_err(|error: ConfigError| anyhow::anyhow!(error))?;
         tracing::debug!(file = ?config.file, profiles = config.profiles.len(), "configuration");
         Ok(Project {
@@ -70,6 +76,35 @@ impl Project {
             built => Ok(built.map(|()| true)?),
         }
     }
+}
+
+/// The configuration, whose `[provium]` may have the command's flags.
+pub(super) fn configuration(
+    file: Option<&Path>,
+    cwd: &Path,
+    paths: &[PathBuf],
+    preset: Option<PresetChoice>,
+    kernels: Vec<KernelChoice>,
+) -> Result<Config, ConfigError> {
+    let overrides = Overrides {
+        preset,
+        kernels,
+        flags: defaults::keys(),
+    };
+    Config::load_with(file, cwd, paths, &Environment::of_process(), &overrides)
+}
+
+/// The preset that the command line or else the environment names.
+fn preset(args: &ProjectArgs) -> Option<PresetChoice> {
+    let given = args.preset.clone().map(|name| ("--preset", name));
+    let variable = || {
+        let name = std::env::var("PROVIUM_PRESET")
+            .ok()
+            .filter(|name| !name.is_empty())?;
+        Some(("PROVIUM_PRESET", name))
+    };
+    let (from, name) = given.or_else(variable)?;
+    Some(PresetChoice { name, from })
 }
 
 /// Whether this could be the name of a command.

@@ -12,6 +12,7 @@ use provium_guest::WarmPool;
 
 use super::args::RunArgs;
 use super::chosen::{self, History};
+use super::defaults;
 use super::host;
 use super::interrupt::SignalWatch;
 use super::print::complain;
@@ -29,7 +30,8 @@ use crate::session::{Ending, RunOptions, Session};
 use crate::stock::Fixtures;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let project = Project::load(&args.choose)?;
+    let project = Project::load(&args.choose.project, &args.choose.paths)?;
+    let args = defaults::apply(&project.config, args)?;
     let history = History::read(&project, &args.select, &args.order)?;
     let chosen = chosen::choose(&project, &args.choose, &args.select, &history)?;
     if let Some(why) = chosen.nothing {

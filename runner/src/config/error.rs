@@ -1,4 +1,6 @@
 //! What can be wrong with the configuration, in the words its author reads.
+//!
+//! Input: mistakes and their places. Output: [`ConfigError`]. Not here: finding them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,14 @@ pub enum ConfigError {
         file: PathBuf,
         /// Why.
         why: String,
+    },
+    /// A flag asks for what the file does not have.
+    #[error("{flag}: {message}")]
+    Flag {
+        /// The flag, or the variable that stands for it.
+        flag: &'static str,
+        /// What is wrong and what to do.
+        message: String,
     },
     /// A mistake in the file.
     #[error("{file}:{line}: {message}")]
@@ -48,7 +58,15 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn at(file: &str, line: Option<usize>, message: impl Into<String>) -> Self {
+    pub(super) fn flag(flag: &'static str, message: impl Into<String>) -> Self {
+        ConfigError::Flag {
+            flag,
+            message: message.into(),
+        }
+    }
+
+    /// A mistake in the file of that name, at a line.
+    pub(crate) fn at(file: &str, line: Option<usize>, message: impl Into<String>) -> Self {
         ConfigError::Mistake {
             file: file.to_owned(),
             line: line.unwrap_or(1),

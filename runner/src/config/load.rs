@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use provium_base::nearest::nearest;
 use provium_vmm::host_file;
 use toml::de::DeTable;
 
+use super::expand::expand;
+use super::general::General;
+use super::overrides::Overrides;
 use super::profile::{self, RawProfile};
-use super::splats::SplatRules;
 use super::table::{Document, Section};
 use super::{Config, ConfigError};
 
@@ -25,6 +28,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`; only an absolute one counts, as its specification says.
     pub xdg_cache_home: Option<PathBuf>,
+    /// All variables whose values are text.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Environment {
@@ -38,6 +43,9 @@ impl Environment {
         Environment {
             home: path("HOME"),
             xdg_cache_home: path("XDG_CACHE_HOME"),
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
         }
     }
 
@@ -50,7 +58,12 @@ impl Environment {
 }
 
 /// Reads and resolves the file.
-pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config, ConfigError> {
+pub(super) fn load(
+    file: &Path,
+    cwd: &Path,
+    env: &Environment,
+    overrides: &Overrides,
+) -> Result<Config, ConfigError> {
     let text = host_file::read_to_string(file).map_err(|error| ConfigError::read(file, error))?;
     let file = std::path::absolute(file).map_err(|error| ConfigError::read(file, error))?;
     let dir = file.parent().unwrap_or(Path::new("/"));
@@ -61,40 +74,41 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
         dir,
         home: env.home.as_deref(),
     };
-    let table = DeTable::parse(&text).map_err(|error| {
+    let mut table = DeTable::parse(&text).map_err(|error| {
         let message = error.message().trim_end().replace('\n', "; ");
         let span = error.span().unwrap_or(0..0);
         doc.error(&span, twice(&doc, &span).unwrap_or(message))
     })?;
+    expand(table.get_mut(), &doc, &env.variables)?;
     let top = Section {
         doc,
         name: "the file".into(),
         span: 0..0,
         table: table.as_ref(),
     };
-    top.allow(&["profile", "profiles", "provium"])?;
+    top.allow(&["presets", "profile", "profiles", "provium"])?;
 
-    let (mut roots, mut cache_dir, mut cache_max_size, mut known_failures) = (None, None, None, None);
-    let mut splats = SplatRules::default();
-    if let Some(provium) = top.section("provium", "[provium]".into())? {
-        provium.allow(&[
-            "cache_dir",
-            "cache_max_size",
-            "ignore_splats",
-            "known_failures",
-            "roots",
-            "splats",
-        ])?;
-        roots = provium.paths("roots")?;
-        if let Some(roots) = roots.as_ref().filter(|roots| roots.value.is_empty()) {
-            return Err(provium.mistake_at(roots.line, "roots", "must name at least one folder"));
-        }
-        cache_dir = provium.path("cache_dir")?;
-        cache_max_size = provium.size("cache_max_size")?;
-        known_failures = provium.path("known_failures")?;
-        splats = SplatRules::read(&provium)?;
+    let general = match top.section("provium", "[provium]".into())? {
+        Some(provium) => General::read(&provium, &overrides.flags)?,
+        None => General::default(),
+    };
+    let general = match preset(&top, overrides)? {
+        Some(preset) => preset.or(general),
+        None => general,
+    };
+    let mut profiles = read_profiles(&top)?;
+    for kernel in &overrides.kernels {
+        profile::put_kernel(&mut profiles, kernel, cwd, &shown)?;
     }
-    let profiles = profile::resolve(&read_profiles(&top)?, &shown, dir)?;
+    let profiles = profile::resolve(&profiles, &shown, dir)?;
+    let General {
+        roots,
+        cache_dir,
+        cache_max_size,
+        known_failures,
+        splats,
+        flags,
+    } = general;
     let roots_line = roots.as_ref().map(|roots| roots.line);
     Ok(Config {
         shown: shown.clone().into_owned(),
@@ -104,7 +118,8 @@ pub(super) fn load(file: &Path, cwd: &Path, env: &Environment) -> Result<Config,
         cache_dir: cache_dir.map_or_else(|| env.cache_dir(), |dir| dir.value),
         cache_max_size: cache_max_size.map_or(CACHE_MAX_SIZE, |size| size.value),
         known_failures: known_failures.map(|path| path.value),
-        splats,
+        splats: splats.rules(),
+        flags,
         profiles,
         file: Some(file),
     })
@@ -118,6 +133,36 @@ fn twice(doc: &Document<'_>, span: &Range<usize>) -> Option<String> {
     let first = doc.text.lines().position(|line| line.trim() == header)? + 1;
     let table = !name.starts_with('[') && first < line;
     table.then(|| format!("{header} is there twice (first on line {first})"))
+}
+
+/// The preset that holds, if one does; each is read, so that a mistake in any is found.
+fn preset(top: &Section<'_, '_>, overrides: &Overrides) -> Result<Option<General>, ConfigError> {
+    let mut presets = BTreeMap::new();
+    if let Some(all) = top.section("presets", "[presets]".into())? {
+        for key in all.table.keys() {
+            let name = key.as_ref().to_string();
+            if let Some(section) = all.section(&name, format!("[presets.{name}]"))? {
+                presets.insert(name, General::read(&section, &overrides.flags)?);
+            }
+        }
+    }
+    let Some(choice) = &overrides.preset else {
+        return Ok(None);
+    };
+    if let Some(preset) = presets.remove(&choice.name) {
+        return Ok(Some(preset));
+    }
+    let names = || presets.keys().map(String::as_str);
+    let hint = match nearest(&choice.name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if presets.is_empty() => "it has no [presets.NAME] at all".to_owned(),
+        None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    let what = format!(
+        "there is no preset `{}` in {}; {hint}",
+        choice.name, top.doc.shown
+    );
+    Err(ConfigError::flag(choice.from, what))
 }
 
 /// The profiles under either spelling of their table.

@@ -6,8 +6,11 @@
 
 mod disks;
 mod error;
+mod expand;
+mod general;
 mod load;
 mod out;
+mod overrides;
 mod profile;
 mod splats;
 mod table;
@@ -19,7 +22,9 @@ use provium_base::nearest::nearest;
 use provium_vmm::limits;
 
 pub use error::ConfigError;
+pub use general::{FlagDefault, FlagValue};
 pub use load::Environment;
+pub use overrides::{KernelChoice, Overrides, PresetChoice};
 pub use profile::{Build, Profile};
 pub use provium_guest::WallClock;
 pub use splats::{SplatPolicy, SplatRules};
@@ -50,6 +55,8 @@ pub struct Config {
     pub known_failures: Option<PathBuf>,
     /// What splats of guests' kernels mean.
     pub splats: SplatRules,
+    /// Values of flags where the command line gives none.
+    pub flags: Vec<FlagDefault>,
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
 }
@@ -67,16 +74,40 @@ impl Config {
         paths: &[PathBuf],
         env: &Environment,
     ) -> Result<Config, ConfigError> {
+        Config::load_with(file, cwd, paths, env, &Overrides::default())
+    }
+
+    /// The same with what the command line puts in place of the file's own words.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`], and a [`ConfigError`] when the file has no such preset or profile.
+    pub fn load_with(
+        file: Option<&Path>,
+        cwd: &Path,
+        paths: &[PathBuf],
+        env: &Environment,
+        overrides: &Overrides,
+    ) -> Result<Config, ConfigError> {
         let file = match file {
             Some(file) => cwd.join(file),
             None => match nearest_file(cwd).or_else(|| nearest_file(&common_folder(cwd, paths)?)) {
                 Some(found) => found,
-                None => return Ok(Config::without_file(cwd, env)),
+                None => {
+                    let missing = |flag| {
+                        let what = format!("there is no {FILE_NAME} in {} or above it", cwd.display());
+                        ConfigError::flag(flag, what)
+                    };
+                    return match (&overrides.preset, overrides.kernels.first()) {
+                        (Some(preset), _) => Err(missing(preset.from)),
+                        (None, Some(_)) => Err(missing("--kernel")),
+                        (None, None) => Ok(Config::without_file(cwd, env)),
+                    };
+                }
             },
         };
         // Opening a pipe would wait for its other end.
         match std::fs::metadata(&file) {
-            Ok(metadata) if metadata.is_file() => load::load(&file, cwd, env),
+            Ok(metadata) if metadata.is_file() => load::load(&file, cwd, env, overrides),
             Ok(metadata) => Err(ConfigError::not_a_file(&file, metadata.is_dir())),
             Err(error) => Err(ConfigError::read(&file, error)),
         }
@@ -94,6 +125,7 @@ impl Config {
             cache_max_size: load::CACHE_MAX_SIZE,
             known_failures: None,
             splats: SplatRules::default(),
+            flags: Vec::new(),
             profiles: BTreeMap::new(),
         }
     }

@@ -14,6 +14,7 @@ use provium_vmm::host_file;
 
 use super::disks::{self, RawDisk};
 use super::out::Out;
+use super::overrides::KernelChoice;
 use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
 
@@ -110,6 +111,40 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// Puts the command line's kernel, which is relative to `cwd`, in place of a profile's own.
+pub(super) fn put_kernel(
+    profiles: &mut BTreeMap<String, RawProfile>,
+    kernel: &KernelChoice,
+    cwd: &Path,
+    shown: &str,
+) -> Result<(), ConfigError> {
+    let name = &kernel.profile;
+    let Some(profile) = profiles.get_mut(name) else {
+        let names = || profiles.keys().map(String::as_str);
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        let what = format!("there is no profile `{name}` in {shown}; {hint}");
+        return Err(ConfigError::flag("--kernel", what));
+    };
+    let file = cwd.join(&kernel.file);
+    if !file.is_file() {
+        let problem = if file.exists() {
+            "is not a file"
+        } else {
+            "does not exist"
+        };
+        let what = format!("{} {problem}", kernel.file.display());
+        return Err(ConfigError::flag("--kernel", what));
+    }
+    profile.kernel = Some(Located {
+        value: file,
+        line: profile.header_line,
+    });
+    Ok(())
 }
 
 /// A profile as it is written: every key may be absent.

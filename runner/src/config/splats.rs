@@ -54,9 +54,32 @@ pub struct SplatRules {
     pub ignored: Vec<String>,
 }
 
-impl SplatRules {
+/// The same as it is written: both may be absent.
+#[derive(Debug, Default)]
+pub(super) struct RawSplats {
+    policy: Option<SplatPolicy>,
+    ignored: Option<Vec<String>>,
+}
+
+impl RawSplats {
+    /// Takes what is absent here from `base`.
+    pub(super) fn or(self, base: RawSplats) -> RawSplats {
+        RawSplats {
+            policy: self.policy.or(base.policy),
+            ignored: self.ignored.or(base.ignored),
+        }
+    }
+
+    /// The rules, with defaults for what is absent.
+    pub(super) fn rules(self) -> SplatRules {
+        SplatRules {
+            policy: self.policy.unwrap_or_default(),
+            ignored: self.ignored.unwrap_or_default(),
+        }
+    }
+
     /// Reads the keys of `[provium]`.
-    pub(super) fn read(provium: &Section<'_, '_>) -> Result<SplatRules, ConfigError> {
+    pub(super) fn read(provium: &Section<'_, '_>) -> Result<RawSplats, ConfigError> {
         let policy = provium.string("splats")?.map(|text| {
             let policy = text.value.parse();
             policy.map_err(|what: String| provium.mistake_at(text.line, "splats", &what))
@@ -68,9 +91,9 @@ impl SplatRules {
             let what = "an empty text, which every splat has in it";
             return Err(provium.mistake_at(ignored.line, "ignore_splats", what));
         }
-        Ok(SplatRules {
-            policy: policy.transpose()?.unwrap_or_default(),
-            ignored: ignored.map(|ignored| ignored.value).unwrap_or_default(),
+        Ok(RawSplats {
+            policy: policy.transpose()?,
+            ignored: ignored.map(|ignored| ignored.value),
         })
     }
 }

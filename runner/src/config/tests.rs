@@ -25,6 +25,7 @@ impl Project {
         let env = Environment {
             home: Some("/home/u".into()),
             xdg_cache_home: None,
+            ..Environment::default()
         };
         Config::load(None, self.0.path(), &[], &env)
     }
@@ -237,6 +238,7 @@ fn the_cache_follows_xdg() {
         Environment {
             home: Some("/h".into()),
             xdg_cache_home: Some(xdg.into()),
+            ..Environment::default()
         }
         .cache_dir()
     };

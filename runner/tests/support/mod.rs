@@ -36,6 +36,7 @@ pub(crate) fn provium(dir: &Path, args: &[&str]) -> Command {
         "GITHUB_WORKSPACE",
         "GITLAB_CI",
         "PROVIUM_LOG",
+        "PROVIUM_PRESET",
     ] {
         command.env_remove(name);
     }

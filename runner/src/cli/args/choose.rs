@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::values::Seed;
+use crate::config::KernelChoice;
 use crate::session::select::{Expression, KeyValue, Partition};
 
 /// Which files.
@@ -16,9 +17,24 @@ pub struct ChooseArgs {
     /// Test files, or folders to search for them; FILE::TEST and FILE:LINE are one test of a file
     #[arg(value_name = "PATHS", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
+    /// Which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// Which project, and what is in place of parts of its configuration.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Project")]
+pub struct ProjectArgs {
     /// The configuration [default: provium.toml here or in a parent folder]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Choose")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+    /// The preset of the configuration that holds [default: that of PROVIUM_PRESET]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// The kernel of a profile, in place of the configuration's
+    #[arg(long, value_name = "PROFILE=FILE")]
+    pub kernel: Vec<KernelChoice>,
 }
 
 /// Which tests.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::ProjectArgs;
 use crate::doctor::Accel;
 
 /// What `provium fixture` takes.
@@ -46,9 +47,9 @@ pub struct Which {
     /// A fixture's name or source, or a folder with fixtures [default: all]
     #[arg(value_name = "PATH|NAME", value_hint = ValueHint::AnyPath)]
     pub target: Option<String>,
-    /// The configuration [default: provium.toml here or in a parent folder]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
+    /// Of which project.
+    #[command(flatten)]
+    pub project: ProjectArgs,
     /// What the emulated host gives to every command; there is nothing to keep in it
     #[arg(long, value_name = "FILE", hide = true)]
     pub journal: Option<PathBuf>,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-pub use choose::{ChooseArgs, OrderArgs, SelectArgs};
+pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use reports::ReportArgs;
