@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{finished, project, provium, run};
+use support::{finished, project, provium, run, write};
 
 const PASSES: &str = "test('adds up', function(t) t:assert_eq(1 + 1, 2) end)\n\
                       test('later', function(t) t:skip('not now') end)\n";
@@ -14,7 +14,9 @@ fn names_of_test_files_may_be_any_bytes() {
     let dir = project(&[("b.test.lua", PASSES), ("._b.test.lua", "no Lua")]);
     let name = std::ffi::OsStr::from_bytes(b"a\xff?;.test.lua");
     std::fs::write(dir.path().join(name), PASSES).expect("a file");
-    assert_eq!(run(&dir, &["list"]).stdout, "a\\xFF?;.test.lua\nb.test.lua\n");
+    let tests = "     1  adds up\n     2  later\n";
+    let expected = format!("a\\xFF?;.test.lua\n{tests}b.test.lua\n{tests}");
+    assert_eq!(run(&dir, &["list"]).stdout, expected);
     let ran = run(&dir, &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("a\\xFF?;.test.lua"), "{}", ran.stdout);
@@ -82,6 +84,8 @@ fn list_names_the_fixtures() {
         ["a/db  tests/a/db.fixture.lua"]
     );
     assert_eq!(run(&dir, &["list", "--fixtures", "none"]).code, Some(2));
+    let one = lines(&["list", "--fixtures", "--json", "tests/a"]);
+    assert_eq!(one, [r#"{"name":"a/db","path":"tests/a/db.fixture.lua"}"#]);
 }
 
 #[test]
@@ -91,8 +95,131 @@ fn list_takes_another_configuration() {
         ("sub/a.test.lua", PASSES),
         ("b.test.lua", PASSES),
     ]);
+    let ran = run(&dir, &["list", "--config", "other.toml"]);
+    assert_eq!(ran.stdout.lines().next(), Some("sub/a.test.lua"));
+    assert!(!ran.stdout.contains("b.test.lua"), "{}", ran.stdout);
+}
+
+const MANY: &str = "local vm = provium:vm('web', 'small')\nvm:boot()\nlocal kernel = vm:run('uname -r'):out()\n\
+                    if kernel:match('^6') and #vm:vm_names() > 3 then error('not so') end\n\
+                    provium.timeout = '5s'\nprovium.before_each(function() end)\n\
+                    test('boots', {tags = {'net', 'fast'}, area = 'boot'}, function() error('does not run') end)\n\
+                    test('later', {skip = 'not now'}, function() end)\n\
+                    test('soak', {slow = true}, function() end)\n\
+                    for i = 1, 2 do test('number ' .. i, function() end) end\n";
+
+#[test]
+fn list_shows_tests_and_boots_nothing() {
+    let dir = project(&[
+        ("a.test.lua", MANY),
+        (
+            "b.test.lua",
+            "for _, name in ipairs(provium:vm('x', 'y'):list_dir('/')) do\n  test(name, function() end)\nend\n",
+        ),
+        ("c.test.lua", "provium.create('x')\nassert_eq(1, 2)\n"),
+        (
+            "d.test.lua",
+            "while provium:vm('x', 'y'):state() ~= 'booted' do end\n",
+        ),
+        ("e.test.lua", "error('broken')\n"),
+        ("f.test.lua", "todo('write it')\ntest('x', function() end)\n"),
+        (
+            "g.test.lua",
+            "test('of ' .. provium:vm('x', 'y'):name(), function() end)\n",
+        ),
+    ]);
+    let ran = run(&dir, &["list"]);
+    let expected = "a.test.lua\n     7  boots  [net, fast]\n     8  later  skip: not now\n     \
+                    9  soak  skip: slow; --include-slow runs it\n    10  number 1\n    10  number 2\n\
+                    b.test.lua: not listed: b.test.lua:2: test: its name hangs on what a guest says\n\
+                    c.test.lua\n        c\n\
+                    d.test.lua: not listed: it goes on for as long as a guest says something\n\
+                    e.test.lua: not listed: e.test.lua:1: broken\n\
+                    f.test.lua\n     2  x  skip: write it\n\
+                    g.test.lua: not listed: g.test.lua:1: test: its name hangs on what a guest says\n";
     assert_eq!(
-        run(&dir, &["list", "--config", "other.toml"]).stdout,
-        "sub/a.test.lua\n"
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (Some(0), expected, "")
     );
+
+    let ran = run(&dir, &["list", "--json", "a.test.lua", "e.test.lua"]);
+    let lines = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    assert_eq!(lines[0]["path"], "a.test.lua");
+    let test = serde_json::json!({"name": "boots", "line": 7, "tags": ["net", "fast"], "skip": null,
+                                  "meta": {"area": ["boot"], "slow": ["false"]}});
+    assert_eq!(lines[0]["tests"][0], test);
+    assert_eq!(lines[0]["tests"][1]["skip"], "not now");
+    assert_eq!(lines[0]["error"], serde_json::Value::Null);
+    assert_eq!(lines[1]["error"], "e.test.lua:1: broken");
+}
+
+#[test]
+fn list_obeys_what_chooses_tests() {
+    let dir = project(&[
+        ("a.test.lua", MANY),
+        (
+            "b.test.lua",
+            "test('other', {tags = 'disk'}, function(t) t:fail('no') end)\n",
+        ),
+    ]);
+    run(&dir, &["b.test.lua"]); // fails
+    let names = |args: &[&str]| {
+        let ran = run(&dir, &[&["list", "--json"], args].concat());
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.stderr);
+        let files = ran
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let names = files.flat_map(|file| file["tests"].as_array().expect("tests").clone());
+        names
+            .map(|test| test["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (args, expected) in [
+        (&["--filter", "ot"][..], "boots other"),
+        (&["-k", "number and not 1"], "number 2"),
+        (&["--tag", "disk"], "other"),
+        (&["--no-tag", "net", "a.test.lua"], "later soak number 1 number 2"),
+        (&["--tag-meta", "area=boot"], "boots"),
+        (&["--no-tag-meta", "slow=false"], "soak"),
+        (&["--rerun-failed"], "other"),
+        (&["a.test.lua:10"], "number 1 number 2"),
+        (&["b.test.lua::other"], "other"),
+    ] {
+        assert_eq!(names(args), expected, "{args:?}");
+    }
+    let parts = (1..=3).map(|part| names(&["--partition", &format!("slice:{part}/3")]));
+    assert_eq!(
+        parts.map(|part| part.split(' ').count()).sum::<usize>(),
+        8,
+        "each once: two names have two words"
+    );
+    let slow = run(&dir, &["list", "--include-slow", "-k", "soak"]);
+    assert!(!slow.stdout.contains("skip:"), "{}", slow.stdout);
+    write(&dir, "mark", "");
+    let since = run(&dir, &["list", "--since", "mark"]);
+    assert!(
+        since.code == Some(0) && since.stdout.is_empty(),
+        "{}",
+        since.stdout
+    );
+    for (args, message) in [
+        (
+            &["list", "a.test.lua::boot"][..],
+            "a.test.lua has no test `boot`; did you mean `boots`?",
+        ),
+        (&["list", "--tag", "dsik"], "--tag dsik; did you mean `disk`?"),
+    ] {
+        let ran = run(&dir, args);
+        assert!(
+            ran.code == Some(2) && ran.stderr.contains(message),
+            "{}",
+            ran.stderr
+        );
+    }
 }

@@ -26,5 +26,5 @@ mod test;
 #[cfg(test)]
 mod tests;
 
-pub use start::{builder, run_file};
+pub use start::{builder, list_file, run_file};
 pub use stubs::stubs;

@@ -1,8 +1,8 @@
-//! The two ways into this folder: a test file is run, and a fixture's source is.
+//! The ways into this folder: a test file is run or listed, a fixture's source is run.
 //!
-//! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], or the fixture's
-//! files. Here a file gets what the floors below must not know of each other: a Lua state with the whole API,
-//! and the baseline of its VMs. Not here: how a file is run.
+//! Input: a [`FileJob`], or a fixture's source and its build. Output: a [`FileResult`], a [`Listed`], or the
+//! fixture's files. Here a file gets what the floors below must not know of each other: a Lua state with the
+//! whole API, and the baseline of its VMs. Not here: how a file is run.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mlua::Lua;
 use provium_base::cancel::Cancel;
 use provium_base::cause::Cause;
-use provium_base::events::Sink;
+use provium_base::events::{Discard, Sink};
 use provium_base::outcome::FileResult;
 use provium_cache::{Building, FixtureSource};
 use provium_guest::Baseline;
@@ -24,10 +24,11 @@ use super::objects::lab::handle::Lab;
 use super::test::chunk::run_source;
 use super::test::file::File;
 use super::test::rounds::PutBack;
-use super::test::{globals, modules, runner};
+use super::test::{globals, listing, modules, runner};
 use crate::config::Config;
 use crate::discover::shown;
 use crate::session::job::FileJob;
+use crate::session::listed::Listed;
 use crate::session::order::Order;
 use crate::session::pool::Pool;
 use crate::session::repeat::Repeat;
@@ -36,6 +37,30 @@ use crate::stock::{BuildFixture, Fixtures};
 /// Runs one test file; `sink` hears of its tests.
 pub fn run_file(job: &FileJob, sink: &Arc<dyn Sink>) -> FileResult {
     run_prepared(job, sink, |_| Ok(()))
+}
+
+/// Lists one test file: runs its own code with handles that boot nothing, and none of its tests.
+pub fn list_file(job: &FileJob) -> Listed {
+    let not_listed = |error| Listed {
+        shown: job.shown.clone(),
+        path: job.path.clone(),
+        tests: Vec::new(),
+        error: Some(error),
+    };
+    let source = match Source::read(&job.path) {
+        Ok(source) => source,
+        Err(error) => return not_listed(format!("cannot be read: {}", Cause(&error))),
+    };
+    let sink: Arc<dyn Sink> = Arc::new(Discard);
+    let file = File::new(job, source, &sink);
+    let created = create(&file).and_then(|(lua, lab)| listing::install(&lua, &file).map(|()| (lua, lab)));
+    let (lua, lab) = match created {
+        Ok(created) => created,
+        Err(error) => return not_listed(format!("Lua cannot be set up: {error}")),
+    };
+    let listed = listing::list(&lua, &file);
+    end(&lua, &file, &lab);
+    listed
 }
 
 /// Runs one test file in a state that `prepare` may add to.

@@ -17,6 +17,7 @@ use super::progress::{Found, Progress};
 use super::repeat::Repeat;
 use super::select::{Candidate, Labels, Selection};
 use crate::config::Config;
+use crate::discover::SUFFIX;
 use crate::stock::Fixtures;
 
 /// One test file to run.
@@ -84,6 +85,16 @@ impl FileJob {
             wanted,
         });
         wanted
+    }
+
+    /// The name of the test that the file is by itself, where it has none of its own.
+    pub fn name_of_file(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name
+            .strip_suffix(SUFFIX)
+            .or(name.strip_suffix(".lua"))
+            .unwrap_or(&name);
+        name.to_owned()
     }
 
     /// Whether a slow test of the file is run, and not skipped: all are wanted, or this one is named.

@@ -15,6 +15,7 @@
 //! order    in which order
 //! repeat   how often
 //! last_run the tests that failed last, from run to run
+//! listed   what is known of a file that did not run
 //! emptied  why no test is wanted
 //! known    which tests are known to fail
 //! pool     memory and processors that files reserve
@@ -31,6 +32,7 @@ pub mod job;
 pub mod journal;
 pub mod known;
 pub mod last_run;
+pub mod listed;
 pub mod order;
 pub mod pool;
 pub mod progress;

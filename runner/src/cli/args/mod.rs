@@ -53,7 +53,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the test files that would run
+    /// List the tests that would run, without booting anything
     List(ListArgs),
     /// Look after the cache of fixtures
     Fixture(FixtureArgs),
@@ -102,9 +102,15 @@ pub struct ListArgs {
     /// Which files.
     #[command(flatten)]
     pub choose: ChooseArgs,
+    /// Which tests of them.
+    #[command(flatten)]
+    pub select: SelectArgs,
     /// List the fixtures instead: their names and their sources, those below PATHS
     #[arg(long)]
     pub fixtures: bool,
+    /// Print a JSON object for each file, or for each fixture
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `provium lsp-setup` takes.

@@ -7,6 +7,7 @@
 
 use mlua::{MultiValue, Value};
 
+use super::listing;
 use crate::lua::api::call::Call;
 use crate::lua::api::condition::{not_a_condition, refusal};
 use crate::lua::api::equal::equal;
@@ -59,6 +60,9 @@ pub(crate) fn assert(call: &mut Call<'_>) -> Answer {
 /// `assert_eq(expected, actual, message?)`.
 pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
     note(call);
+    if let Some(guest) = listing::guest(call) {
+        return guest;
+    }
     call.two("to compare")?;
     let (expected, actual) = (plain(call.arg(0)), plain(call.arg(1)));
     if equal(&expected, &actual)? {
@@ -71,6 +75,9 @@ pub(crate) fn assert_eq(call: &mut Call<'_>) -> Answer {
 /// `assert_contains(haystack, needle, message?)`.
 pub(crate) fn assert_contains(call: &mut Call<'_>) -> Answer {
     note(call);
+    if let Some(guest) = listing::guest(call) {
+        return guest;
+    }
     call.two("to search in and to search for")?;
     let text = |at: usize, expected: &str| match plain(call.arg(at)) {
         Value::String(text) => Ok(text),

@@ -28,6 +28,7 @@ use crate::lua::state::create::create;
 use crate::lua::state::scope::Scopes;
 use crate::lua::state::splats::{Allowance, FileSplats};
 use crate::session::job::FileJob;
+use crate::session::listed::ListedTest;
 use crate::session::pool::Account;
 use crate::session::select::Labels;
 
@@ -84,6 +85,8 @@ pub(crate) struct File {
     pub(crate) in_place: Cell<bool>,
     /// Whether a global assertion was made at file scope.
     pub(crate) asserted: Cell<bool>,
+    /// Where the file is listed and not run: its tests so far.
+    pub(crate) listed: RefCell<Option<Vec<ListedTest>>>,
     /// The tests registered so far.
     pub(crate) tests: RefCell<Vec<Registered>>,
     /// Functions to run before each test.
@@ -144,6 +147,7 @@ impl File {
             results: RefCell::default(),
             in_place: Cell::default(),
             asserted: Cell::default(),
+            listed: RefCell::default(),
             tests: RefCell::default(),
             before_each: RefCell::default(),
             after_each: RefCell::default(),

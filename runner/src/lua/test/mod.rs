@@ -18,6 +18,7 @@ pub(crate) mod host_command;
 pub(crate) mod host_file;
 pub(crate) mod kept;
 pub(crate) mod ktap;
+pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod metadata;
 pub(crate) mod modules;

@@ -5,13 +5,15 @@
 
 use mlua::{Function, Value};
 
-use super::file::{File, Registered};
+use super::file::{File, Registered, Settings};
+use super::listing;
 use super::rounds::PutBackBefore;
 use super::{metadata, runner};
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, none};
 use crate::lua::api::value::text_of;
 use crate::lua::api::{interrupt, location};
+use crate::session::listed::ListedTest;
 
 /// `test(name, [meta,] fn)`.
 pub(crate) fn register(call: &mut Call<'_>) -> Answer {
@@ -25,6 +27,7 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
             running.name
         )));
     }
+    listing::check_name(call)?;
     let name = call.name(0, "a string as name")?;
     let (meta, body) = match (call.arg(1), call.arg(2)) {
         (Value::Function(body), Value::Nil) => (call.lua().create_table()?, body.clone()),
@@ -43,6 +46,18 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         settings.skip = Some("slow; --include-slow runs it".to_owned());
     }
     let wanted = file.job().found(&name, &settings.labels, lines);
+    if listing::is_listed(&file) {
+        let Settings { labels, skip, .. } = settings;
+        let test = ListedTest {
+            name,
+            line,
+            labels,
+            skip,
+            wanted,
+        };
+        listing::add(&file, test);
+        return none();
+    }
     let test = Registered {
         name,
         meta,

@@ -81,18 +81,14 @@ fn puts_back(file: &File) -> bool {
 /// The result of a file that is one test by itself; see [`File::is_a_test`].
 fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
     let job = file.job();
-    let name = job.path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name
-        .strip_suffix(".test.lua")
-        .or(name.strip_suffix(".lua"))
-        .unwrap_or(&name);
-    if !job.found(name, &Labels::new(), None) {
+    let name = job.name_of_file();
+    if !job.found(&name, &Labels::new(), None) {
         return;
     }
     let mut test = TestResult {
         log: file.printed.take(),
         duration_ns: nanos(started.elapsed()),
-        ..TestResult::new(name, TestStatus::Passed)
+        ..TestResult::new(&name, TestStatus::Passed)
     };
     let todo = file.todo.borrow().clone();
     match (todo, failure) {
@@ -104,7 +100,7 @@ fn file_as_test(file: &File, started: Instant, failure: Option<ChunkFailure>) {
         }
         (None, None) => {}
     }
-    if let Some(expectation) = job.expectation(name) {
+    if let Some(expectation) = job.expectation(&name) {
         expected::settle(file, &expectation, &mut test);
     }
     file.sink().emit(Event::TestStarted {
