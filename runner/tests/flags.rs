@@ -44,6 +44,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--allow-empty", CLI, "a_file_without_a_test_is_no_pass"),
     ("--known-failures", CLI, "known_failures_are_expected_and_what_is_mended_is_said"),
     ("--fail-fast", CLI, "fail_fast_leaves_the_rest"),
+    ("--watch", WATCH, "a_change_runs_what_it_touches_and_nothing_else"),
     ("--accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
     ("--artifacts", ARTIFACTS, "a_failed_test_leaves_a_folder_and_the_next_run_takes_it_away"),
     ("--verbose", CLI, "a_failed_test_and_a_broken_file_exit_with_1"),
@@ -129,6 +130,7 @@ const CONFIGURATION: &str = "runner/tests/configuration.rs";
 const SELECTION: &str = "runner/tests/selection.rs";
 const RUNNING: &str = "runner/tests/running.rs";
 const REPORTS: &str = "runner/tests/reports.rs";
+const WATCH: &str = "runner/tests/watch.rs";
 const LIST: &str = "runner/tests/list.rs";
 const FIXTURE: &str = "runner/tests/fixture_command.rs";
 const ARTIFACTS: &str = "runner/tests/artifacts.rs";

@@ -64,6 +64,10 @@ pub fn reexec(
         .collect();
     request.writable.push(scratch.path().to_owned());
     request.stdin = Stdin::Null;
+    if streams.as_ref().is_some_and(|streams| streams.stdin.is_some()) {
+        // What was read of it cannot be given to another start.
+        request.limits.starts = 1;
+    }
     request.streams = streams;
     request.signals = Some(signals);
     run(request)

@@ -12,7 +12,7 @@ use super::args::{Cli, RunArgs, helpful};
 use crate::config::{Config, ConfigError, FlagDefault, FlagValue};
 
 /// Flags that cannot stand in the file: they say which file that is, or have a key of their own there.
-const NOT: [&str; 5] = ["config", "kernel", "known-failures", "preset", "since"];
+const NOT: [&str; 6] = ["config", "kernel", "known-failures", "preset", "since", "watch"];
 
 /// The keys of `[provium]` that are flags.
 pub(super) fn keys() -> Vec<String> {

@@ -69,8 +69,17 @@ pub(super) fn run(
     screen: &Screen,
 ) -> anyhow::Result<u8> {
     let sink: Arc<dyn Sink> = Arc::new(UsersTime::new(screen.sink.clone(), screen.began));
-    let (streams, receiving) = Receiving::begin(Arc::clone(&sink), Arc::clone(&screen.stderr))?;
-    let code = rerun(project, 0, Some(artifacts), Some(streams), watch, cancel, &*sink);
+    let (streams, receiving) =
+        Receiving::begin(Arc::clone(&sink), Arc::clone(&screen.stderr), Box::new(|_| {}))?;
+    let code = rerun(
+        project,
+        0,
+        Some(artifacts),
+        Some(streams),
+        Some(watch),
+        cancel,
+        &*sink,
+    );
     receiving.end();
     let code = code?;
     screen.reports.check()?;
@@ -91,7 +100,7 @@ pub(super) fn rerun(
     words: usize,
     further: Option<&Path>,
     streams: Option<Streams>,
-    watch: SignalWatch,
+    watch: Option<SignalWatch>,
     cancel: &Cancel,
     sink: &dyn Sink,
 ) -> anyhow::Result<u8> {

@@ -15,12 +15,12 @@ use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::{exit, group};
 
 /// What is done before the process ends at once.
-static LAST: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+static LAST: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
 
-/// Leaves something to be done before the process ends at once, in place of what was left before: to give the
-/// terminal back as it was. It must not wait for anything.
+/// Leaves something to be done before the process ends at once: to give the terminal back as it was. It must
+/// not wait for anything.
 pub(super) fn at_once(last: impl Fn() + Send + 'static) {
-    *LAST.lock() = Some(Box::new(last));
+    LAST.lock().push(Box::new(last));
 }
 
 /// Watches for Ctrl-C for as long as it lives.
@@ -43,9 +43,7 @@ impl SignalWatch {
                 if seen {
                     // Guests live in this process and end with it; commands of the host do not.
                     group::kill_all();
-                    if let Some(last) = &*LAST.lock() {
-                        last();
-                    }
+                    LAST.lock().iter().for_each(|last| last());
                     signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
                 }
                 seen = true;

@@ -21,6 +21,7 @@ mod screen;
 pub mod settings;
 mod since;
 mod stderr;
+mod watch;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use crate::discover::{self, DiscoverError, TestFile};
 use crate::session::build::{self, BuildError};
 
 /// The configuration and where the command was called.
+#[derive(Clone)]
 pub(super) struct Project {
     pub(super) cwd: PathBuf,
     pub(super) config: Arc<Config>,

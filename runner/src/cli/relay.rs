@@ -38,21 +38,29 @@ impl Sink for Sending {
     }
 }
 
+/// Is given a line that is no event: what the process says beside, or the rest of one that was cut off.
+pub(super) type Others = dyn Fn(&[u8]) + Send;
+
 /// The other end: threads that read what the process sends.
 pub(super) struct Receiving(Vec<JoinHandle<()>>);
 
 impl Receiving {
-    /// Streams for a process whose events go to `sink` and whose other words go to `stderr`.
+    /// Streams for a process whose events go to `sink` and whose other words go to `stderr`; `others` is
+    /// given lines between the events that are none.
     ///
     /// # Errors
     /// When pipes cannot be made or threads not be started.
-    pub(super) fn begin(sink: Arc<dyn Sink>, stderr: Arc<Output>) -> io::Result<(Streams, Receiving)> {
+    pub(super) fn begin(
+        sink: Arc<dyn Sink>,
+        stderr: Arc<Output>,
+        others: Box<Others>,
+    ) -> io::Result<(Streams, Receiving)> {
         let (events, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         let (said, its_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
         let threads = vec![
             thread::Builder::new()
                 .name("events".into())
-                .spawn(move || tell(events, &*sink))?,
+                .spawn(move || tell(events, &*sink, &others))?,
             thread::Builder::new()
                 .name("stderr".into())
                 .spawn(move || say(said, &stderr))?,
@@ -73,12 +81,13 @@ impl Receiving {
     }
 }
 
-/// Tells of each event; a line that is none is the rest of one that was cut off.
-fn tell(events: OwnedFd, sink: &dyn Sink) {
+/// Tells of each event.
+fn tell(events: OwnedFd, sink: &dyn Sink, others: &Others) {
     for line in BufReader::new(File::from(events)).split(b'\n') {
         let Ok(line) = line else { return };
-        if let Ok(event) = serde_json::from_slice::<Event>(&line) {
-            sink.event(&event);
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(event) => sink.event(&event),
+            Err(_) => others(&line),
         }
     }
 }
@@ -102,7 +111,7 @@ fn say(said: OwnedFd, output: &Output) {
 pub(super) struct UsersTime {
     sink: Arc<dyn Sink>,
     /// When the user began to wait.
-    began: Instant,
+    began: Mutex<Instant>,
     /// Since when the emulated host starts, and how long it has taken to before.
     start: Mutex<(Option<Instant>, Duration)>,
 }
@@ -112,9 +121,22 @@ impl UsersTime {
     pub(super) fn new(sink: Arc<dyn Sink>, began: Instant) -> UsersTime {
         UsersTime {
             sink,
-            began,
+            began: Mutex::new(began),
             start: Mutex::default(),
         }
+    }
+}
+
+impl UsersTime {
+    /// Begins another run, for which the user waits since `began`.
+    pub(super) fn begin(&self, began: Instant) {
+        *self.began.lock() = began;
+        *self.start.lock() = (None, Duration::ZERO);
+    }
+
+    /// Gives it an event of any of the kinds there are.
+    pub(super) fn emit(&self, event: impl Into<Event>) {
+        self.event(&event.into());
     }
 }
 
@@ -131,7 +153,7 @@ impl Sink for UsersTime {
             }
             Event::RunEnded(summary) => {
                 let mut summary = *summary;
-                summary.elapsed = self.began.elapsed();
+                summary.elapsed = self.began.lock().elapsed();
                 summary.host_start = self.start.lock().1;
                 return self.sink.event(&Event::RunEnded(summary));
             }
@@ -155,7 +177,8 @@ mod tests {
     fn events_arrive_whatever_was_cut_off_before_them() {
         let heard = Recorder::default();
         let output = Arc::new(Output::new(Box::new(io::sink()), None));
-        let (streams, receiving) = Receiving::begin(Arc::new(heard.clone()), output).expect("pipes");
+        let (streams, receiving) =
+            Receiving::begin(Arc::new(heard.clone()), output, Box::new(|_| {})).expect("pipes");
         let mut torn = File::from(streams.stdout.try_clone().expect("a descriptor"));
         torn.write_all(b"{\"run_sta").expect("it is read");
         let events = [

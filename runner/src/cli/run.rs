@@ -3,6 +3,7 @@
 //! Input: the arguments. Output: reports and the exit code. The order is one of growing cost: arguments,
 //! configuration, files to run, builds, where to run, tests. Not here: each of these steps.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
@@ -19,6 +20,7 @@ use super::print::complain;
 use super::project::Project;
 use super::screen::Screen;
 use super::settings::{Settings, Surroundings};
+use super::watch;
 use crate::discover;
 use crate::doctor::{self, Way};
 use crate::lua;
@@ -26,10 +28,13 @@ use crate::session::artifacts::Artifacts;
 use crate::session::journal::Journal;
 use crate::session::known::KnownFailures;
 use crate::session::pool::Pool;
-use crate::session::{Ending, RunOptions, Session};
+use crate::session::{Ending, Outcome, RunOptions, Session};
 use crate::stock::Fixtures;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
+    if args.running.watch {
+        return watch::watch(args);
+    }
     let project = Project::load(&args.choose.project, &args.choose.paths)?;
     let args = defaults::apply(&project.config, args)?;
     let history = History::read(&project, &args.select, &args.order)?;
@@ -40,7 +45,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     let around = Surroundings::of_process();
     let settings = Settings::resolve(&args, &around);
-    let known = known_failures(&args, &project)?.unwrap_or_default();
+    known_failures(&args, &project)?;
     // A journal means that this is the emulated host's end of a run: it is reported, and the builds are done,
     // at the other.
     let screen = match args.running.journal {
@@ -54,28 +59,60 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         return Ok(exit::INTERRUPTED);
     }
     project.config.check_files()?;
-    let artifacts = match &args.show.artifacts {
-        Some(folder) => std::path::absolute(project.cwd.join(folder))?,
-        None => Artifacts::default_folder(&project.config.project),
-    };
-    let shown_artifacts = discover::shown(&artifacts, &project.cwd);
     if args.running.journal.is_none() {
-        Artifacts::clear(&artifacts, &shown_artifacts)?;
+        clear_artifacts(&args, &project)?;
     }
     // Without a profile no test can boot anything, so any host will do.
     if !project.config.profiles.is_empty()
         && let Way::EmulatedHost { because } = doctor::choose(args.running.accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
-        fixtures(&project, 0, &Pool::of_host(&settings.pool), &screen).read_outside(&cancel);
+        read_outside(&args, &project, &screen, &cancel);
+        let (artifacts, _) = artifacts(&args, &project)?;
         return host::run(&project, &artifacts, watch, &cancel, &screen);
     }
 
     screen.own_stdout()?;
+    let mut session = session(&args, &project, &screen);
+    let outcome = carry_out(&args, &project, &mut session, &cancel);
+    drop(session); // its guests end before the report is judged
+    match outcome? {
+        Some(outcome) => judge(outcome, &screen, &cancel),
+        None => Ok(exit::SUCCESS),
+    }
+}
+
+/// What runs of the project share.
+pub(super) fn session(args: &RunArgs, project: &Project, screen: &Screen) -> Session {
+    let pool = Pool::of_host(&Settings::resolve(args, &Surroundings::of_process()).pool);
+    Session::new(
+        project.config.clone(),
+        fixtures(project, args.running.ready, &pool, screen),
+        pool,
+        screen.sink.clone(),
+        Arc::new(lua::run_file),
+    )
+}
+
+/// Runs the files that the arguments mean, on this host's KVM; nothing if they mean none, which is said.
+pub(super) fn carry_out(
+    args: &RunArgs,
+    project: &Project,
+    session: &mut Session,
+    cancel: &Arc<Cancel>,
+) -> anyhow::Result<Option<Outcome>> {
+    let history = History::read(project, &args.select, &args.order)?;
+    let chosen = chosen::choose(project, &args.choose, &args.select, &history)?;
+    if let Some(why) = chosen.nothing {
+        complain(&format!("provium: {why}"));
+        return Ok(None);
+    }
     let (order, said) = history.order(&args.order);
     if let Some(said) = said {
         complain(&format!("provium: {said}"));
     }
+    let settings = Settings::resolve(args, &Surroundings::of_process());
+    let (artifacts, shown_artifacts) = artifacts(args, project)?;
     let options = RunOptions {
         jobs: settings.jobs,
         timeout: settings.timeout,
@@ -85,22 +122,17 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         repeat: settings.repeat,
         retries: args.running.retries.unwrap_or(0),
         allow_empty: args.running.allow_empty,
-        known: Arc::new(known),
+        known: Arc::new(known_failures(args, project)?.unwrap_or_default()),
         artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
         journal: args.running.journal.as_deref().map(Journal::open).transpose()?,
     };
-    let pool = Pool::of_host(&settings.pool);
-    let mut session = Session::new(
-        project.config.clone(),
-        fixtures(&project, args.running.ready, &pool, &screen),
-        pool,
-        screen.sink.clone(),
-        Arc::new(lua::run_file),
-    );
-    let outcome = session.run(chosen.files.clone(), options, &cancel);
-    drop(session); // its guests end before the report is judged
-    let outcome = outcome?;
-    history.note(&project, &chosen.files, &outcome);
+    let outcome = session.run(chosen.files.clone(), options, cancel)?;
+    history.note(project, &chosen.files, &outcome);
+    Ok(Some(outcome))
+}
+
+/// The exit code of a run that was carried out and reported.
+pub(super) fn judge(outcome: Outcome, screen: &Screen, cancel: &Cancel) -> anyhow::Result<u8> {
     screen.reports.check()?;
     match screen.is_read() {
         Ok(true) => {}
@@ -116,6 +148,28 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
         anyhow::bail!(why);
     }
     Ok(outcome.exit_code())
+}
+
+/// The folder for what failed tests leave, and how it is named.
+pub(super) fn artifacts(args: &RunArgs, project: &Project) -> anyhow::Result<(PathBuf, String)> {
+    let folder = match &args.show.artifacts {
+        Some(folder) => std::path::absolute(project.cwd.join(folder))?,
+        None => Artifacts::default_folder(&project.config.project),
+    };
+    let shown = discover::shown(&folder, &project.cwd);
+    Ok((folder, shown))
+}
+
+/// Removes what failed tests of the run before have left.
+pub(super) fn clear_artifacts(args: &RunArgs, project: &Project) -> anyhow::Result<()> {
+    let (folder, shown) = artifacts(args, project)?;
+    Ok(Artifacts::clear(&folder, &shown)?)
+}
+
+/// Reads what takes much longer to read in the emulated host.
+pub(super) fn read_outside(args: &RunArgs, project: &Project, screen: &Screen, cancel: &Arc<Cancel>) {
+    let pool = Pool::of_host(&Settings::resolve(args, &Surroundings::of_process()).pool);
+    fixtures(project, 0, &pool, screen).read_outside(cancel);
 }
 
 /// The known failures that the command line names, or else the configuration.

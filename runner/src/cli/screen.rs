@@ -28,7 +28,8 @@ pub(super) struct Screen {
     _captured: Option<CapturedStderr>,
     /// Those that are files.
     pub(super) reports: Reports,
-    stdout: Arc<Output>,
+    /// Where the report goes.
+    pub(super) stdout: Arc<Output>,
     /// This process's stderr, with the live view out of the way.
     pub(super) stderr: Arc<Output>,
     /// When the user began to wait.

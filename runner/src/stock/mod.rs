@@ -150,8 +150,8 @@ impl Fixtures {
             })
     }
 
-    /// Makes the cache if there is none, sweeps it and makes room in it; once in a run, and before anything
-    /// is taken from it.
+    /// Makes the cache if there is none, sweeps it and makes room in it: before anything is taken from it,
+    /// and again once something was built.
     ///
     /// # Errors
     /// When its folder cannot be made or written, or holds something else.
@@ -164,7 +164,6 @@ impl Fixtures {
     /// cache says that they are still the ones to use.
     pub fn begin_run(&self) {
         self.run.fetch_add(1, Ordering::SeqCst);
-        self.prepared.forget();
         self.world.forget();
         self.kernels.forget();
     }
@@ -220,7 +219,11 @@ impl Fixtures {
             by,
             cancel,
         };
-        let mut build = |building: &Building| (self.build)(&self.config, self, source, building, cancel);
+        let mut build = |building: &Building| {
+            // The next run makes room for what comes now.
+            self.prepared.forget();
+            (self.build)(&self.config, self, source, building, cancel)
+        };
         let entry = self
             .store()
             .obtain(&request, &mut build, &verify_entry, &*self.sink)

@@ -19,6 +19,8 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::CancelReason;
@@ -60,6 +62,13 @@ pub enum Event {
         path: String,
         /// What it does now.
         stage: Stage,
+    },
+    /// A file takes in another: a module, a fixture's source, what a fixture was built from.
+    FileUses {
+        /// The file.
+        path: String,
+        /// What it uses, absolute; something that is not there yet may be among it.
+        uses: PathBuf,
     },
     /// A file waits for memory or processors of the host, until its next event.
     FileBlocked {

@@ -38,6 +38,7 @@ fn place(event: &Event) -> usize {
         Event::TestsFound { .. } => 24,
         Event::FileStage { .. } => 25,
         Event::FileBlocked { .. } => 26,
+        Event::FileUses { .. } => 27,
     }
 }
 
@@ -229,6 +230,10 @@ fn every_event() -> Vec<Event> {
             },
             why: "waits".into(),
         },
+        Event::FileUses {
+            path: "a.test.lua".into(),
+            uses: "/srv/helper.lua".into(),
+        },
     ]
 }
 
@@ -236,7 +241,7 @@ fn every_event() -> Vec<Event> {
 fn every_event_is_the_same_after_it_was_written_down() {
     let events = every_event();
     let places: Vec<_> = events.iter().map(place).collect();
-    assert_eq!(places, (0..27).collect::<Vec<_>>(), "one of each, in order");
+    assert_eq!(places, (0..28).collect::<Vec<_>>(), "one of each, in order");
     for event in events {
         let text = serde_json::to_string(&event).expect("JSON");
         assert!(!text.contains('\n'), "an event is one line: {text}");

@@ -55,6 +55,9 @@ pub struct RunningArgs {
     /// Run the tests in rounds until one fails: without end, or --repeat rounds at most
     #[arg(long)]
     pub until_fail: bool,
+    /// Run again what a change touches, until q or Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
     /// Where guests run
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub accel: Accel,

@@ -146,14 +146,16 @@ fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
         .building()
         .map(|building| building.chain().clone())
         .unwrap_or_default();
+    file.uses(&source.path);
     let stage = Stage::Fixture {
         fixture: name.to_owned(),
     };
     let fixture = file
         .at_stage(stage, || fixtures.obtain(&source, &chain, &job.shown, &cancel))
         .map_err(|message| call.fail(message))?;
-    if let Some(building) = file.building() {
-        building.inputs().uses(&fixture.entry);
+    match file.building() {
+        Some(building) => building.inputs().uses(&fixture.entry),
+        None => fixture.entry.files().into_iter().for_each(|path| file.uses(path)),
     }
     Ok(fixture)
 }

@@ -101,6 +101,8 @@ pub(crate) struct File {
     pub(crate) reset_between_tests: Cell<bool>,
     /// The fixture build this file is the source of.
     building: Option<Building>,
+    /// Other files that it has told of.
+    used: RefCell<BTreeSet<PathBuf>>,
     snapshots: Cell<usize>,
     /// Lines printed outside a test, for the log of the next.
     pub(crate) printed: RefCell<Vec<String>>,
@@ -155,6 +157,7 @@ impl File {
             default_timeout: Cell::default(),
             reset_between_tests: Cell::default(),
             building,
+            used: RefCell::default(),
             snapshots: Cell::default(),
             printed: RefCell::default(),
             evidence: Evidence::default(),
@@ -191,11 +194,24 @@ impl File {
         self.building.as_ref()
     }
 
-    /// Notes that a fixture build takes something in, before it does; nothing to note elsewhere.
+    /// Notes that a fixture build takes something in, before it does; a test file tells of it.
     pub(crate) fn takes_in(&self, input: Input) -> Result<(), String> {
         match &self.building {
             Some(building) => building.inputs().add(input).map_err(|error| error.to_string()),
-            None => Ok(()),
+            None => {
+                input.file().into_iter().for_each(|path| self.uses(path));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells that the file uses another, once.
+    pub(crate) fn uses(&self, path: &Path) {
+        if self.used.borrow_mut().insert(path.to_owned()) {
+            self.sink.emit(Event::FileUses {
+                path: self.job.shown.clone(),
+                uses: path.to_owned(),
+            });
         }
     }
 
