@@ -65,6 +65,11 @@ fn state_file(folder: &Path) -> PathBuf {
 /// lower half and a read gives what the guest wrote.
 const SYSENTER: [u32; 2] = [0x175, 0x176];
 
+/// The local APIC's processor priority (Intel SDM, volume 3, 11.8.3.1). It follows from the task priority and
+/// the interrupts in service, which are compared; KVM brings it up to date when it next needs it, and when a
+/// state is set.
+const PROCESSOR_PRIORITY: std::ops::Range<usize> = 0xa0..0xa4;
+
 /// The state without what no two saves have in common, as text: the name, the time of the save, the clocks,
 /// which go on while a machine is paused.
 pub fn essence(mut state: MachineState) -> String {
@@ -75,6 +80,7 @@ pub fn essence(mut state: MachineState) -> String {
         vcpu.tsc = 0;
         let sysenter = vcpu.msrs.iter_mut().filter(|msr| SYSENTER.contains(&msr.index));
         sysenter.for_each(|msr| msr.data &= 0xffff_ffff);
+        vcpu.lapic.regs[PROCESSOR_PRIORITY].fill(0);
     }
     format!("{state:#?}")
 }
