@@ -28,6 +28,20 @@ pub enum FixtureError {
         .0.display()
     )]
     NotACache(PathBuf),
+    /// The folder is somebody else's, who could put anything into it.
+    #[error(
+        "the fixture cache {} belongs to user {owner}, and this is user {user}: let `cache_dir` name another folder, \
+         or give this one to user {user}",
+        path.display()
+    )]
+    Foreign {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Number of the user it belongs to.
+        owner: u32,
+        /// Number of the user who runs this.
+        user: u32,
+    },
     /// The fixture's own source is not there or cannot be read.
     #[error("fixture `{name}`: cannot read {}: {because}", path.display())]
     Source {

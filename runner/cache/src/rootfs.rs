@@ -6,12 +6,12 @@
 //! evicted in the order of their last use. Not here: other file systems; changing the folder or the image.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use provium_base::events::CacheEvent;
 use provium_base::group;
@@ -29,6 +29,11 @@ const RECIPE: u32 = 1;
 const FOLDER: &str = "rootfs";
 /// File extension of an image.
 const IMAGE: &str = "ext4";
+/// How the name of an image begins that is being made, by a process that holds its lock.
+const MAKING: &str = ".making-";
+/// How old such a file is at least before it can be one that a killed process has left: a new one may not be
+/// locked yet.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 /// Free bytes for what the guest writes, besides a quarter of the content's size. They take no space before.
 const ROOM: u64 = 256 << 20;
 
@@ -91,8 +96,10 @@ pub fn image(
     };
     let image = image_file(&folder, &key.to_string());
     if !image.is_file() {
-        let made = tempfile::Builder::new().prefix(".making-").tempfile_in(&folder);
+        sweep(&folder);
+        let made = tempfile::Builder::new().prefix(MAKING).tempfile_in(&folder);
         let made = made.map_err(no_room)?;
+        made.as_file().lock().map_err(no_room)?;
         make(path, &tree, &key, made.path(), reading)?;
         // Others may read it: who cannot read the cache's folder does not get here.
         made.persist(&image).map_err(|error| no_room(error.error))?;
@@ -147,6 +154,20 @@ pub(crate) fn evict(cache: &Path, key: &str) -> io::Result<bool> {
 }
 
 /// File of the image with this key.
+/// Removes what killed processes have left of images; what cannot be removed is left to the next time.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(MAKING) {
+            continue;
+        }
+        let written = entry.metadata().and_then(|found| found.modified());
+        let old = written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_AFTER));
+        if old && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn image_file(folder: &Path, key: &str) -> PathBuf {
     folder.join(format!("{key}.{IMAGE}"))
 }
@@ -282,6 +303,25 @@ mod tests {
         assert_ne!(second, first);
         fs::write(root.join("etc/motd"), b"hallo").unwrap();
         assert_ne!(make(), second);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_of_an_image_is_swept_and_what_is_being_made_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            let file = File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            (path, file)
+        };
+        let (left, _) = file(".making-left", LEFT_AFTER * 2);
+        let (being_made, locked) = file(".making-slowly", LEFT_AFTER * 2);
+        locked.lock().unwrap();
+        let (new, _) = file(".making-new", Duration::ZERO);
+        let (image, _) = file("0123.ext4", LEFT_AFTER * 2);
+        sweep(folder.path());
+        assert!(!left.exists());
+        assert!(being_made.exists() && new.exists() && image.exists());
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! Input: a key. Output: an [`Entry`] that is verified and in use, or why there is none. Not here: building
 //! (`obtain`), making room (`tidy`), and telling about it (`status`).
 
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,10 +103,11 @@ impl Store {
         self.dir.join("used").join(name)
     }
 
-    /// Makes the folders that are not there.
+    /// Makes the folders that are not there. The cache's own is closed to everybody else: guests' memory is
+    /// in it.
     ///
     /// # Errors
-    /// When they cannot be made, or the cache's folder holds something else.
+    /// When they cannot be made, or the cache's folder holds something else or is somebody else's.
     pub(crate) fn prepare(&self) -> Result<(), FixtureError> {
         let tag = self.dir.join(TAG);
         // In this order, for another process may be making both, the tag first.
@@ -114,14 +116,37 @@ impl Store {
             if filled {
                 return Err(FixtureError::NotACache(self.dir.clone()));
             }
-            fs::create_dir_all(&self.dir).map_err(FixtureError::io("making the fixture cache", &self.dir))?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+            made.map_err(FixtureError::io("making the fixture cache", &self.dir))?;
             fs::write(&tag, TAG_TEXT).map_err(FixtureError::io("writing", &tag))?;
         }
+        self.close_to_others()?;
         for name in ["entries", "manifests", "locks", "used", "staging"] {
             let folder = self.dir.join(name);
             fs::create_dir_all(&folder).map_err(FixtureError::io("making", &folder))?;
         }
         Ok(())
+    }
+
+    /// Closes the cache's folder to everybody but its user.
+    ///
+    /// # Errors
+    /// When that is not who runs this, or the mode cannot be set.
+    pub(crate) fn close_to_others(&self) -> Result<(), FixtureError> {
+        let found = fs::metadata(&self.dir).map_err(FixtureError::io("looking at", &self.dir))?;
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return Err(FixtureError::Foreign {
+                path: self.dir.clone(),
+                owner: found.uid(),
+                user,
+            });
+        }
+        if found.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        let closed = Permissions::from_mode(found.mode() & 0o700);
+        fs::set_permissions(&self.dir, closed).map_err(FixtureError::io("closing", &self.dir))
     }
 
     /// Takes the lock that is held while an entry is installed or removed.

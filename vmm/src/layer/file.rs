@@ -4,7 +4,7 @@
 //! they belong together. Not here: reading single pages, which whoever maps or opens the file does.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -27,13 +27,15 @@ pub(crate) struct LayerWriter {
 }
 
 impl LayerWriter {
-    /// Creates the file `name` in `folder`, `len` bytes long.
+    /// Creates the file `name` in `folder`, `len` bytes long. A guest's memory may hold secrets of its tests,
+    /// so that nobody but its user can read it.
     pub(crate) fn create(folder: &Path, name: &str, len: u64) -> Result<Self, LayerError> {
         let path = folder.join(name);
         let options = File::options()
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&path);
         let file = options.map_err(io_error(&path))?;
         file.set_len(len).map_err(io_error(&path))?;

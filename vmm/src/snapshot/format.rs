@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,7 +25,13 @@ const MAX_STATE: u64 = 64 << 20;
 pub(crate) fn write(folder: &Path, state: &MachineState) -> Result<(), SnapshotError> {
     let path = folder.join(STATE_FILE);
     let bytes = encode(state);
-    let mut file = File::create(&path).map_err(io_error(&path))?;
+    let options = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path);
+    let mut file = options.map_err(io_error(&path))?;
     let written = file.write_all(&bytes).and_then(|()| file.sync_all());
     Ok(written.map_err(io_error(&path))?)
 }

@@ -12,6 +12,7 @@ mod inputs;
 mod kill;
 mod lru;
 mod names;
+mod owner;
 mod status;
 
 use std::fs::{self, File};

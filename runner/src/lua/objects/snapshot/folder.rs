@@ -3,7 +3,8 @@
 //! Input: paths of the host. Output: folders that are made, measured and removed. Not here: what is in the
 //! files.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use provium_base::cause::Cause;
@@ -16,9 +17,11 @@ pub(super) fn temporary() -> Result<TempDir, String> {
     made.map_err(|error| format!("no folder for the snapshot: {}", Cause(&error)))
 }
 
-/// Makes the folder of a snapshot; refuses one that has something in it.
+/// Makes the folder of a snapshot, which nobody else can look into; refuses one that has something in it.
 pub(super) fn new_folder(path: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(path).map_err(|error| format!("{}: {}", path.display(), Cause(&error)))?;
+    let parents = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let made = parents.and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(path));
+    made.map_err(|error| format!("{}: {}", path.display(), Cause(&error)))?;
     match std::fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
         Ok(false) => Ok(()),
         Ok(true) => Err(format!(
