@@ -35,6 +35,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--until-fail", RUNNING, "until_fail_goes_on_until_a_test_fails"),
     ("--maxfail", RUNNING, "a_run_ends_at_the_failure_that_maxfail_says"),
     ("--durations", RUNNING, "the_slowest_tests_are_named_at_the_end"),
+    ("--matrix", COMMAND, "a matrix says where kernels differ"),
     ("--jobs", RUNNING, "as_many_files_run_at_a_time_as_jobs_says"),
     ("--mem", RUNNING, "claims_share_what_the_flags_say"),
     ("--cpus", RUNNING, "claims_share_what_the_flags_say"),

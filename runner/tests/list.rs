@@ -122,7 +122,10 @@ fn list_shows_tests_and_boots_nothing() {
             "while provium:vm('x', 'y'):state() ~= 'booted' do end\n",
         ),
         ("e.test.lua", "error('broken')\n"),
-        ("f.test.lua", "todo('write it')\ntest('x', function() end)\n"),
+        (
+            "f.test.lua",
+            "todo('write it')\ntest(\"it's\\7\", function() end)\n",
+        ),
         (
             "g.test.lua",
             "test('of ' .. provium:vm('x', 'y'):name(), function() end)\n",
@@ -135,7 +138,7 @@ fn list_shows_tests_and_boots_nothing() {
                     c.test.lua\n        c\n\
                     d.test.lua: not listed: it goes on for as long as a guest says something\n\
                     e.test.lua: not listed: e.test.lua:1: broken\n\
-                    f.test.lua\n     2  x  skip: write it\n\
+                    f.test.lua\n     2  it's\\u{7}  skip: write it\n\
                     g.test.lua: not listed: g.test.lua:1: test: its name hangs on what a guest says\n";
     assert_eq!(
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),

@@ -92,3 +92,29 @@ test("each round begins with guests as the file's own code left them", function(
   t:assert_eq(file.tests[1].attempts, 3)
   t:assert_eq(file.tests[2].attempts, 3)
 end)
+
+test("a matrix says where kernels differ", function(t)
+  write("broken", ("\0"):rep(4096))
+  write("a.test.lua", [[
+    test("boots", function(t) provium:vm("web", "small"):boot() end)
+    test("adds up", function(t) t:assert_eq(1 + 1, 2) end)
+  ]])
+  local guest = io.popen("cd ../../target/guest && pwd"):read("l")
+  local line = "cd " .. folder .. " && exec /proc/$PPID/exe --accel kvm --matrix kernel=" .. guest .. "/vmlinux,broken "
+  local function run(flags)
+    local file = io.popen(line .. flags)
+    local text = file:read("a")
+    local _, _, code = file:close()
+    return text, code
+  end
+  local text, code = run("")
+  t:assert_eq(code, 1)
+  t:assert_contains(text, "a.test.lua::boots\n      broken: ")
+  t:assert_contains(text, "2 kernel(s); 1 test(s) differ, 0 failed on all, 1 are the same\n")
+  local kernels = {}
+  for object in run("--json"):gmatch("[^\n]+") do
+    local file = json.decode(object)
+    kernels[file.kernel] = file.passed
+  end
+  t:assert_eq(kernels, {[guest .. "/vmlinux"] = true, broken = false})
+end)

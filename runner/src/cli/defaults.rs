@@ -11,8 +11,17 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, Parser, ValueHint};
 use super::args::{Cli, RunArgs, helpful};
 use crate::config::{Config, ConfigError, FlagDefault, FlagValue};
 
-/// Flags that cannot stand in the file: they say which file that is, or have a key of their own there.
-const NOT: [&str; 6] = ["config", "kernel", "known-failures", "preset", "since", "watch"];
+/// Flags that cannot stand in the file: they say which file that is, are about one run, or have a key of
+/// their own there.
+const NOT: [&str; 7] = [
+    "config",
+    "kernel",
+    "known-failures",
+    "matrix",
+    "preset",
+    "since",
+    "watch",
+];
 
 /// The keys of `[provium]` that are flags.
 pub(super) fn keys() -> Vec<String> {

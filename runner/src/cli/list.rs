@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::args::{ListArgs, OrderArgs};
 use super::chosen::{self, Chosen, History};
-use super::print::{complain, print};
+use super::print::{complain, in_line, print};
 use super::project::Project;
 use crate::discover::{TestFile, shown};
 use crate::lua;
@@ -158,17 +158,21 @@ fn to_text(file: &Listed) -> String {
         None => format!("{}\n", file.shown),
         Some(error) => {
             let first = error.lines().next().unwrap_or_default();
-            format!("{}: not listed: {first}\n", file.shown)
+            format!("{}: not listed: {}\n", file.shown, in_line(first))
         }
     };
     for test in &file.tests {
         let line = test.line.map_or(String::new(), |line| line.to_string());
-        let _ = write!(text, "  {line:>4}  {}", test.name.escape_debug());
+        let _ = write!(text, "  {line:>4}  {}", in_line(&test.name));
         if !tags(test).is_empty() {
             let _ = write!(text, "  [{}]", tags(test).join(", "));
         }
         if let Some(skip) = &test.skip {
-            let _ = write!(text, "  skip: {}", skip.lines().next().unwrap_or_default());
+            let _ = write!(
+                text,
+                "  skip: {}",
+                in_line(skip.lines().next().unwrap_or_default())
+            );
         }
         text.push('\n');
     }

@@ -12,6 +12,7 @@ mod host;
 mod interrupt;
 mod list;
 mod lsp_setup;
+mod matrix;
 mod print;
 mod project;
 mod relay;

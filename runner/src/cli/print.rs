@@ -34,3 +34,15 @@ fn to(stream: &mut dyn Write, text: &str) -> anyhow::Result<()> {
 pub(super) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+/// A text as part of a line: control characters, which a name may have, are shown and not obeyed.
+pub(super) fn in_line(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}

@@ -16,6 +16,7 @@ use super::chosen::{self, History};
 use super::defaults;
 use super::host;
 use super::interrupt::SignalWatch;
+use super::matrix;
 use super::print::complain;
 use super::project::Project;
 use super::screen::Screen;
@@ -37,6 +38,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     }
     let project = Project::load(&args.choose.project, &args.choose.paths)?;
     let args = defaults::apply(&project.config, args)?;
+    if let Some(matrix) = &args.running.matrix {
+        return matrix::run(&project, &args, matrix);
+    }
     let history = History::read(&project, &args.select, &args.order)?;
     let chosen = chosen::choose(&project, &args.choose, &args.select, &history)?;
     if let Some(why) = chosen.nothing {

@@ -6,6 +6,7 @@
 mod choose;
 mod fixture;
 mod host;
+mod matrix;
 mod reports;
 mod running;
 mod show;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
+pub use matrix::Matrix;
 pub use reports::ReportArgs;
 pub use running::RunningArgs;
 pub use show::{ColorChoice, ProgressChoice, ShowArgs};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use provium_base::units;
 
+use super::matrix::Matrix;
 use super::values::{at_least_one, overcommit};
 use crate::doctor::Accel;
 
@@ -58,6 +59,9 @@ pub struct RunningArgs {
     /// Run again what a change touches, until q or Ctrl-C
     #[arg(long)]
     pub watch: bool,
+    /// Run on each of these kernels, in place of all profiles' own, and say where tests differ
+    #[arg(long, value_name = "kernel=FILE,FILE", conflicts_with = "watch")]
+    pub matrix: Option<Matrix>,
     /// Where guests run
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub accel: Accel,

@@ -110,7 +110,7 @@ pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) ->
         return none();
     }
     if key != "timeout" {
-        let hint = match nearest(&key, ["reset_between_tests", "splats", "timeout"].into_iter()) {
+        let hint = match nearest(key, ["reset_between_tests", "splats", "timeout"].into_iter()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "there are `reset_between_tests`, `splats` and `timeout`".to_owned(),
         };
