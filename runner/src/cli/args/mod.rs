@@ -108,10 +108,10 @@ pub struct ListArgs {
     #[command(flatten)]
     pub select: SelectArgs,
     /// List the fixtures instead: their names and their sources, those below PATHS
-    #[arg(long)]
+    #[arg(long, help_heading = "Show")]
     pub fixtures: bool,
     /// Print a JSON object for each file, or for each fixture
-    #[arg(long)]
+    #[arg(long, help_heading = "Show")]
     pub json: bool,
 }
 
