@@ -244,4 +244,26 @@ impl Request {
             _ => false,
         }
     }
+
+    /// Whether its reply comes soon and alone, without data before it.
+    pub fn is_answered_at_once(&self) -> bool {
+        matches!(
+            self,
+            Request::Ping
+                | Request::Stat { .. }
+                | Request::Syscall(_)
+                | Request::ProcessState { .. }
+                | Request::SignalProcess { .. }
+                | Request::OpenFile(_)
+                | Request::SeekFd { .. }
+                | Request::CloseFd { .. }
+                | Request::MakeDir { .. }
+                | Request::Unlink { .. }
+                | Request::Rename { .. }
+                | Request::Chmod { .. }
+                | Request::Symlink { .. }
+                | Request::Truncate { .. }
+                | Request::Exists { .. }
+        )
+    }
 }

@@ -59,6 +59,8 @@ pub trait VirtioDevice: Send {
     /// many chains as the ring has room for, at most; true says that there may be more, and that it wants to
     /// be called again for the same queue.
     fn notify(&mut self, index: u16) -> bool;
+    /// Tells the driver what the device has kept back so far to tell it together with something else.
+    fn settle(&mut self) {}
     /// Forgets the queues and everything the driver did; touches guest memory no more. Harmless without
     /// queues.
     fn reset(&mut self);

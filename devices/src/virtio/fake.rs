@@ -226,6 +226,15 @@ impl FakeDriver {
         self.write(reg::QUEUE_NOTIFY, u32::from(queue));
     }
 
+    /// Whether the device, which has agreed on EVENT_IDX, wants to hear of the chain that was made available
+    /// last.
+    pub fn is_to_kick(&self, queue: u16) -> bool {
+        let size = u64::from(self.sizes[usize::from(queue)]);
+        let event = rings(queue).2 + 4 + 8 * size;
+        let event: u16 = self.ram.load(GuestAddress(event), Ordering::Acquire).unwrap();
+        self.available_index(queue) == event.wrapping_add(1)
+    }
+
     /// Number of chains that the device has given back so far, modulo 2^16.
     pub fn used_index(&self, queue: u16) -> u16 {
         self.ram

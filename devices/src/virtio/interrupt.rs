@@ -3,10 +3,15 @@
 //! Input: events of the device, acknowledgements of the driver. Output: levels of a line. Not here: whether
 //! the driver wants to be notified, which is the queue's.
 //!
-//! The line is high while any bit is set. A bit that is set between the driver's read and its acknowledgement
-//! makes a new edge, so that a kernel which takes the pin's edges loses nothing. By the ACPI tables it does:
-//! a level would cost it two more exits each time, one to see that it was a level and one to tell the
-//! interrupt controller.
+//! There are two kinds. Of the one that is acknowledged, the line is high while any bit is set. A bit that is
+//! set between the driver's read and its acknowledgement makes a new edge, so that a kernel which takes the
+//! pin's edges loses nothing. By the ACPI tables it does: a level would cost it two more exits each time, one
+//! to see that it was a level and one to tell the interrupt controller.
+//!
+//! The other is for registers that the guest reads without leaving: each event is one edge, the bit for used
+//! buffers is always set, and an acknowledgement changes nothing, so that none has to arrive. A driver that
+//! is interrupted looks at its used rings whatever the bit says, and an edge that comes while it does makes
+//! it look again.
 
 use std::sync::Arc;
 
@@ -22,6 +27,8 @@ const CONFIG_CHANGE: u32 = VIRTIO_MMIO_INT_CONFIG;
 pub struct Interrupt {
     status: Mutex<u32>,
     line: Arc<dyn IrqLine>,
+    /// Whether each event is an edge of its own, and none is acknowledged.
+    pulsed: bool,
 }
 
 impl Interrupt {
@@ -30,7 +37,22 @@ impl Interrupt {
         Self {
             status: Mutex::new(0),
             line,
+            pulsed: false,
         }
+    }
+
+    /// An interrupt on `line` whose events are edges, which nobody acknowledges.
+    pub fn pulsed(line: Arc<dyn IrqLine>) -> Self {
+        Self {
+            status: Mutex::new(USED_BUFFER),
+            line,
+            pulsed: true,
+        }
+    }
+
+    /// The line that it drives.
+    pub(super) fn line(&self) -> Arc<dyn IrqLine> {
+        Arc::clone(&self.line)
     }
 
     /// Tells the driver that a used ring has news.
@@ -45,6 +67,10 @@ impl Interrupt {
 
     fn raise(&self, bit: u32) {
         let mut status = self.status.lock();
+        if self.pulsed {
+            *status |= bit;
+            return self.line.pulse();
+        }
         // The lock is held over the line's change, so that line and bits never disagree.
         if *status == 0 {
             self.line.set_level(true);
@@ -61,13 +87,18 @@ impl Interrupt {
     pub fn restore(&self, bits: u32) {
         let mut status = self.status.lock();
         *status = bits & (USED_BUFFER | CONFIG_CHANGE);
+        if self.pulsed {
+            // The edges that the driver has not seen are in the interrupt controllers' own state.
+            *status |= USED_BUFFER;
+            return;
+        }
         self.line.set_level(*status != 0);
     }
 
     /// Clears status bits that the driver has seen.
     pub fn acknowledge(&self, bits: u32) {
         let mut status = self.status.lock();
-        if *status & bits == 0 {
+        if self.pulsed || *status & bits == 0 {
             return;
         }
         *status &= !bits;
@@ -79,7 +110,10 @@ impl Interrupt {
 
     /// Clears all status bits: the device was reset.
     pub fn clear(&self) {
-        self.acknowledge(u32::MAX);
+        match self.pulsed {
+            true => *self.status.lock() = USED_BUFFER,
+            false => self.acknowledge(u32::MAX),
+        }
     }
 }
 
@@ -116,5 +150,27 @@ mod tests {
         interrupt.clear();
         assert!(!line.is_high());
         assert_eq!(interrupt.status(), 0);
+    }
+
+    #[test]
+    fn each_event_of_a_pulsed_interrupt_is_an_edge() {
+        let line = Arc::new(FakeLine::default());
+        let interrupt = Interrupt::pulsed(line.clone());
+        for edges in 1..4 {
+            interrupt.used_buffer();
+            assert_eq!(
+                (line.is_high(), line.rises(), interrupt.status()),
+                (false, edges, 1)
+            );
+        }
+        interrupt.acknowledge(1);
+        assert_eq!(interrupt.status(), 1, "who reads it later is told the same");
+        interrupt.config_change();
+        assert_eq!((interrupt.status(), line.rises()), (3, 4));
+        let saved = interrupt.status();
+        interrupt.clear();
+        assert_eq!(interrupt.status(), 1);
+        interrupt.restore(saved);
+        assert_eq!((interrupt.status(), line.rises(), line.is_high()), (3, 4, false));
     }
 }

@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue, QueueT};
 
 use super::device::{Activation, F_EVENT_IDX, F_INDIRECT_DESC, F_VERSION_1, VirtioDevice};
 use super::interrupt::Interrupt;
+use super::page::{RegisterPage, show};
 use super::registers::{reg, status};
-use super::saved::DeviceState;
+use super::saved::TransportState;
 use crate::{BusDevice, GuestRam, IrqLine, QueueState, StateError};
 
 /// Bytes of register space of one transport.
@@ -38,31 +38,7 @@ pub struct MmioTransport {
     active: bool,
     /// One bit for each queue that the device has not finished with.
     unfinished: u32,
-}
-
-/// The state of a transport: its registers, its queues, and the device behind it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransportState {
-    /// Device id, virtio 1.2 section 5.
-    pub device_id: u32,
-    /// The status register.
-    pub status: u32,
-    /// Register DeviceFeaturesSel: which half of the offered features is read.
-    pub device_features_sel: u32,
-    /// Register DriverFeaturesSel: which half of the accepted features is written.
-    pub driver_features_sel: u32,
-    /// The feature bits that the driver has accepted so far.
-    pub driver_features: u64,
-    /// Register QueueSel: the queue that the queue registers stand for.
-    pub queue_sel: u32,
-    /// Whether the device has the queues.
-    pub active: bool,
-    /// Interrupt status bits that the driver has not acknowledged.
-    pub interrupt: u32,
-    /// Every queue, the device's own while it is active.
-    pub queues: Vec<QueueState>,
-    /// The device's own state.
-    pub device: DeviceState,
+    page: Option<Box<dyn RegisterPage>>,
 }
 
 impl MmioTransport {
@@ -137,6 +113,7 @@ impl MmioTransport {
         self.queue_sel = state.queue_sel;
         self.unfinished = 0;
         self.interrupt.restore(state.interrupt);
+        self.show();
         Ok(())
     }
 
@@ -179,7 +156,36 @@ impl MmioTransport {
             queues,
             active: false,
             unfinished: 0,
+            page: None,
         }
+    }
+
+    /// The same with registers that the guest reads from `page`.
+    pub fn on_page(self, page: Box<dyn RegisterPage>) -> Self {
+        let line = self.interrupt.line();
+        let transport = Self {
+            interrupt: Arc::new(Interrupt::pulsed(line)),
+            page: Some(page),
+            ..self
+        };
+        transport.show();
+        transport
+    }
+
+    /// Makes the device tell its driver all that it has kept back, before the machine's state is read.
+    pub fn settle(&mut self) {
+        self.device.settle();
+    }
+
+    /// Shows the registers as they are now where the guest reads them.
+    fn show(&self) {
+        let Some(page) = &self.page else {
+            return;
+        };
+        show(&**page, |offset, word| match offset {
+            reg::CONFIG.. => self.device.read_config(offset - reg::CONFIG, word),
+            _ => word.copy_from_slice(&self.read_register(offset).to_le_bytes()),
+        });
     }
 
     #[cfg(any(test, feature = "fake-driver"))]
@@ -357,6 +363,10 @@ impl BusDevice for MmioTransport {
             && let Ok(bytes) = <[u8; 4]>::try_from(data)
         {
             self.write_register(offset, u32::from_le_bytes(bytes));
+            // A notification changes no register.
+            if offset != reg::QUEUE_NOTIFY {
+                self.show();
+            }
         }
     }
 
@@ -396,6 +406,7 @@ mod tests {
     use super::*;
     use crate::irq::FakeLine;
     use crate::virtio::fake::{FakeDriver, ram};
+    use crate::virtio::saved::DeviceState;
 
     #[derive(Default)]
     struct Log {

@@ -15,6 +15,7 @@ pub mod device;
 pub mod fake;
 pub mod interrupt;
 pub mod mmio;
+pub mod page;
 pub mod registers;
 pub mod rng;
 pub mod saved;

@@ -3,10 +3,36 @@
 //! Input: nothing. Output: structures that are written and read. Not here: how a device makes its state and
 //! takes one over.
 //!
-//! A snapshot's format is these structures and those beside the transport ([`mmio`](super::mmio)) and the
-//! queues ([`QueueState`](crate::QueueState)).
+//! A snapshot's format is these structures and those of the queues ([`QueueState`]).
 
 use serde::{Deserialize, Serialize};
+
+use crate::QueueState;
+
+/// The state of a transport: its registers, its queues, and the device behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportState {
+    /// Device id, virtio 1.2 section 5.
+    pub device_id: u32,
+    /// The status register.
+    pub status: u32,
+    /// Register DeviceFeaturesSel: which half of the offered features is read.
+    pub device_features_sel: u32,
+    /// Register DriverFeaturesSel: which half of the accepted features is written.
+    pub driver_features_sel: u32,
+    /// The feature bits that the driver has accepted so far.
+    pub driver_features: u64,
+    /// Register QueueSel: the queue that the queue registers stand for.
+    pub queue_sel: u32,
+    /// Whether the device has the queues.
+    pub active: bool,
+    /// Interrupt status bits that the driver has not acknowledged.
+    pub interrupt: u32,
+    /// Every queue, the device's own while it is active.
+    pub queues: Vec<QueueState>,
+    /// The device's own state.
+    pub device: DeviceState,
+}
 
 /// A device's own state, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

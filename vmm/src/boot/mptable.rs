@@ -18,8 +18,9 @@ const CPU_FAMILY_6: u32 = 0x600;
 const CPU_HAS_APIC_FPU: u32 = 0x201;
 /// Polarity and trigger mode of the ISA bus: rising edge.
 const EDGE: u16 = 0;
-/// Polarity and trigger mode of virtio devices: active high, level-triggered.
-const LEVEL_HIGH: u16 = 0b1101;
+/// Polarity and trigger mode of virtio devices: active high, rising edge (`Interrupt` in the devices says
+/// why).
+const EDGE_HIGH: u16 = 0b0101;
 const INTERRUPT: u8 = 0;
 const NMI: u8 = 1;
 const EXT_INT: u8 = 3;
@@ -65,8 +66,8 @@ fn table(cpus: u8, devices: &[DeviceSlot]) -> Vec<u8> {
     let io_apic = layout::IOAPIC.to_le_bytes();
     entries.push([&[2, io_apic_id, IO_APIC_VERSION, 1][..], &io_apic].concat());
     for irq in 0..layout::IOAPIC_PINS as u8 {
-        let level = devices.iter().any(|device| device.gsi == u32::from(irq));
-        let flags = if level { LEVEL_HIGH } else { EDGE };
+        let virtio = devices.iter().any(|device| device.gsi == u32::from(irq));
+        let flags = if virtio { EDGE_HIGH } else { EDGE };
         entries.push(interrupt(3, INTERRUPT, flags, irq, io_apic_id, irq));
     }
     entries.push(interrupt(4, EXT_INT, EDGE, 0, 0, 0));
@@ -128,7 +129,7 @@ mod tests {
             [2, MAX_CPUS],
             "the I/O interrupt controller's id is no processor's"
         );
-        let virtio = interrupt(3, INTERRUPT, LEVEL_HIGH, 5, MAX_CPUS, 5);
+        let virtio = interrupt(3, INTERRUPT, EDGE_HIGH, 5, MAX_CPUS, 5);
         assert_eq!(rest.windows(8).filter(|w| *w == virtio).count(), 1);
     }
 }

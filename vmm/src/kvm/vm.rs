@@ -1,22 +1,29 @@
-//! One virtual machine as KVM sees it: memory slots, dirty log, interrupt chips, interrupt lines.
+//! One virtual machine as KVM sees it: memory slots, dirty log, interrupt chips, interrupt lines, and the
+//! page of registers that guests read without leaving.
 //!
 //! Input: guest memory. Output: a [`Vm`]. Not here: vCPUs (`vcpu`).
 
 use std::sync::Arc;
 
 use kvm_bindings::{
-    KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, KVM_MEM_LOG_DIRTY_PAGES, KVMIO,
-    kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_enable_cap, kvm_userspace_memory_region,
+    KVM_CAP_IOEVENTFD_ANY_LENGTH, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE,
+    KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1,
+    kvm_enable_cap, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
 use provium_devices::{GuestRam, IrqLine};
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion, MmapRegion};
+use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::ioctl_iowr_nr;
 
 use super::capacity::Capacity;
 use super::{KvmError, call, host};
+use crate::layer::PAGE;
 use crate::layout;
+
+/// The memory slot of the page of registers, behind those of RAM.
+const REGISTERS_SLOT: u32 = 2;
 
 /// A virtual machine and the memory its slots point at.
 pub(crate) struct Vm {
@@ -27,6 +34,16 @@ pub(crate) struct Vm {
     logs_dirty: bool,
     /// Whether a page stays in KVM's log, and writable, until it is taken out.
     keeps_dirty: bool,
+    /// Where the guest reads the registers of one device; unmapped only after the machine is gone.
+    registers: Option<Registers>,
+}
+
+/// A page of registers that the guest reads as memory, and the address of one of them that writes to need not
+/// leave the guest for.
+struct Registers {
+    page: Arc<MmapRegion>,
+    /// Counts the writes, which nobody reads.
+    swallowed: EventFd,
 }
 
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
@@ -73,10 +90,55 @@ impl Vm {
             ram: ram.clone(),
             logs_dirty: log_dirty,
             keeps_dirty,
+            registers: None,
         };
         vm.set_slots()?;
+        let vm = vm.with_registers();
         vm.fd.create_irq_chip().map_err(call("KVM_CREATE_IRQCHIP"))?;
         Ok(vm)
+    }
+
+    /// Puts a page of memory where the guest looks for the registers of the first virtio device, if this KVM
+    /// can make reads of it reads of memory.
+    fn with_registers(mut self) -> Self {
+        let can = self.kvm.check_extension(Cap::ReadonlyMem)
+            && self.kvm.check_extension_raw(KVM_CAP_IOEVENTFD_ANY_LENGTH.into()) > 0;
+        let page = MmapRegion::new(PAGE as usize).ok().filter(|_| can);
+        let Some((page, swallowed)) = page.zip(EventFd::new(libc::EFD_CLOEXEC).ok()) else {
+            return self;
+        };
+        let slot = kvm_userspace_memory_region {
+            slot: REGISTERS_SLOT,
+            flags: KVM_MEM_READONLY,
+            guest_phys_addr: layout::VIRTIO_MMIO,
+            memory_size: PAGE,
+            userspace_addr: page.as_ptr() as u64,
+        };
+        // SAFETY: the range is the mapping of `page`, which is kept in this struct and dropped after `fd`, so
+        // that it outlives the machine. No memory of the guest's is there.
+        if unsafe { self.fd.set_user_memory_region(slot) }.is_ok() {
+            self.registers = Some(Registers {
+                page: Arc::new(page),
+                swallowed,
+            });
+        }
+        self
+    }
+
+    /// The page of memory that is at `base`, for the registers of the device there; the guest does not leave
+    /// for writes at `base + quiet` either. `None` where registers are not memory.
+    pub(crate) fn register_page(&self, base: u64, quiet: u64) -> Result<Option<Arc<MmapRegion>>, KvmError> {
+        let Some(registers) = self.registers.as_ref().filter(|_| base == layout::VIRTIO_MMIO) else {
+            return Ok(None);
+        };
+        self.fd
+            .register_ioevent(
+                &registers.swallowed,
+                &IoEventAddress::Mmio(base + quiet),
+                NoDatamatch,
+            )
+            .map_err(call("KVM_IOEVENTFD"))?;
+        Ok(Some(Arc::clone(&registers.page)))
     }
 
     fn set_slots(&self) -> Result<(), KvmError> {

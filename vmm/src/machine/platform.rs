@@ -4,25 +4,42 @@
 //! address, and the calls that concern all devices at once. Not here: what a single device does.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use provium_devices::bus::BusError;
+
 use provium_devices::legacy::pci::PciHostBridge;
 use provium_devices::legacy::power::{AcpiPower, KeyboardReset, PanicNotifier, PowerListener};
 use provium_devices::legacy::serial::SerialPort;
 use provium_devices::virtio::VirtioDevice;
 use provium_devices::virtio::mmio::{MMIO_SIZE, MmioTransport};
+use provium_devices::virtio::page::RegisterPage;
+use provium_devices::virtio::registers::reg;
 use provium_devices::virtio::rng::Rng;
 use provium_devices::virtio::vsock::Vsock;
 use provium_devices::{Bus, GuestRam, IrqLine, StateError};
 
+use vm_memory::{Bytes, MmapRegion, VolatileMemory};
+
 use super::console::{Console, ConsoleWriter};
 use super::disks::DiskSlots;
+use super::error::MachineError;
 use super::lifecycle::Lifecycle;
 use crate::kvm::vm::Vm;
 use crate::layout;
 use crate::slots::{self, DeviceSlot, SlotUse};
 use crate::snapshot::state::DevicesState;
+
+/// The page that KVM shows the guest in place of a device's registers.
+struct SharedPage(Arc<MmapRegion>);
+
+impl RegisterPage for SharedPage {
+    fn show(&self, offset: u64, value: u32) {
+        let page = self.0.as_volatile_slice();
+        let shown = page.store(value.to_le(), offset as usize, Ordering::Release);
+        debug_assert!(shown.is_ok(), "register {offset:#x} is in the page");
+    }
+}
 
 /// Every device of a machine, on its buses.
 pub(crate) struct Platform {
@@ -46,7 +63,7 @@ impl Platform {
         console: &Arc<Console>,
         vsock: Vsock,
         rng_seed: Option<u64>,
-    ) -> Result<Self, BusError> {
+    ) -> Result<Self, MachineError> {
         let mut ports = Bus::default();
         let serial = SerialPort::new(vm.line(layout::SERIAL_GSI), ConsoleWriter(Arc::clone(console)));
         let serial = Arc::new(Mutex::new(serial));
@@ -82,7 +99,10 @@ impl Platform {
                 SlotUse::Disk(_) => Box::new(slots.next().expect("a device for each slot of a disk")),
                 SlotUse::Nic(_) => continue,
             };
-            let transport = MmioTransport::new(device, ram.clone(), vm.line(slot.gsi));
+            let mut transport = MmioTransport::new(device, ram.clone(), vm.line(slot.gsi));
+            if let Some(page) = vm.register_page(slot.base, reg::INTERRUPT_ACK)? {
+                transport = transport.on_page(Box::new(SharedPage(page)));
+            }
             let transport = Arc::new(Mutex::new(transport));
             mmio.insert(slot.base, MMIO_SIZE, transport.clone())?;
             virtio.push(slot);
@@ -98,6 +118,13 @@ impl Platform {
             power_button: vm.line(layout::POWER_BUTTON_GSI),
             virtio,
         })
+    }
+
+    /// Has every device tell its driver what it has kept back; the machine is paused.
+    pub(crate) fn settle(&self) {
+        for transport in &self.transports {
+            transport.lock().settle();
+        }
     }
 
     /// The state of every device that has one; the machine is paused.

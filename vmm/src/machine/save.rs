@@ -57,6 +57,8 @@ impl Machine {
             });
         }
 
+        // Interrupts that devices owe the guest are part of its state.
+        hardware.platform.settle();
         let host_tsc = tsc::host_tsc();
         let vcpus = hardware.vcpus.iter().map(|vcpu| {
             let vcpu = vcpu.lock();

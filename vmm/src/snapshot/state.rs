@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use provium_devices::legacy::serial::SerialState;
-use provium_devices::virtio::mmio::TransportState;
+use provium_devices::virtio::saved::TransportState;
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;

@@ -15,14 +15,9 @@ use parking_lot::Condvar;
 
 use super::connection::{Connection, Phase, Ports};
 use super::packet::{Header, op};
-use super::transmit::{control_header, put_packet, signal};
+use super::transmit::{RX, TX, control_header, most_held, put_packet, signal_received, signal_sent};
 use crate::virtio::chain::next_chain;
 use crate::virtio::device::Activation;
-
-/// Index of the queue whose buffers the device fills.
-pub(crate) const RX: usize = 0;
-/// Index of the queue whose buffers the driver fills.
-pub(crate) const TX: usize = 1;
 
 /// Most control packets that wait for a receive buffer before the guest's sending is held up.
 pub(super) const MAX_CONTROL: usize = 256;
@@ -59,6 +54,10 @@ pub(crate) struct VsockCore {
     pub(super) active: Option<Activation>,
     /// Whether the transmit queue may have packets of which no notification will come.
     pub(super) left_unread: bool,
+    /// Chains of the transmit queue that have come back without the driver being told.
+    pub(super) held: u16,
+    /// Whether the driver sends its next packet without a kick: the answer that follows is what counts.
+    pub(super) ahead: bool,
     next_id: ConnectionId,
     pub(super) next_port: u32,
     pub(crate) ended: bool,
@@ -76,6 +75,8 @@ impl VsockCore {
             control: VecDeque::new(),
             active: None,
             left_unread: false,
+            held: 0,
+            ahead: false,
             next_id: 0,
             next_port: FIRST_EPHEMERAL,
             ended: false,
@@ -92,10 +93,25 @@ impl VsockCore {
         }
     }
 
+    /// Tells the driver of all that came back to it.
+    pub(crate) fn settle(&mut self) {
+        if let Some(active) = &mut self.active {
+            signal_sent(active, &mut self.held, 0);
+        }
+    }
+
+    /// Tells it of what came back once that is too much for it to miss.
+    pub(super) fn count_held(&mut self, active: &mut Activation, came_back: u16) {
+        self.held = self.held.saturating_add(came_back);
+        let most = most_held(&active.queues[TX]);
+        signal_sent(active, &mut self.held, most);
+    }
+
     /// Gives up the queues and every connection: the driver is gone.
     pub(crate) fn deactivate(&mut self) {
         self.active = None;
         self.left_unread = false;
+        (self.held, self.ahead) = (0, false);
         self.control.clear();
         self.reset_all();
     }
@@ -213,7 +229,7 @@ impl VsockCore {
             self.control.pop_front();
             sent = true;
         }
-        signal(&mut active, RX, sent);
+        signal_received(&mut active, &mut self.held, sent);
         self.active = Some(active);
     }
 }

@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
 
 use super::connection::Phase;
-use super::core::{PortListener, RX, TX, VsockCore};
+use super::core::{PortListener, VsockCore};
 use super::stream::{VsockListener, VsockStream, ended, wait};
+use super::transmit::{RX, TX};
 use crate::virtio::device::{Activation, VirtioDevice, read_config_bytes};
 use crate::virtio::saved::DeviceState;
 use crate::{QueueState, StateError};
@@ -167,6 +168,10 @@ impl VirtioDevice for Vsock {
             TX => self.core.lock().receive(),
             _ => false,
         }
+    }
+
+    fn settle(&mut self) {
+        self.core.lock().settle();
     }
 
     fn reset(&mut self) {

@@ -8,11 +8,11 @@ use std::io::Read;
 use virtio_queue::QueueT;
 
 use super::connection::{Phase, Ports};
-use super::core::{MAX_CONTROL, TX, VsockCore};
+use super::core::{MAX_CONTROL, VsockCore};
 use super::packet::{
     HEADER_SIZE, HOST_CID, Header, MAX_PAYLOAD, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM, op,
 };
-use super::transmit::signal;
+use super::transmit::TX;
 use crate::virtio::chain::{Batch, Chain};
 use crate::virtio::device::Activation;
 
@@ -26,22 +26,30 @@ impl VsockCore {
         let Some(mut active) = self.active.take() else {
             return false;
         };
+        // A look at the queue asks for a kick at the next packet.
+        self.ahead = false;
         let mut batch = Batch::of(&active.queues[TX]);
-        let mut given_back = false;
+        let mut given_back = 0;
         while self.control.len() < MAX_CONTROL {
             let Some(chain) = batch.next(&mut active.queues[TX], &active.ram) else {
                 break;
             };
             let head = chain.head_index();
             self.receive_chain(&active, chain);
-            given_back |= active.queues[TX].add_used(&active.ram, head, 0).is_ok();
+            given_back += u16::from(active.queues[TX].add_used(&active.ram, head, 0).is_ok());
         }
-        signal(&mut active, TX, given_back);
+        self.count_held(&mut active, given_back);
         self.active = Some(active);
         let held_up = self.control.len() >= MAX_CONTROL;
         self.flush_control();
         self.left_unread = batch.is_over() || held_up;
         self.left_unread && self.control.len() < MAX_CONTROL
+    }
+
+    /// Handles packets that came without a kick; where there are too many for one call, the next reader looks
+    /// again.
+    pub(crate) fn look(&mut self) {
+        self.ahead = self.receive();
     }
 
     fn receive_chain(&mut self, active: &Activation, chain: Chain<'_>) {

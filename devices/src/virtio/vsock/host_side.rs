@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 
 use super::connection::{Phase, Ports};
-use super::core::{ConnectionId, FIRST_EPHEMERAL, RX, SendOutcome, VsockCore};
+use super::core::{ConnectionId, FIRST_EPHEMERAL, SendOutcome, VsockCore};
 use super::packet::{SHUTDOWN_RECEIVE, SHUTDOWN_SEND, op};
-use super::transmit::{control_header, put_packet, signal};
+use super::transmit::{RX, TX, control_header, expect_two, put_packet, signal_received};
 use crate::virtio::chain::Batch;
+use crate::virtio::device::F_EVENT_IDX;
 
 impl VsockCore {
     /// Asks the guest for a connection; `None` when too many are alive.
@@ -34,8 +35,10 @@ impl VsockCore {
     }
 
     /// Puts as much of `bytes` as fits into the guest's receive buffers, of which it takes no more than the
-    /// queue has room for.
-    pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> SendOutcome {
+    /// queue has room for. `asks` says that the whole is answered at once, with one packet: then the guest
+    /// need not kick for what its kernel sends before that, and whoever reads the answer looks by himself
+    /// after a while, in case nothing more comes.
+    pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8], asks: bool) -> SendOutcome {
         self.flush_control();
         let Some(mut active) = self.active.take() else {
             return SendOutcome::Blocked;
@@ -61,7 +64,11 @@ impl VsockCore {
             connection.count_sent(put as u32);
             sent += put;
         }
-        signal(&mut active, RX, sent > 0);
+        if asks && sent == bytes.len() && active.features & F_EVENT_IDX != 0 {
+            expect_two(&active.queues[TX], &active.ram);
+            self.ahead = true;
+        }
+        signal_received(&mut active, &mut self.held, sent > 0);
         self.active = Some(active);
         self.flush_control();
         if sent > 0 {
@@ -121,6 +128,10 @@ impl VsockCore {
 
     /// Counts one stream less that holds the connection, which ends with the last.
     pub(crate) fn release(&mut self, id: ConnectionId) {
+        if self.ahead {
+            // It may have been the one who was to look.
+            self.look();
+        }
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };

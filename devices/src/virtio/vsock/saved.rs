@@ -52,6 +52,7 @@ impl VsockCore {
         self.active = None;
         // Every queue is looked at once the machine is whole.
         self.left_unread = false;
+        (self.held, self.ahead) = (0, false);
         self.control.clear();
         // Who has called and was not accepted has not called in what the guest now remembers.
         for listener in self.listeners.values_mut() {

@@ -1,6 +1,7 @@
 //! The device against a driver without a guest: the driver plays Linux's side of the protocol, and a few
 //! things Linux would never do.
 
+mod quiet;
 mod saved;
 
 use std::collections::VecDeque;

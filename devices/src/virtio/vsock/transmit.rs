@@ -1,17 +1,24 @@
-//! Puts packets into the guest's receive buffers.
+//! Puts packets into the guest's receive buffers, and interrupts it.
 //!
-//! Input: a header, payload, a buffer of the guest's. Output: the buffer filled and given back. Not here:
-//! which packet is next, and credit.
+//! Input: a header, payload, a buffer of the guest's. Output: the buffer filled and given back, the driver
+//! told of what came back. Not here: which packet is next, and credit.
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
 use virtio_queue::{Queue, QueueT};
+use vm_memory::{Address, Bytes, GuestAddress};
 
 use super::connection::{HOST_BUFFER, Ports};
 use super::packet::{HEADER_SIZE, HOST_CID, Header, MAX_PAYLOAD, TYPE_STREAM};
 use crate::GuestRam;
 use crate::virtio::chain::Chain;
 use crate::virtio::device::Activation;
+
+/// Index of the queue whose buffers the device fills.
+pub(crate) const RX: usize = 0;
+/// Index of the queue whose buffers the driver fills.
+pub(crate) const TX: usize = 1;
 
 /// The header of a packet without payload, its count of taken bytes still to be filled in.
 pub(super) fn control_header(guest_cid: u32, ports: Ports, op: u16, flags: u32) -> Header {
@@ -60,10 +67,41 @@ pub(super) fn put_packet(
     put
 }
 
-/// Interrupts the driver if `anything` came back on `queue` and it wants to know.
-pub(super) fn signal(active: &mut Activation, queue: usize, anything: bool) {
-    if anything && needs_notification(&mut active.queues[queue], &active.ram) {
+/// Interrupts the driver if `anything` came back on the receive queue and it wants to know. It looks at the
+/// transmit queue then, too.
+pub(super) fn signal_received(active: &mut Activation, held: &mut u16, anything: bool) {
+    if anything && needs_notification(&mut active.queues[RX], &active.ram) {
+        *held = 0;
+        let _ = active.queues[TX].needs_notification(&active.ram);
         active.interrupt.used_buffer();
+    }
+}
+
+/// Interrupts the driver if as many chains of the transmit queue as it may miss have come back without its
+/// knowledge, `held` of them, and it wants to know.
+pub(super) fn signal_sent(active: &mut Activation, held: &mut u16, most: u16) {
+    if *held > most {
+        *held = 0;
+        if needs_notification(&mut active.queues[TX], &active.ram) {
+            active.interrupt.used_buffer();
+        }
+    }
+}
+
+/// Chains of the transmit queue that may have come back without the driver being told. It only frees their
+/// buffers then, and all it could wait for is room in the ring, of which this leaves the most part: Linux
+/// takes 19 descriptors for a packet where it has no memory for a table.
+pub(super) fn most_held(queue: &Queue) -> u16 {
+    (queue.size() / 32).saturating_sub(1)
+}
+
+/// Lets the driver send one packet before it kicks.
+pub(super) fn expect_two(queue: &Queue, ram: &GuestRam) {
+    let event = GuestAddress(queue.used_ring()).checked_add(4 + 8 * u64::from(queue.size()));
+    let ahead = queue.next_avail().wrapping_add(1);
+    if let Some(event) = event {
+        // A ring that is not in memory has no driver that could be kicked by it.
+        let _ = ram.store(ahead.to_le(), event, Ordering::SeqCst);
     }
 }
 

@@ -159,6 +159,9 @@ impl Exchange {
         self.connection
             .set_write_timeout(limit.whole)
             .map_err(GuestError::Lost)?;
+        if body.is_none() && self.owed == 0 && request.is_answered_at_once() {
+            self.connection.ask();
+        }
         write_frame(&mut self.connection, &Frame::Request(request))
             .map_err(|error| from_request(error, limit.whole))?;
         // Before any body: it may be long, and the agent reads none of it before it has answered what is

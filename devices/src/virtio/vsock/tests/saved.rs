@@ -3,7 +3,7 @@
 use super::*;
 use crate::StateError;
 use crate::bus::BusDevice;
-use crate::virtio::mmio::TransportState;
+use crate::virtio::saved::TransportState;
 use crate::virtio::saved::{ConnectionState, DeviceState, OpenDirections, PhaseState, RngState, VsockState};
 
 impl Guest {
