@@ -73,6 +73,8 @@ impl LinuxRows {
         touch(&mut guest.client, 1)?;
         let least = reset(&mut guest, &snapshot, ResumeOptions::default())?;
         guest.machine.kill();
+        // As the build of a fixture does.
+        provium_guest::note_touched(&snapshot)?;
         Ok(LinuxRows {
             artifacts: artifacts.to_owned(),
             folder,

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provium_guest::{ExecSpec, Guest, GuestError, ResumeOptions, reset, resume};
+use provium_guest::{ExecSpec, Guest, GuestError, ResumeOptions, note_touched, reset, resume};
 use provium_tests::*;
+use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{Machine, MachineConfig};
 
 /// What the guest does: a counter that sleeps, checksums of content that another process keeps writing anew,
@@ -329,6 +330,30 @@ fn a_guest_that_prints_or_draws_random_numbers_is_put_back_and_goes_on() {
             assert_eq!(wrong, None, "{middle:?}");
         }
     }
+}
+
+#[test]
+fn a_guest_of_a_snapshot_that_was_tried_copies_less_by_itself() {
+    let guest = boot_guest(config());
+    let (folder, snapshot) = saved(&guest);
+    drop(guest);
+    let faults = |snapshot: &Arc<Snapshot>| {
+        let mut guest = resume(snapshot, ResumeOptions::default()).unwrap();
+        guest.client.ping().unwrap();
+        guest.machine.pause().unwrap();
+        guest.machine.kvm_counts().unwrap().faults
+    };
+    let untried = faults(&snapshot);
+    note_touched(&snapshot).unwrap();
+    let tried = faults(&snapshot);
+    assert!(tried + 30 < untried, "{untried} page faults before, {tried} then");
+    let opened = Snapshot::open(folder.path()).unwrap();
+    opened.verify().unwrap();
+    let tried = faults(&opened);
+    assert!(
+        tried + 30 < untried,
+        "{untried} page faults before, {tried} for others"
+    );
 }
 
 fn wait_until(mut done: impl FnMut() -> bool, what: &str) {

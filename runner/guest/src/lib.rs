@@ -61,7 +61,7 @@ pub use start::agent_archive::{AGENT_PATH, agent_archive};
 pub use start::boot::{BootError, Guest, boot, boot_watched};
 pub use start::cmdline::with_agent;
 pub use start::resume::{
-    NOTE_VERSION, ResumeError, ResumeOptions, reset, resume, resume_in, resume_options_of, save,
+    NOTE_VERSION, ResumeError, ResumeOptions, note_touched, reset, resume, resume_in, resume_options_of, save,
 };
 pub use start::wall_clock;
 pub use start::warm_pool::WarmPool;

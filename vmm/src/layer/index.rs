@@ -22,6 +22,11 @@ impl PageIndex {
         self.runs.iter().map(|(_, count)| count).sum()
     }
 
+    /// The numbers of the pages, in order.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.runs.iter().flat_map(|(first, count)| *first..first + count)
+    }
+
     /// Adds a page behind all others.
     pub(crate) fn push(&mut self, page: u64) {
         match self.runs.last_mut() {

@@ -3,18 +3,15 @@
 //! Input: the machine's memory and dirty logs, a snapshot. Output: memory equal to the snapshot's. Not here:
 //! the rest of a machine's state (`load`).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use provium_devices::GuestRam;
-use vm_memory::{Bytes, GuestMemoryBackend};
+use vm_memory::GuestMemoryBackend;
 
 use super::error::MachineError;
 use crate::kvm::vm::Vm;
-use crate::layer::PAGE;
 use crate::snapshot::Snapshot;
 use crate::snapshot::dirty::DirtyPages;
-use crate::snapshot::pages::locate;
 
 /// Most pages that stay writable over resets. To compare more than that each time would take longer than it
 /// saves.
@@ -38,23 +35,29 @@ impl Baseline {
         })
     }
 
-    /// Makes `ram` equal to `snapshot`: by copying back what has changed if `known` is of that snapshot, else
-    /// by mapping it anew. Gives the number of pages copied, `None` for a new mapping.
+    /// Makes `ram` equal to `snapshot`: by copying what has changed, and what differs, if `known` is of that
+    /// snapshot or of one that is near, else by mapping it anew. Gives the number of pages copied, `None` for
+    /// a new mapping.
     pub(super) fn restore(
         known: Option<Baseline>,
         vm: &mut Vm,
         ram: &GuestRam,
         snapshot: &Arc<Snapshot>,
     ) -> Result<(Self, Option<u64>), MachineError> {
-        let known = known.filter(|baseline| baseline.snapshot.id() == snapshot.id());
+        let known = known.and_then(|baseline| {
+            let between = baseline.snapshot.pages_between(snapshot)?;
+            Some((baseline, between))
+        });
         let restored = match known {
-            Some(mut baseline) => {
-                let copied = baseline.put_back(vm, ram)?;
+            Some((mut baseline, between)) => {
+                baseline.dirty.collect(vm, ram)?;
+                baseline.dirty.insert(ram, &between);
                 baseline.snapshot = Arc::clone(snapshot);
+                let copied = baseline.put_back(vm, ram)?;
                 (baseline, Some(copied))
             }
             None => {
-                snapshot.image().map_onto(ram)?;
+                snapshot.map_onto(ram)?;
                 (Self::start(vm, ram, snapshot)?, None)
             }
         };
@@ -65,34 +68,14 @@ impl Baseline {
         Ok(restored)
     }
 
-    /// Copies back the pages that differ from the snapshot; gives their number.
+    /// Copies the pages of the set that differ from the snapshot; gives their number.
     fn put_back(&mut self, vm: &Vm, ram: &GuestRam) -> Result<u64, MachineError> {
-        self.dirty.collect(vm, ram)?;
         let pages = self.snapshot.pages()?;
-        let (mut copied, mut unchanged) = (0, BTreeSet::new());
-        let many = self.dirty.count() > MOST_WRITABLE;
-        let mut content = [0; PAGE as usize];
-        for page in self.dirty.iter(ram) {
-            let Some((region, at)) = locate(ram, page) else {
-                continue;
-            };
-            let same = !many && {
-                region.read_slice(&mut content, at).expect("a page of the region");
-                content == *pages.page(page)
-            };
-            if same {
-                unchanged.insert(page);
-            } else {
-                region
-                    .write_slice(pages.page(page), at)
-                    .expect("a page of the region");
-                copied += 1;
-            }
+        if self.dirty.count() <= MOST_WRITABLE {
+            return Ok(self.dirty.put_back(vm, ram, |page| pages.put_back(ram, page))?);
         }
-        match many {
-            true => self.dirty.put_all_back(vm, ram)?,
-            false => self.dirty.put_back(vm, ram, unchanged)?,
-        }
-        Ok(copied)
+        let copied = self.dirty.iter(ram).map(|page| pages.copy(ram, page)).count();
+        self.dirty.put_all_back(vm, ram)?;
+        Ok(copied as u64)
     }
 }

@@ -17,8 +17,9 @@ use super::config::MachineConfig;
 use super::console::{ConsoleWriter, Splat, SplatListener};
 use super::end::EndReason;
 use super::error::MachineError;
-use super::hardware::{Hardware, HostEnds, map_ram};
+use super::hardware::{Hardware, HostEnds};
 use super::lifecycle::VcpuThread;
+use super::ram::{RamUse, map_ram};
 use super::supervisor;
 use super::vcpu_thread::{self, VcpuContext};
 use crate::boot::params::{self, Params};
@@ -49,7 +50,7 @@ impl Machine {
     /// [`MachineError`] with what cannot be: a number, a file, a call of the host or of KVM.
     pub fn create(config: MachineConfig) -> Result<Machine, MachineError> {
         config.check()?;
-        let ram = map_ram(config.memory)?;
+        let ram = map_ram(config.memory, RamUse::Boot)?;
         let entry = kernel::load_kernel(&ram, &config.kernel)?;
         let initrd = kernel::load_initrd(
             &ram,
@@ -99,7 +100,7 @@ impl Machine {
     pub fn blank(memory: u64, cpus: u8) -> Result<Machine, MachineError> {
         limits::check_cpus(cpus)?;
         limits::check_snapshot_memory(memory)?;
-        let ram = map_ram(memory)?;
+        let ram = map_ram(memory, RamUse::Snapshot)?;
         // The snapshot brings the one that its guest knows.
         let cid = *GUEST_CIDS.start();
         let (hardware, ends) = Hardware::create(ram, Shape { memory, cpus }, cid, None, true)?;

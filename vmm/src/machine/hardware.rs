@@ -18,7 +18,6 @@ use super::platform::Platform;
 use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, host};
-use crate::layout;
 use crate::snapshot::state::Shape;
 
 /// What a machine gives back when it ends.
@@ -78,12 +77,4 @@ impl Hardware {
         };
         Ok((hardware, HostEnds { life, console, vsock }))
     }
-}
-
-/// Memory for a guest, `memory` bytes of it, all zero.
-pub(super) fn map_ram(memory: u64) -> Result<GuestRam, MachineError> {
-    GuestRam::from_ranges(&layout::ram_ranges(memory)).map_err(|error| MachineError::Memory {
-        mib: memory >> 20,
-        cause: error.to_string(),
-    })
 }

@@ -20,6 +20,7 @@
 //! save load attach reaper   what the host does with a machine beyond driving it
 //! handle                    Machine: create, start, pause, resume, connect, kill
 //! hardware                  memory, vCPUs, devices, put together
+//! ram                       memory before anything is in it
 //! cid                       context ids of guests
 //! baseline                  the snapshot a machine was equal to, and what has changed since
 //! platform disks            the devices on their buses; disks in their slots
@@ -45,6 +46,7 @@ mod load;
 mod looks;
 mod places;
 mod platform;
+mod ram;
 mod reaper;
 mod save;
 mod supervisor;

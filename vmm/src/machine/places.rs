@@ -36,6 +36,23 @@ impl Machine {
         places.map(|place| place.unwrap_or(VcpuPlace::Busy)).collect()
     }
 
+    /// Notes beside the snapshot that a machine, which has to be paused, came from that guests of it write
+    /// first what this one has written so far. Nothing for a machine that came from none.
+    ///
+    /// # Errors
+    /// [`MachineError::NotPaused`]; what goes wrong with the file.
+    pub fn note_touched(&self) -> Result<(), MachineError> {
+        let mut slot = self.paused_hardware()?;
+        let hardware = slot.as_mut().ok_or_else(|| self.ended_error())?;
+        if let Some(baseline) = &mut hardware.baseline {
+            baseline.dirty.collect(&hardware.vm, &hardware.ram)?;
+            baseline
+                .snapshot
+                .note_touched(baseline.dirty.iter(&hardware.ram))?;
+        }
+        Ok(())
+    }
+
     /// What KVM has counted of a machine, which has to be paused, since it was made.
     ///
     /// # Errors

@@ -22,8 +22,8 @@ use crate::layer::PAGE;
 #[derive(Debug, Default)]
 pub(crate) struct DirtyPages {
     regions: Vec<Vec<u64>>,
-    /// Pages that needed no copy at the last reset.
-    idle: BTreeSet<u64>,
+    /// Pages that needed no copy at the last reset, in the same form.
+    idle: Vec<Vec<u64>>,
 }
 
 impl DirtyPages {
@@ -35,19 +35,42 @@ impl DirtyPages {
         Ok(dirty)
     }
 
-    /// Empties the set, every page of which has been put back. `unchanged` are the pages that needed no copy;
-    /// of those, the ones that needed none at the last reset either are watched for writes again.
+    /// Empties the set. `put` puts a page back and says whether that took a copy; gives the number of those
+    /// that did. Of the pages that took none, those that took none at the last time either are watched for
+    /// writes again.
     pub(crate) fn put_back(
         &mut self,
         vm: &Vm,
         ram: &GuestRam,
-        unchanged: BTreeSet<u64>,
-    ) -> Result<(), KvmError> {
-        self.clear();
-        let (quiet, idle) = unchanged.into_iter().partition(|page| self.idle.contains(page));
-        self.idle = idle;
-        self.insert(ram, &quiet);
-        self.forget(vm, ram)
+        put: impl FnMut(u64) -> bool,
+    ) -> Result<u64, KvmError> {
+        let copied = self.sift(ram, put);
+        self.forget(vm, ram)?;
+        Ok(copied)
+    }
+
+    /// Puts every page back and keeps those in the set that took no copy twice.
+    fn sift(&mut self, ram: &GuestRam, mut put: impl FnMut(u64) -> bool) -> u64 {
+        let (mut copied, mut first) = (0, 0);
+        self.idle.resize_with(self.regions.len(), Vec::new);
+        for ((region, dirty), idle) in ram.iter().zip(&mut self.regions).zip(&mut self.idle) {
+            let pages = region.len() / PAGE;
+            idle.resize(dirty.len(), 0);
+            for (index, (word, idle)) in dirty.iter_mut().zip(idle).enumerate() {
+                let mut unchanged = 0;
+                for page in ones(index, *word).take_while(|page| *page < pages) {
+                    if put(first + page) {
+                        copied += 1;
+                    } else {
+                        unchanged |= 1 << (page % 64);
+                    }
+                }
+                *word = unchanged & *idle;
+                *idle = unchanged & !*idle;
+            }
+            first += pages;
+        }
+        copied
     }
 
     /// Empties the set, every page of which has been put back and is watched for writes again.
@@ -71,7 +94,8 @@ impl DirtyPages {
         words.map(|word| u64::from(word.count_ones())).sum()
     }
 
-    fn insert(&mut self, ram: &GuestRam, pages: &BTreeSet<u64>) {
+    /// Adds pages, whether anybody has written them or not.
+    pub(crate) fn insert(&mut self, ram: &GuestRam, pages: &BTreeSet<u64>) {
         let mut first = 0;
         for (region, bits) in ram.iter().zip(&mut self.regions) {
             let end = first + region.len() / PAGE;
@@ -118,15 +142,18 @@ impl DirtyPages {
         regions.flat_map(|(start, pages, bits)| {
             let words = bits.iter().enumerate().filter(|(_, word)| **word != 0);
             words
-                .flat_map(|(index, word)| {
-                    (0..64)
-                        .filter(move |bit| word >> bit & 1 == 1)
-                        .map(move |bit| index as u64 * 64 + bit)
-                })
+                .flat_map(|(index, word)| ones(index, *word))
                 .take_while(move |page| *page < pages)
                 .map(move |page| start + page)
         })
     }
+}
+
+/// The numbers of the bits that are set in the word at `index`, lowest first.
+fn ones(index: usize, word: u64) -> impl Iterator<Item = u64> {
+    let left = |word: &u64| (*word != 0).then_some(*word);
+    let words = std::iter::successors(left(&word), move |word| left(&(word & (word - 1))));
+    words.map(move |word| index as u64 * 64 + u64::from(word.trailing_zeros()))
 }
 
 #[cfg(test)]
@@ -151,7 +178,7 @@ mod tests {
         let ram = ram();
         let mut dirty = DirtyPages {
             regions: vec![vec![0; 2], vec![0; 3]],
-            idle: BTreeSet::new(),
+            idle: Vec::new(),
         };
         assert_eq!(dirty.iter(&ram).count(), 0);
         for page in [0, 63, 64, 69] {
@@ -180,11 +207,42 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_took_no_copy_twice_in_a_row_is_watched_again() {
+        let ram = ram();
+        let mut dirty = DirtyPages {
+            regions: vec![vec![0; 2], vec![0; 3]],
+            idle: Vec::new(),
+        };
+        let all = BTreeSet::from([0, 63, 69, 70, 199]);
+        let reset = |dirty: &mut DirtyPages, changed: &[u64]| {
+            // The log keeps what is not taken out of it.
+            dirty.insert(&ram, &all);
+            let mut seen = Vec::new();
+            let copied = dirty.sift(&ram, |page| {
+                seen.push(page);
+                changed.contains(&page)
+            });
+            assert!(seen.iter().eq(&all), "each page once, in order");
+            let watched: Vec<u64> = dirty.iter(&ram).collect();
+            dirty.clear();
+            (copied, watched)
+        };
+        assert_eq!(reset(&mut dirty, &[63, 199]), (2, vec![]));
+        assert_eq!(reset(&mut dirty, &[0, 63]), (2, vec![69, 70]));
+        assert_eq!(
+            reset(&mut dirty, &[0]),
+            (1, vec![199]),
+            "63 and the two that are watched begin anew"
+        );
+        assert_eq!(reset(&mut dirty, &[]), (0, vec![63, 69, 70]));
+    }
+
+    #[test]
     fn bits_beyond_a_regions_end_are_no_pages() {
         let ram = ram();
         let dirty = DirtyPages {
             regions: vec![vec![0, u64::MAX], vec![0, 0, u64::MAX]],
-            idle: BTreeSet::new(),
+            idle: Vec::new(),
         };
         let pages: Vec<u64> = dirty.iter(&ram).collect();
         let expected: Vec<u64> = (64..70).chain(70 + 128..70 + 130).collect();
@@ -202,7 +260,7 @@ mod tests {
         let regions = ram.iter().map(|region| (**region).bitmap().get_and_reset());
         let dirty = DirtyPages {
             regions: regions.collect(),
-            idle: BTreeSet::new(),
+            idle: Vec::new(),
         };
         assert_eq!(dirty.iter(&ram).collect::<Vec<_>>(), [5, 7, 8, 199]);
         let again = ram.iter().flat_map(|region| (**region).bitmap().get_and_reset());

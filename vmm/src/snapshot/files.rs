@@ -7,6 +7,8 @@ use crate::limits::MAX_DISKS;
 
 /// Name of the file with everything but memory and disks.
 pub const STATE_FILE: &str = "state";
+/// Name of the file with the numbers of the pages that guests write first; not every snapshot has one.
+pub(crate) const TOUCHED_FILE: &str = "touched";
 /// Name of the file with the guest's memory.
 pub const MEMORY_FILE: &str = "memory";
 
@@ -16,6 +18,6 @@ pub const FORMAT_VERSION: u32 = 3;
 
 /// The names of all files that a snapshot may have.
 pub fn files() -> Vec<String> {
-    let own = [STATE_FILE, MEMORY_FILE].map(str::to_owned);
+    let own = [STATE_FILE, MEMORY_FILE, TOUCHED_FILE].map(str::to_owned);
     own.into_iter().chain(saved::all_names(MAX_DISKS)).collect()
 }

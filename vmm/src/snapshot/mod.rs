@@ -11,6 +11,7 @@
 //! files    names of the files, version of the format
 //! image    one snapshot's memory as a machine maps it: its own layer over its parents'
 //! dirty    which pages have changed since a machine was equal to a snapshot
+//! touched  the pages that guests of a snapshot write first
 //! pages    the number of a page, and where that page is in guest memory
 //! ```
 //!
@@ -27,6 +28,9 @@
 //! but for the checksum (u64), a [`MachineState`](state::MachineState) in MessagePack with named fields, and
 //! the XXH3-64 of everything before it.
 //!
+//! `touched`, where somebody has tried, says which pages a guest writes first. It is advice, and may be
+//! missing.
+//!
 //! A machine maps `memory` copy-on-write, so the file must not change while it is used. Opening a snapshot
 //! checks `state` in full; `memory` is checked by its size then, and by [`Snapshot::verify`] in full: that
 //! reads all of it, and is for whoever does not know where the file has been since it was written.
@@ -40,6 +44,7 @@ mod image;
 mod open;
 pub(crate) mod pages;
 pub mod state;
+pub(crate) mod touched;
 
 pub use error::SnapshotError;
 pub use files::{FORMAT_VERSION, MEMORY_FILE, STATE_FILE, files};

@@ -3,18 +3,23 @@
 //! Input: a folder. Output: the saved state, memory that can be mapped, disks that can be made. Not here:
 //! writing a snapshot (`machine/save.rs`).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use provium_devices::GuestRam;
 
 use super::error::SnapshotError;
 use super::format;
 use super::id::SnapshotId;
 use super::image::{MemoryImage, SavedPages};
 use super::state::MachineState;
+use super::{image, touched};
 use crate::disk::saved::SavedDisk;
 use crate::disk::{Disk, ImageDigest};
-use crate::layer::LayerError;
+use crate::layer::{LayerError, PAGE, io_error};
 
 /// A snapshot that has been opened: its state is checked, its memory can be mapped.
 pub struct Snapshot {
@@ -23,6 +28,8 @@ pub struct Snapshot {
     image: Arc<MemoryImage>,
     pages: OnceLock<SavedPages>,
     disks: Vec<SavedDisk>,
+    /// Runs of pages that guests write first, as far as that is known.
+    touched: Mutex<Vec<(u64, u64)>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -147,6 +154,36 @@ impl Snapshot {
         self.parents().len() < MAX_DEPTH
     }
 
+    /// Maps its memory over that of a machine, copy-on-write, and copies the pages that guests write first.
+    pub(crate) fn map_onto(&self, ram: &GuestRam) -> Result<(), SnapshotError> {
+        self.image.map_onto(ram)?;
+        for (first, count) in self.touched.lock().iter() {
+            image::populate(ram, *first, *count);
+        }
+        Ok(())
+    }
+
+    /// Notes, beside its files and for guests of this opened snapshot too, which pages its guests write
+    /// first.
+    pub(crate) fn note_touched(&self, pages: impl Iterator<Item = u64>) -> Result<(), SnapshotError> {
+        let written = touched::write(&self.folder, self.state.id, pages);
+        written.map_err(io_error(&self.folder))?;
+        *self.touched.lock() = touched::read(&self.folder, self.state.id, self.memory() / PAGE);
+        Ok(())
+    }
+
+    /// Whether a machine that was equal to one of the two can be put into the state of the other in place:
+    /// they lie on a common snapshot and do not differ in much.
+    pub fn is_near(&self, other: &Snapshot) -> bool {
+        self.pages_between(other).is_some()
+    }
+
+    /// The numbers of all pages in which it may differ from a snapshot that [is near](Self::is_near).
+    pub(crate) fn pages_between(&self, other: &Snapshot) -> Option<BTreeSet<u64>> {
+        let pages = self.image.pages_between(&other.image)?;
+        (pages.len() <= MOST_BETWEEN).then_some(pages)
+    }
+
     pub(crate) fn state(&self) -> &MachineState {
         &self.state
     }
@@ -171,6 +208,7 @@ impl Snapshot {
         parent: Option<Arc<MemoryImage>>,
     ) -> Result<Arc<Snapshot>, SnapshotError> {
         let image = MemoryImage::open(folder, &state, parent)?;
+        let touched = Mutex::new(touched::read(folder, state.id, state.shape.memory / PAGE));
         let disks = state.disks.iter().map(|disk| SavedDisk::open(folder, disk));
         let disks = disks.collect::<Result<_, LayerError>>()?;
         Ok(Arc::new(Snapshot {
@@ -179,9 +217,13 @@ impl Snapshot {
             image: Arc::new(image),
             pages: OnceLock::new(),
             disks,
+            touched,
         }))
     }
 }
+
+/// Most pages that are copied to get from one snapshot to another; for more it is quicker to map.
+const MOST_BETWEEN: usize = 4096;
 
 /// Most parents of a snapshot, theirs included.
 const MAX_DEPTH: usize = 32;

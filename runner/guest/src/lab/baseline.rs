@@ -11,7 +11,7 @@ use std::sync::Arc;
 use provium_vmm::snapshot::Snapshot;
 use tempfile::TempDir;
 
-use super::handle::{SaveMode, VmHandle};
+use super::handle::VmHandle;
 use super::store::HostStore;
 use crate::vm::error::{VmError, VmState};
 
@@ -49,28 +49,23 @@ pub enum BaselineError {
 }
 
 impl Baseline {
-    /// Saves each VM that runs.
+    /// Saves each VM that runs, unless it is still what it came from.
     ///
     /// # Errors
     /// [`BaselineError`].
     pub fn take(vms: Vec<VmHandle>, store: &dyn HostStore) -> Result<Baseline, BaselineError> {
         let made = tempfile::Builder::new().prefix("provium-baseline-").tempdir();
         let folder = made.map_err(BaselineError::NoFolder)?;
-        let mode = SaveMode {
-            on_parent: true,
-            lasting: false,
-        };
         let mut taken = Vec::with_capacity(vms.len());
         for (index, vm) in vms.into_iter().enumerate() {
             let state = vm.state();
             let running = match state {
                 VmState::Booted | VmState::Paused => {
                     let path = folder.path().join(index.to_string());
-                    if let Err(error) = std::fs::create_dir(&path) {
-                        return Err(BaselineError::Folder { path, error });
-                    }
+                    let snapshot = vm.baseline(&path, store)?;
+                    let snapshot = snapshot.map_err(|error| BaselineError::Folder { path, error })?;
                     Some(RunningState {
-                        snapshot: vm.save(&path, mode, store)?,
+                        snapshot,
                         paused: state == VmState::Paused,
                     })
                 }

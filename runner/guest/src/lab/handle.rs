@@ -18,6 +18,7 @@ use crate::client::op::Op;
 use crate::options::boot::BootOptions;
 use crate::options::error::OptionsError;
 use crate::options::spec::GuestSpec;
+use crate::start::resume::resume_options_of;
 use crate::vm::error::{VmError, VmState};
 use crate::vm::life::Vm;
 
@@ -178,6 +179,33 @@ impl VmHandle {
         store: &dyn HostStore,
     ) -> Result<Arc<Snapshot>, VmError> {
         self.save_locked(&mut self.lock(), folder, mode, store)
+    }
+
+    /// A snapshot of what it is now, to be put back to: the one it came from where it is still equal to that,
+    /// or one that is saved into `folder`, which is made. Works in `booted` and `paused`.
+    ///
+    /// # Errors
+    /// [`VmError`], or why there is no folder.
+    pub(super) fn baseline(
+        &self,
+        folder: &Path,
+        store: &dyn HostStore,
+    ) -> Result<std::io::Result<Arc<Snapshot>>, VmError> {
+        let on_resume = self.0.options.lock().resume_options(&self.0.spec);
+        let mut vm = self.lock();
+        if let Some(origin) = vm.untouched()
+            && resume_options_of(origin) == on_resume
+        {
+            return Ok(Ok(Arc::clone(origin)));
+        }
+        if let Err(error) = std::fs::create_dir(folder) {
+            return Ok(Err(error));
+        }
+        let mode = SaveMode {
+            on_parent: true,
+            lasting: false,
+        };
+        self.save_locked(&mut vm, folder, mode, store).map(Ok)
     }
 
     /// [`save`](Self::save) for whoever has the lock.

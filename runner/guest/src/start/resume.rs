@@ -17,6 +17,7 @@ use provium_vmm::{Machine, MachineError, SaveOptions};
 use serde::{Deserialize, Serialize};
 
 use super::boot::Guest;
+use crate::client::process::{self, ExecSpec};
 use crate::client::session::GuestClient;
 use crate::error::GuestError;
 
@@ -87,6 +88,9 @@ struct SessionNote {
 /// it was saved when it had none; then it never will.
 const ROOM_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a guest that is resumed for a try may take for a command.
+const TRY_LIMIT: Duration = Duration::from_secs(10);
+
 /// Writes the guest into `folder`. It is paused meanwhile, and goes on unless it was paused before.
 ///
 /// With `on_parent`, only what differs from the snapshot the guest came from is written. `on_resume` is
@@ -139,6 +143,31 @@ pub(crate) fn save_with(
         guest.machine.resume()?;
     }
     Ok(saved?)
+}
+
+/// Resumes a guest of the snapshot for a try, has it run a command, and notes beside the snapshot which pages
+/// that wrote: later guests get them copied before they run. A guest that has no shell is tried without a
+/// command.
+///
+/// # Errors
+/// [`ResumeError`]; nothing is noted then, and the snapshot is as good as before.
+pub fn note_touched(snapshot: &Arc<Snapshot>) -> Result<(), ResumeError> {
+    let mut guest = resume(snapshot, resume_options_of(snapshot))?;
+    let command = ExecSpec {
+        timeout: Some(TRY_LIMIT),
+        ..ExecSpec::shell("true")
+    };
+    match guest.client.ask(process::exec(command)) {
+        Ok(_) => {}
+        Err(error) if error.session_lives() => guest.client.ping_within(TRY_LIMIT)?,
+        Err(error) => return Err(error.into()),
+    }
+    guest.machine.pause()?;
+    guest.machine.note_touched()?;
+    if let Ok(machine) = Arc::try_unwrap(guest.machine) {
+        machine.dispose();
+    }
+    Ok(())
 }
 
 /// What guests of this snapshot are to be told, as it was saved.

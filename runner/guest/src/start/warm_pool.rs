@@ -1,16 +1,16 @@
 //! Machines that are made before anybody asks for them.
 //!
 //! Input: snapshots to resume, guests that are not needed any more. Output: running guests, in the quickest
-//! way there is: a guest of the same snapshot that another user has left is reset; else a blank machine that
-//! was made ahead is given the snapshot; else a machine is made now. Blank machines are made on threads of
-//! their own, one at a time; what the pool holds is bounded, and a limit of 0 holds nothing. Not here: names
-//! and caches; snapshots come from the caller.
+//! way there is: a guest of the same snapshot, or of one that is near, that another user has left is reset;
+//! else a blank machine that was made ahead is given the snapshot; else a machine is made now. Blank machines
+//! are made on threads of their own, one at a time; what the pool holds is bounded, and a limit of 0 holds
+//! nothing. Not here: names and caches; snapshots come from the caller.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use provium_vmm::Machine;
-use provium_vmm::snapshot::{Snapshot, SnapshotId};
+use provium_vmm::snapshot::Snapshot;
 
 use super::boot::Guest;
 use super::resume::{ResumeError, ResumeOptions, reset, resume_in};
@@ -24,8 +24,8 @@ pub struct WarmPool {
 
 #[derive(Debug, Default)]
 struct PooledMachines {
-    /// Paused guests, with the id of the snapshot each came from.
-    guests: Vec<(SnapshotId, Guest)>,
+    /// Paused guests, with the snapshot each came from or was saved as.
+    guests: Vec<(Arc<Snapshot>, Guest)>,
     /// Blank machines, with their bytes of memory and number of vCPUs.
     blanks: Vec<((u64, u8), Machine)>,
     /// Whether a blank machine is being made.
@@ -48,7 +48,7 @@ impl WarmPool {
     /// # Errors
     /// [`ResumeError`]; no machine is left.
     pub fn resume(&self, snapshot: &Arc<Snapshot>, on_resume: ResumeOptions) -> Result<Guest, ResumeError> {
-        if let Some(mut guest) = self.take_guest(snapshot.id()) {
+        if let Some(mut guest) = self.take_guest(snapshot) {
             match reset(&mut guest, snapshot, on_resume) {
                 Ok(_) => return Ok(guest),
                 // It may have died in its sleep; a new one will do.
@@ -66,7 +66,7 @@ impl WarmPool {
     }
 
     /// Takes a guest that came from the snapshot and is not needed any more.
-    pub fn give_back(&self, snapshot: &Snapshot, guest: Guest) {
+    pub fn give_back(&self, snapshot: &Arc<Snapshot>, guest: Guest) {
         if self.limit == 0 || guest.machine.ended().is_some() || guest.machine.pause().is_err() {
             return self.end(guest);
         }
@@ -77,7 +77,7 @@ impl WarmPool {
         }
         // The oldest goes: what was asked for last is asked for next.
         let surplus = (pooled.guests.len() >= self.limit).then(|| pooled.guests.remove(0));
-        pooled.guests.push((snapshot.id(), guest));
+        pooled.guests.push((Arc::clone(snapshot), guest));
         drop(pooled);
         if let Some((_, guest)) = surplus {
             self.end(guest);
@@ -147,9 +147,11 @@ impl WarmPool {
         drop(blanks);
     }
 
-    fn take_guest(&self, id: SnapshotId) -> Option<Guest> {
+    fn take_guest(&self, snapshot: &Snapshot) -> Option<Guest> {
         let mut pooled = self.machines.lock();
-        let at = pooled.guests.iter().rposition(|(known, _)| *known == id)?;
+        let mut guests = pooled.guests.iter();
+        let same = guests.clone().rposition(|(known, _)| known.id() == snapshot.id());
+        let at = same.or_else(|| guests.rposition(|(known, _)| known.is_near(snapshot)))?;
         Some(pooled.guests.remove(at).1)
     }
 

@@ -51,11 +51,13 @@ impl Vm {
 
     /// Its disks, in the order of their slots.
     pub fn disks(&self) -> &[Arc<Disk>] {
+        self.touched.set(true);
         &self.disks
     }
 
     /// The disk of that name.
     pub fn disk(&self, id: &str) -> Option<Arc<Disk>> {
+        self.touched.set(true);
         self.disks.iter().find(|disk| disk.id() == id).cloned()
     }
 

@@ -13,6 +13,7 @@
 //! methods, scopes, and any waiting that the given `Cancel` does not end. What is asked is in files of its
 //! own: `power`, `calls`, `saved`, `disks`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Vm {
     pub(super) disks: Vec<Arc<Disk>>,
     /// The snapshot it came from last, or was saved as.
     pub(super) origin: Option<Arc<Snapshot>>,
+    /// Whether anybody may have changed it since it came from there, other than by letting time pass.
+    pub(super) touched: Cell<bool>,
     /// Nanoseconds since 1970 that the clock is set to at each boot.
     pub(super) initial_time: Option<i64>,
     pub(super) timeline: Timeline,
@@ -108,6 +111,7 @@ impl Vm {
             life: Life::Created,
             disks: Vec::new(),
             origin: None,
+            touched: Cell::new(true),
             timeline: Timeline::default(),
             log_number: 0,
             splats: SplatWatch::default(),
@@ -228,6 +232,12 @@ impl Vm {
 
     /// The machine that runs now, for whoever follows its console.
     pub fn machine(&self) -> Option<Arc<Machine>> {
+        self.touched.set(true);
+        self.running_machine()
+    }
+
+    /// The same for whoever only listens.
+    pub(super) fn running_machine(&self) -> Option<Arc<Machine>> {
         match &self.life {
             Life::Running { guest, .. } => Some(Arc::clone(&guest.machine)),
             Life::Created | Life::Over(_) => None,
@@ -283,6 +293,7 @@ impl Vm {
         allowed: &[VmState],
         needs: &'static str,
     ) -> Result<(&mut Guest, &mut bool), VmError> {
+        self.touched.set(true);
         if !allowed.contains(&self.state()) {
             return Err(self.wrong_state(needs));
         }

@@ -40,6 +40,15 @@ impl Vm {
         self.origin.as_ref()
     }
 
+    /// The snapshot it is still equal to but for the time that has passed, if it came from one and nobody has
+    /// asked anything of it since.
+    pub fn untouched(&mut self) -> Option<&Arc<Snapshot>> {
+        match self.state() {
+            VmState::Booted if !self.touched.get() => self.origin.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Looks at the images below a snapshot's disks: one that was touched is good if `digest` finds its old
     /// content.
     ///
@@ -75,6 +84,7 @@ impl Vm {
                     self.take_machines_disks();
                     self.timeline.enter(snapshot.id());
                     self.note_resume();
+                    self.touched.set(false);
                     return Ok(());
                 }
                 Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
@@ -101,6 +111,7 @@ impl Vm {
         self.origin = Some(Arc::clone(snapshot));
         self.take_machines_disks();
         self.timeline.enter(snapshot.id());
+        self.touched.set(false);
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl fmt::Debug for SplatWatch {
 impl Vm {
     /// Calls `listener` with each splat on the consoles of its machines, from a boot's first line on.
     pub fn on_splat(&mut self, listener: SplatListener) {
-        if let Some(machine) = self.machine() {
+        if let Some(machine) = self.running_machine() {
             machine.on_splat(Some(Arc::clone(&listener)));
         }
         self.splats.listener = Some(listener);
@@ -157,7 +157,7 @@ impl Vm {
             Err(error) => return Err(error),
         };
         let shown: Vec<Arc<Splat>> = self
-            .machine()
+            .running_machine()
             .map(|machine| machine.splats(0).0)
             .unwrap_or_default();
         let all = splats_in(&log).into_iter();

@@ -8,6 +8,7 @@ use std::path::Path;
 use mlua::Value;
 use provium_cache::{Building, FixtureSource};
 use provium_guest::SaveMode;
+use provium_vmm::snapshot::Snapshot as SavedMachine;
 
 use crate::lua::api::binding::this;
 use crate::lua::api::value::type_name;
@@ -44,7 +45,21 @@ pub(crate) fn store(
         ));
     };
     remove_others(building.dir(), &vms)?;
+    for vm in &vms {
+        try_once(&building.dir().join(&vm.folder));
+    }
     FixtureMeta { lab, vms }.write(building.dir())
+}
+
+/// Finds out which pages guests of the snapshot write first, so that they are copied for all at once. A guest
+/// that cannot be tried is none the worse for it.
+fn try_once(folder: &Path) {
+    let noted = SavedMachine::open(folder)
+        .map_err(|error| error.to_string())
+        .and_then(|snapshot| provium_guest::note_touched(&snapshot).map_err(|error| error.to_string()));
+    if let Err(error) = noted {
+        tracing::debug!(folder = %folder.display(), error, "no guest of the fixture could be tried");
+    }
 }
 
 /// Snapshots that were taken on the way and are not the fixture.
