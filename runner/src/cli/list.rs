@@ -123,6 +123,7 @@ fn job(project: &Project, selection: &Arc<Selection>, number: usize, file: TestF
         repeat: Repeat::default(),
         retries: 0,
         timeout: Some(LIMIT),
+        slots: Arc::default(),
         pool: Pool::new(Amount::default()),
         known: Arc::default(),
         progress: Arc::default(),

@@ -23,6 +23,7 @@ use super::objects::lab::claim;
 use super::objects::lab::handle::Lab;
 use super::test::chunk::run_source;
 use super::test::file::File;
+use super::test::parallel::SideBySide;
 use super::test::rounds::PutBack;
 use super::test::{globals, listing, modules, runner};
 use crate::config::Config;
@@ -79,9 +80,62 @@ pub(super) fn run_prepared(
         Ok(created) => created,
         Err(error) => return not_run(job, format!("{}: Lua cannot be set up: {error}", job.shown)),
     };
-    let result = runner::run(&lua, &file, |file| baseline(file, &lab));
+    let side_by_side = SideBySide {
+        check: &|file| only_fixtures(file, &lab),
+        run_alone: &|test| run_alone(job, sink, test),
+    };
+    let result = runner::run(&lua, &file, |file| baseline(file, &lab), &side_by_side);
     end(&lua, &file, &lab);
     result
+}
+
+/// Runs one test of a file in a Lua state of its own, in which the file's own code has run.
+fn run_alone(job: &FileJob, sink: &Arc<dyn Sink>, test: &str) -> FileResult {
+    let job = FileJob {
+        // The file has told of its tests.
+        progress: Arc::default(),
+        ..job.clone()
+    };
+    let source = match Source::read(&job.path) {
+        Ok(source) => source,
+        Err(error) => return not_run(&job, format!("{}: cannot be read: {}", job.shown, Cause(&error))),
+    };
+    let file = File::of_test(&job, source, sink, test);
+    let (lua, lab) = match create(&file) {
+        Ok(created) => created,
+        Err(error) => return not_run(&job, format!("{}: Lua cannot be set up: {error}", job.shown)),
+    };
+    let never = SideBySide {
+        check: &|_| Ok(()),
+        run_alone: &|_| not_run(&job, String::new()),
+    };
+    let result = runner::run(&lua, &file, |file| baseline(file, &lab), &never);
+    end(&lua, &file, &lab);
+    result
+}
+
+/// Whether the file's own code has made what each test can have for itself: guests out of fixtures.
+fn only_fixtures(file: &File, lab: &Lab) -> Result<(), String> {
+    let members = lab.inner().members().into_iter();
+    let mut of_no_fixture = members.filter(|member| member.tag.fixture.is_none());
+    let booted = of_no_fixture.find_map(|member| {
+        let vm = member.tag.vm?;
+        let runs = vm.core().machine().is_some();
+        runs.then_some(vm)
+    });
+    match (booted, file.has_fixture.get()) {
+        (Some(vm), _) => Err(format!(
+            "provium.parallel: VM `{}` was booted by the file's own code, which runs again for each test; make a \
+             fixture of it",
+            vm.name()
+        )),
+        (None, true) => Ok(()),
+        (None, false) => Err(
+            "provium.parallel: each test gets a guest of its own out of a fixture, and the file's own code takes \
+             none; use provium:vm_fixture or provium:lab_fixture there"
+                .to_owned(),
+        ),
+    }
 }
 
 /// The result of a file of which nothing could be run.
@@ -117,6 +171,7 @@ fn build_fixture(
         .map_err(|error| format!("{}: {}", source.path.display(), Cause(&error)))?;
     let job = FileJob {
         pool: Arc::clone(pool),
+        slots: Arc::default(),
         path: source.path.clone(),
         shown: shown(&source.path, &config.project),
         config: Arc::clone(config),

@@ -155,8 +155,8 @@ struct FileWatch {
 /// What was heard of a file's tests.
 #[derive(Default)]
 struct Heard {
-    /// The test that runs now.
-    running: Option<String>,
+    /// The tests that run now.
+    running: Vec<String>,
     /// Each ended test, and whether it ended after the run was told to stop.
     ended: Vec<(TestResult, bool)>,
 }
@@ -167,7 +167,7 @@ impl Sink for FileWatch {
             return;
         }
         if let Event::TestStarted { test, .. } = event {
-            self.tests.lock().running = Some(test.clone());
+            self.tests.lock().running.push(test.clone());
         }
         let Event::TestEnded { result, .. } = event else {
             self.sink.event(event);
@@ -176,7 +176,7 @@ impl Sink for FileWatch {
         let late = self.run.is_cancelled().is_some();
         {
             let mut tests = self.tests.lock();
-            tests.running = None;
+            tests.running.retain(|running| *running != result.name);
             if self.repeats {
                 tests.ended.retain(|(known, _)| known.name != result.name);
             }
@@ -206,36 +206,38 @@ impl FileWatch {
         }
     }
 
-    /// The result of a file that did not end when it was told to, with the test that it was in as failed;
+    /// The result of a file that did not end when it was told to, with the tests that it was in as failed;
     /// `line` is the last that it was seen at.
     fn given_up(&self, path: &str, error: String, line: Option<u32>) -> FileResult {
         let seen = match line {
             Some(line) => format!("last seen at {path}:{line}"),
             None => "nobody saw where it was".to_owned(),
         };
-        let Some(test) = self.tests.lock().running.take() else {
+        let running = std::mem::take(&mut self.tests.lock().running);
+        if running.is_empty() {
             let error = match line {
                 Some(_) => format!("{error}; {seen}"),
                 None => error,
             };
             return self.unfinished(path, error);
-        };
-        let result = TestResult {
-            message: Some(format!("{error}; {seen}")),
-            line,
-            ..TestResult::new(test.as_str(), TestStatus::Failed)
-        };
-        let error = format!("{error}; it was in test `{test}`, {seen}");
-        // Each test that began has an end, and nobody else will tell of this one.
-        self.sink.emit(Event::TestEnded {
-            path: path.to_owned(),
-            result: result.clone(),
-        });
-        self.tests
-            .lock()
-            .ended
-            .push((result, self.run.is_cancelled().is_some()));
-        self.unfinished(path, error)
+        }
+        let mut places = String::new();
+        for test in &running {
+            let result = TestResult {
+                message: Some(format!("{error}; {seen}")),
+                line,
+                ..TestResult::new(test.as_str(), TestStatus::Failed)
+            };
+            places += &format!("; it was in test `{test}`, {seen}");
+            // Each test that began has an end, and nobody else will tell of this one.
+            self.sink.emit(Event::TestEnded {
+                path: path.to_owned(),
+                result: result.clone(),
+            });
+            let late = self.run.is_cancelled().is_some();
+            self.tests.lock().ended.push((result, late));
+        }
+        self.unfinished(path, format!("{error}{places}"))
     }
 
     /// For a file of a run that was told to stop: a test that failed after that says nothing about the test,

@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::progress::{Found, Progress};
 use super::repeat::Repeat;
 use super::select::{Candidate, Labels, Selection};
+use super::slots::Slots;
 use crate::config::Config;
 use crate::discover::SUFFIX;
 use crate::stock::Fixtures;
@@ -49,8 +50,10 @@ pub struct FileJob {
     pub timeout: Option<Duration>,
     /// The project's fixtures, shared by all files of the run.
     pub fixtures: Arc<Fixtures>,
-    /// The memory and processors that files can reserve.
+    /// The memory and processors that VMs share.
     pub pool: Arc<Pool>,
+    /// What of the run's jobs is free for tests that run beside others of their file.
+    pub slots: Arc<Slots>,
     /// The tests that are known to fail.
     pub known: Arc<KnownFailures>,
     /// Where the file's thread says which tests it has and where it is.

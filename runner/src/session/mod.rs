@@ -18,6 +18,7 @@
 //! listed   what is known of a file that did not run
 //! emptied  why no test is wanted
 //! known    which tests are known to fail
+//! slots    how many things a run does at a time
 //! pool     memory and processors that files reserve
 //! artifacts  what is kept of failed tests
 //! journal  results of a run that is interrupted from outside, for its next start
@@ -39,6 +40,7 @@ pub mod progress;
 pub mod repeat;
 mod run;
 pub mod select;
+pub mod slots;
 #[cfg(test)]
 mod tests;
 

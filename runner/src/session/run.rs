@@ -25,6 +25,7 @@ use super::order::Order;
 use super::progress::Found;
 use super::repeat::Repeat;
 use super::select::Selection;
+use super::slots::Slots;
 use super::{RunOptions, Session, SessionError};
 use crate::discover::TestFile;
 
@@ -45,6 +46,7 @@ pub(super) struct Run<'a> {
     /// Numbers of the files, by their names in reports.
     numbers: HashMap<String, usize>,
     artifacts: Option<Arc<Artifacts>>,
+    slots: Arc<Slots>,
     ended: Mutex<Ended>,
     error: Mutex<Option<SessionError>>,
 }
@@ -116,6 +118,7 @@ pub(super) fn run(
         retries: options.retries,
         numbers,
         artifacts: options.artifacts,
+        slots: Slots::new(options.jobs),
         ended: Mutex::default(),
         error: Mutex::default(),
     };
@@ -164,6 +167,8 @@ impl Run<'_> {
                     let Some(file) = queue.lock().pop_front() else {
                         return;
                     };
+                    // There are as many as workers; one that tests of another file have comes back.
+                    let _slot = self.slots.take();
                     if let Err(error) = self.file(file) {
                         self.error.lock().get_or_insert(error);
                         self.cancel.cancel(CancelReason::Interrupted);
@@ -196,6 +201,7 @@ impl Run<'_> {
             timeout: self.timeout,
             fixtures: Arc::clone(&self.session.fixtures),
             pool: Arc::clone(&self.session.pool),
+            slots: Arc::clone(&self.slots),
             known: Arc::clone(&self.known),
             progress: Arc::default(),
             artifacts: self.artifacts.clone(),

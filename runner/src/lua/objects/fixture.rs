@@ -155,7 +155,10 @@ fn obtain(call: &Call<'_>, name: &str) -> Result<Arc<Fixture>, Raise> {
         .map_err(|message| call.fail(message))?;
     match file.building() {
         Some(building) => building.inputs().uses(&fixture.entry),
-        None => fixture.entry.files().into_iter().for_each(|path| file.uses(path)),
+        None => {
+            file.has_fixture.set(true);
+            fixture.entry.files().into_iter().for_each(|path| file.uses(path));
+        }
     }
     Ok(fixture)
 }

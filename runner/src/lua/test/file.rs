@@ -97,6 +97,12 @@ pub(crate) struct File {
     pub(crate) todo: RefCell<Option<String>>,
     /// Time limit of each test that has none of its own.
     pub(crate) default_timeout: Cell<Option<Duration>>,
+    /// Whether tests run side by side, each in a Lua state and with guests of its own.
+    pub(crate) parallel: Cell<bool>,
+    /// Whether a VM was taken out of a fixture.
+    pub(crate) has_fixture: Cell<bool>,
+    /// The only test that is wanted of it, whatever it registers.
+    only: Option<String>,
     /// Whether every VM is put back before each test.
     pub(crate) reset_between_tests: Cell<bool>,
     /// The fixture build this file is the source of.
@@ -114,18 +120,24 @@ pub(crate) struct File {
 impl File {
     /// The file of a job, before its chunk runs; `sink` hears of its tests.
     pub(crate) fn new(job: &FileJob, source: Source, sink: &Arc<dyn Sink>) -> Rc<File> {
-        File::with_build(job, source, None, Arc::clone(sink))
+        File::with_build(job, source, None, None, Arc::clone(sink))
+    }
+
+    /// The same for one of its tests alone.
+    pub(crate) fn of_test(job: &FileJob, source: Source, sink: &Arc<dyn Sink>, test: &str) -> Rc<File> {
+        File::with_build(job, source, None, Some(test.to_owned()), Arc::clone(sink))
     }
 
     /// The source of a fixture that is being built; it has no tests to hear of.
     pub(crate) fn of_fixture(job: &FileJob, source: Source, building: Building) -> Rc<File> {
-        File::with_build(job, source, Some(building), Arc::new(Discard))
+        File::with_build(job, source, Some(building), None, Arc::new(Discard))
     }
 
     fn with_build(
         job: &FileJob,
         source: Source,
         building: Option<Building>,
+        only: Option<String>,
         sink: Arc<dyn Sink>,
     ) -> Rc<File> {
         let progress = Arc::clone(&job.progress);
@@ -155,6 +167,9 @@ impl File {
             after_each: RefCell::default(),
             todo: RefCell::default(),
             default_timeout: Cell::default(),
+            parallel: Cell::default(),
+            has_fixture: Cell::default(),
+            only,
             reset_between_tests: Cell::default(),
             building,
             used: RefCell::default(),
@@ -254,6 +269,11 @@ impl File {
         let result = action();
         tell(Stage::Runs);
         result
+    }
+
+    /// The only test that is wanted of it, if it is run for one.
+    pub(crate) fn only(&self) -> Option<&str> {
+        self.only.as_deref()
     }
 
     /// Whether the file is one test by itself: it asserts, says `todo()` or uses the classic dialect, and has

@@ -22,6 +22,7 @@ pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod metadata;
 pub(crate) mod modules;
+pub(crate) mod parallel;
 mod parts;
 mod raises;
 pub(crate) mod register;

@@ -46,6 +46,7 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         settings.skip = Some("slow; --include-slow runs it".to_owned());
     }
     let wanted = file.job().found(&name, &settings.labels, lines);
+    let wanted = wanted && file.only().is_none_or(|only| *only == name);
     if listing::is_listed(&file) {
         let Settings { labels, skip, .. } = settings;
         let test = ListedTest {
@@ -73,6 +74,7 @@ pub(crate) fn register(call: &mut Call<'_>) -> Answer {
         return none();
     }
     let what = match (file.reset_between_tests.get(), file.job().repeat.is_active()) {
+        _ if file.parallel.get() => Some("provium.parallel"),
         (true, _) => Some("provium.reset_between_tests"),
         (_, true) => Some("--repeat"),
         _ => None,

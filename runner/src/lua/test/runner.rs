@@ -19,6 +19,7 @@ use super::cleanup::clean_up;
 use super::expected;
 use super::file::{File, Registered};
 use super::kept;
+use super::parallel::{self, SideBySide};
 use super::rounds::{PutBack, PutBackBefore, Tallies};
 use super::run::{Stage, TestRun};
 use super::splats::{check_expected, left_over, log_of, with_splats};
@@ -29,11 +30,12 @@ use crate::lua::api::interrupt::{self, Deadline};
 use crate::session::select::Labels;
 
 /// Runs a file in its Lua state and closes everything that it made. `baseline` is asked once, after the
-/// file's own code, if its VMs are to be put back before tests.
+/// file's own code, if its VMs are to be put back before tests; `side_by_side` if its tests run so.
 pub(crate) fn run(
     lua: &Lua,
     file: &Rc<File>,
     baseline: impl FnOnce(&File) -> Result<Box<PutBack>, String>,
+    side_by_side: &SideBySide<'_>,
 ) -> FileResult {
     let started = Instant::now();
     let job = file.job();
@@ -45,6 +47,10 @@ pub(crate) fn run(
             chunk_error = Some(failed.without_consoles());
             failure = Some(failed.failure);
         }
+        Ok(()) if file.parallel.get() && file.only().is_none() => match (side_by_side.check)(file) {
+            Ok(()) => chunk_error = parallel::run_tests(lua, file, side_by_side),
+            Err(message) => chunk_error = Some(message),
+        },
         Ok(()) => match puts_back(file).then(|| baseline(file)).transpose() {
             Ok(put_back) => run_tests(lua, file, put_back.as_deref()),
             Err(message) => chunk_error = Some(message),
@@ -121,10 +127,11 @@ fn run_tests(lua: &Lua, file: &Rc<File>, put_back: Option<&PutBack>) {
     let mut tests = file.tests.take();
     let name = |test: &Registered| test.name.clone();
     job.order.tests(&job.path, &job.shown, &mut tests, name);
-    file.sink().emit(Event::TestsFound {
-        path: job.shown.clone(),
-        tests: tests.len() * job.repeat.rounds.unwrap_or(1) as usize,
-    });
+    match file.only() {
+        None => tell_of_tests(file, tests.len()),
+        // What the file's own code prints was told before, once.
+        Some(_) => drop(file.printed.take()),
+    }
     let mut tallies = Tallies::default();
     for round in 1u32.. {
         // Tests that go on where others left are put back together.
@@ -152,6 +159,15 @@ fn run_tests(lua: &Lua, file: &Rc<File>, put_back: Option<&PutBack>) {
             .iter_mut()
             .for_each(|result| tallies.say_in(result));
     }
+}
+
+/// Tells how many tests come.
+pub(super) fn tell_of_tests(file: &File, tests: usize) {
+    let job = file.job();
+    file.sink().emit(Event::TestsFound {
+        path: job.shown.clone(),
+        tests: tests * job.repeat.rounds.unwrap_or(1) as usize,
+    });
 }
 
 /// Runs one test: after the file's own code or, in the classic dialect, in the middle of the file's own code.

@@ -17,6 +17,7 @@ mod limits;
 mod loading;
 mod messages;
 mod metadata;
+mod parallel;
 mod process;
 mod reference;
 mod remote;
@@ -69,6 +70,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
         repeat: Repeat::default(),
         retries: 0,
         timeout: None,
+        slots: Arc::default(),
         pool: Pool::new(Amount {
             memory: 1 << 30,
             cpus: 4,

@@ -1,5 +1,5 @@
-//! Settings of a file, which are fields of its root lab: `timeout`, `reset_between_tests`, `splats`, and the
-//! functions that run around each test.
+//! Settings of a file, which are fields of its root lab: `timeout`, `reset_between_tests`, `parallel`,
+//! `splats`, and the functions that run around each test.
 //!
 //! Input: values that a file assigns. Output: settings that the runner obeys. Not here: obeying them.
 
@@ -32,6 +32,12 @@ pub(crate) fn fields() -> Vec<Field<Lab>> {
             ty: "boolean",
             doc: "Whether the file's VMs are put back, before each test, to what they were after the file's chunk.",
             get: |lua, _| Ok(Value::Boolean(File::of(lua).reset_between_tests.get())),
+        },
+        Field {
+            name: "parallel",
+            ty: "boolean",
+            doc: "Whether the file's tests run side by side, each with a guest of its own out of the file's fixture.",
+            get: |lua, _| Ok(Value::Boolean(File::of(lua).parallel.get())),
         },
         Field {
             name: "splats",
@@ -84,17 +90,21 @@ pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) ->
             lab.name()
         )));
     }
-    if key == "reset_between_tests" {
+    if key == "reset_between_tests" || key == "parallel" {
         let Value::Boolean(wanted) = value else {
             let got = type_name(&value);
-            let message = format!("provium.reset_between_tests: expected true or false, got {got}");
+            let message = format!("provium.{key}: expected true or false, got {got}");
             return Err(Raise::text(message));
         };
-        if call.file().running().is_some() {
-            let message = "provium.reset_between_tests is set at file scope, and a test runs";
+        let file = call.file();
+        if file.running().is_some() {
+            let message = format!("provium.{key} is set at file scope, and a test runs");
             return Err(Raise::text(message));
         }
-        call.file().reset_between_tests.set(wanted);
+        match key {
+            "parallel" => file.parallel.set(wanted),
+            _ => file.reset_between_tests.set(wanted),
+        }
         return none();
     }
     if key == "splats" {
@@ -112,7 +122,7 @@ pub(crate) fn assign(call: &mut Call<'_>, lab: &Lab, key: &str, value: Value) ->
     if key != "timeout" {
         let hint = match nearest(key, ["reset_between_tests", "splats", "timeout"].into_iter()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "there are `reset_between_tests`, `splats` and `timeout`".to_owned(),
+            None => "there are `parallel`, `reset_between_tests`, `splats` and `timeout`".to_owned(),
         };
         return Err(Raise::text(format!("provium has no setting `{key}`; {hint}")));
     }
