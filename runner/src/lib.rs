@@ -12,6 +12,7 @@ pub mod lua;
 pub mod report;
 #[cfg(test)]
 mod samples;
+mod scan;
 pub mod session;
 pub mod stock;
 pub mod uses;

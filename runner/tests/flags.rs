@@ -56,6 +56,10 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--junit", REPORTS, "a_junit_file_is_what_ci_systems_read"),
     ("--tap", REPORTS, "tap_is_what_others_parse"),
     ("--ktap", REPORTS, "ktap_is_read_by_the_reader_of_guests"),
+    ("--save-events", EVENTS, "saved_events_are_read_in_another_language"),
+    ("--events-stdout", EVENTS, "events_on_stdout_leave_the_report_to_stderr"),
+    ("--events-socket", EVENTS, "clients_of_the_socket_read_along_and_it_is_gone_afterwards"),
+    ("--coverage", EVENTS, "coverage_is_text_json_and_a_page"),
     ("list", LIST, "list_shows_tests_and_boots_nothing"),
     ("list [PATHS]", LIST, "list_names_the_files"),
     ("list --config", LIST, "list_takes_another_configuration"),
@@ -119,6 +123,14 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("host --rw", EMULATED, "a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes"),
     ("host --mem", RUNNING, "an_emulated_host_has_the_memory_and_cpus_of_the_flags"),
     ("host --cpus", RUNNING, "an_emulated_host_has_the_memory_and_cpus_of_the_flags"),
+    ("coverage", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("coverage --from", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("coverage --by", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("coverage --expect", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("coverage --json", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("coverage --html", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("man", EDITORS, "the_manual_is_a_page_or_one_for_each_command"),
+    ("man [DIR]", EDITORS, "the_manual_is_a_page_or_one_for_each_command"),
     ("lsp-setup", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
     ("lsp-setup [DIR]", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
     ("lsp-setup --force", EDITORS, "lsp_setup_writes_into_its_folder_and_replaces_by_force_alone"),
@@ -132,6 +144,7 @@ const SELECTION: &str = "runner/tests/selection.rs";
 const RUNNING: &str = "runner/tests/running.rs";
 const REPORTS: &str = "runner/tests/reports.rs";
 const WATCH: &str = "runner/tests/watch.rs";
+const EVENTS: &str = "runner/tests/events.rs";
 const LIST: &str = "runner/tests/list.rs";
 const FIXTURE: &str = "runner/tests/fixture_command.rs";
 const ARTIFACTS: &str = "runner/tests/artifacts.rs";

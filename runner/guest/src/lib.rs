@@ -71,4 +71,5 @@ pub use vm::gate::{Gate, Lease};
 pub use vm::life::{ConsoleMark, Vm};
 pub use vm::splats::FoundSplat;
 pub use vm::timeline::{Epoch, Timeline};
+pub use vm::watch::LifeWatch;
 pub use wire::stream::Connection;

@@ -17,8 +17,8 @@ use provium_base::{exit, group};
 /// What is done before the process ends at once.
 static LAST: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
 
-/// Leaves something to be done before the process ends at once: to give the terminal back as it was. It must
-/// not wait for anything.
+/// Leaves something to be done before the process ends at once: to give the terminal back as it was, to
+/// leave nothing behind. It must not wait for anything.
 pub(super) fn at_once(last: impl Fn() + Send + 'static) {
     LAST.lock().push(Box::new(last));
 }

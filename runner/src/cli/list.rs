@@ -128,6 +128,7 @@ fn job(project: &Project, selection: &Arc<Selection>, number: usize, file: TestF
         known: Arc::default(),
         progress: Arc::default(),
         artifacts: None,
+        observed: false,
         cancel: Cancel::new(),
     }
 }

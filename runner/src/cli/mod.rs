@@ -6,12 +6,14 @@
 pub mod args;
 mod chosen;
 mod completions;
+mod coverage;
 mod defaults;
 mod fixture;
 mod host;
 mod interrupt;
 mod list;
 mod lsp_setup;
+mod man;
 mod matrix;
 mod print;
 mod project;
@@ -36,6 +38,9 @@ use args::{Cli, Command};
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
+    if completions::answer() {
+        return ExitCode::SUCCESS;
+    }
     log_to_stderr();
     // Usage errors and --help end here, with 2 and 0.
     let cli = Cli::try_parse().unwrap_or_else(|error| args::helpful(error).exit());
@@ -46,7 +51,9 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor(args.json),
         Some(Command::Host(args)) => host::host(args),
         Some(Command::EmulatedHostInit(_)) => Ok(provium_emulated::init()),
+        Some(Command::Coverage(args)) => coverage::coverage(&args),
         Some(Command::LspSetup(args)) => lsp_setup::lsp_setup(&args),
+        Some(Command::Man(args)) => man::man(&args),
         Some(Command::Completions { shell }) => completions::completions(shell),
     };
     match done {

@@ -127,6 +127,7 @@ pub(super) fn carry_out(
         retries: args.running.retries.unwrap_or(0),
         allow_empty: args.running.allow_empty,
         known: Arc::new(known_failures(args, project)?.unwrap_or_default()),
+        observed: args.reports.is_followed(),
         artifacts: Some(Arc::new(Artifacts::new(artifacts, shown_artifacts))),
         journal: args.running.journal.as_deref().map(Journal::open).transpose()?,
     };

@@ -17,6 +17,7 @@ use super::relay::Sending;
 use super::reports::Reports;
 use super::settings::{Form, Settings, Surroundings};
 use super::stderr::CapturedStderr;
+use crate::report::coverage::CoverageReporter;
 use crate::report::{
     GithubReporter, HostReporter, JsonReporter, LiveView, NoticeReporter, Output, Paint, PlainReporter,
     ProgressReporter, Sections, SlowestReporter, TapReporter,
@@ -68,21 +69,33 @@ impl Screen {
             (None, ProgressChoice::Plain) => sinks.push(Box::new(ProgressReporter::new(stderr.clone()))),
             _ => {}
         }
+        let report = match reports.events_stdout {
+            true => stderr.clone(),
+            false => stdout.clone(),
+        };
         if let Some(most) = settings.durations {
             let output = if settings.form == Form::Plain {
-                &stdout
+                &report
             } else {
                 &stderr
             };
             sinks.push(Box::new(SlowestReporter::new(output.clone(), most)));
         }
-        let plain = PlainReporter::new(stdout.clone(), Paint(settings.color), settings.verbosity);
+        let plain = PlainReporter::new(report.clone(), Paint(settings.color), settings.verbosity);
         sinks.push(match settings.form {
             Form::Json => Box::new(JsonReporter(stdout.clone())),
             Form::Tap(dialect) => Box::new(TapReporter::new(stdout.clone(), dialect)),
             Form::Plain if around.gitlab => Box::new(plain.with_sections(Sections::default())),
             Form::Plain => Box::new(plain),
         });
+        if reports.coverage {
+            let beside = if settings.form == Form::Plain {
+                report
+            } else {
+                stderr.clone()
+            };
+            sinks.push(Box::new(CoverageReporter::new(beside)));
+        }
         if around.github {
             let workspace = around.github_workspace.clone();
             sinks.push(Box::new(GithubReporter::new(
@@ -91,7 +104,7 @@ impl Screen {
                 workspace,
             )));
         }
-        let reports = Reports::new(reports, around, cwd, &mut sinks)?;
+        let reports = Reports::new(reports, around, cwd, || kept(&io::stdout()), &mut sinks)?;
         Ok(Screen {
             _captured: captured,
             reports,

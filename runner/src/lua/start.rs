@@ -185,6 +185,7 @@ fn build_fixture(
         known: Arc::default(),
         progress: Arc::default(),
         artifacts: None,
+        observed: false,
         cancel: Arc::clone(cancel),
     };
     let file = File::of_fixture(&job, text, building.clone());

@@ -29,7 +29,7 @@ impl Sink for JsonReporter {
 
 /// The same object without `##`, which a runner of a CI job would look for anywhere in a line. A `#` of JSON
 /// stands in a string.
-fn without_commands(json: &str) -> String {
+pub(super) fn without_commands(json: &str) -> String {
     json.replace("##", "#\\u0023")
 }
 

@@ -39,6 +39,8 @@ impl JunitReporter {
 impl Sink for JunitReporter {
     fn event(&self, event: &Event) {
         match event {
+            // Started again in a host that froze, a run tells of its files again.
+            Event::RunStarted { .. } => self.suites.lock().clear(),
             Event::FileEnded(end) if end.selected => self.suites.lock().push(suite(end)),
             Event::RunEnded(summary) => {
                 let mut report = Report::new("provium");

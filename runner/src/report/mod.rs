@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! plain, json, tap    the report itself, on stdout
+//! stream              frames for other programs, while it goes
+//! coverage            tests by the ids of a specification
 //! junit               a file for CI systems
 //! live, progress      what runs now, on stderr
 //! notices, host       what happens beside: fixtures, profiles' builds, the emulated host
@@ -17,6 +19,7 @@
 //! output, text        where it goes; colours and guests' control characters
 //! ```
 
+pub mod coverage;
 mod failure;
 mod file;
 mod github;
@@ -31,6 +34,7 @@ mod plain;
 mod progress;
 mod slowest;
 mod step_summary;
+mod stream;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -51,6 +55,7 @@ pub use plain::{PlainReporter, Verbosity};
 pub use progress::ProgressReporter;
 pub use slowest::SlowestReporter;
 pub use step_summary::StepSummaryReporter;
+pub use stream::{EventFile, EventSocket, EventStdout, EventStream, Listened, Target};
 pub use tap::{Dialect, TapReporter};
 pub use text::Paint;
 pub(crate) use text::clean;

@@ -91,6 +91,8 @@ impl StepSummaryReporter {
 impl Sink for StepSummaryReporter {
     fn event(&self, event: &Event) {
         match event {
+            // Started again in a host that froze, a run tells of its files again.
+            Event::RunStarted { .. } => self.failures.lock().clear(),
             Event::FileEnded(end) if end.selected && !end.stopped => self.add(end),
             Event::RunEnded(summary) => self.file.append(self.page(summary).as_bytes()),
             _ => {}

@@ -185,6 +185,7 @@ impl TapReporter {
         if self.dialect == Dialect::Tap {
             let _ = writeln!(out, "1..{}", state.points);
         }
+        *state = State::default();
         self.output.write(&out);
     }
 }
@@ -192,7 +193,11 @@ impl TapReporter {
 impl Sink for TapReporter {
     fn event(&self, event: &Event) {
         match event {
-            Event::RunStarted { files } => self.state.lock().files = *files,
+            Event::RunStarted { files } => {
+                // Started again in a host that froze, a run tells of its files again; the version is out.
+                let mut state = self.state.lock();
+                (state.files, state.points) = (*files, 0);
+            }
             Event::FileEnded(end) if end.selected || self.dialect == Dialect::Ktap => self.file(end),
             Event::RunEnded(summary) => self.end(summary),
             _ => {}

@@ -402,3 +402,39 @@ fn notices_are_as_many_as_are_wanted() {
     provium: ending the running tests; Ctrl-C again to quit at once
     ");
 }
+
+#[test]
+fn a_run_that_begins_again_tells_of_its_files_once() {
+    let first = end(samples::passing("a.test.lua"));
+    let second = end(samples::failing("b.test.lua"));
+    let shown = FileEnd {
+        shown_before: true,
+        ..first.clone()
+    };
+    let started = || Event::RunStarted { files: 2 };
+    let events = [
+        started(),
+        Event::FileEnded(first),
+        started(),
+        Event::FileEnded(shown),
+        Event::FileEnded(second),
+        Event::RunEnded(Summary::default()),
+    ];
+    let memory = Memory::default();
+    let output = Arc::new(Output::new(Box::new(memory.clone()), None));
+    let tap = TapReporter::new(output, Dialect::Tap);
+    events.iter().for_each(|event| tap.event(event));
+    let text = String::from_utf8(memory.0.lock().clone()).expect("UTF-8");
+    assert_eq!(text.matches("TAP version").count(), 1, "{text}");
+    assert!(text.contains("\nnot ok 4 - b.test.lua > adds, up\n"), "{text}");
+    assert!(text.ends_with("\n1..4\n"), "{text}");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("junit.xml");
+    let junit = JunitReporter::new(ReportFile::new(path.clone()).expect("it can be written"));
+    events.iter().for_each(|event| junit.event(event));
+    let text = std::fs::read_to_string(path).expect("the report");
+    assert!(
+        text.contains("tests=\"4\"") && text.matches("<testsuite ").count() == 2,
+        "{text}"
+    );
+}

@@ -60,6 +60,8 @@ pub struct FileJob {
     pub progress: Arc<Progress>,
     /// Where what is left of failed tests is kept; `None` keeps nothing.
     pub artifacts: Option<Arc<Artifacts>>,
+    /// Whether somebody follows the run, and wants to hear of the file's VMs.
+    pub observed: bool,
     /// Cancelled when the file is to stop at once; a child of the run's own token.
     pub cancel: Arc<Cancel>,
 }

@@ -21,6 +21,7 @@
 //! slots    how many things a run does at a time
 //! pool     memory and processors that files reserve
 //! artifacts  what is kept of failed tests
+//! watched  what those hear who follow a run
 //! journal  results of a run that is interrupted from outside, for its next start
 //! build    profiles' `build` commands, before the first run
 //! ```
@@ -43,6 +44,7 @@ pub mod select;
 pub mod slots;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +107,9 @@ pub struct RunOptions {
     pub known: Arc<KnownFailures>,
     /// Where what is left of failed tests is kept; `None` keeps nothing.
     pub artifacts: Option<Arc<Artifacts>>,
+    /// Whether somebody follows the run: its files are looked through before it, and its VMs and the pool are
+    /// told of.
+    pub observed: bool,
     /// Where results are noted, and what an earlier start of the same run has noted.
     pub journal: Option<(Journal, Vec<Replayed>)>,
 }

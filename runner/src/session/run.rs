@@ -26,6 +26,7 @@ use super::progress::Found;
 use super::repeat::Repeat;
 use super::select::Selection;
 use super::slots::Slots;
+use super::watched::{self, found};
 use super::{RunOptions, Session, SessionError};
 use crate::discover::TestFile;
 
@@ -47,6 +48,7 @@ pub(super) struct Run<'a> {
     numbers: HashMap<String, usize>,
     artifacts: Option<Arc<Artifacts>>,
     slots: Arc<Slots>,
+    observed: bool,
     ended: Mutex<Ended>,
     error: Mutex<Option<SessionError>>,
 }
@@ -99,6 +101,11 @@ pub(super) fn run(
         .partition(|file| !replayed.iter().any(|old| old.result.path == file.shown));
     let files = queue.len() + done.len();
     session.sink.emit(Event::RunStarted { files });
+    let _pool = options.observed.then(|| {
+        let found = queue.iter().chain(&done).map(found).collect();
+        session.sink.emit(Event::FilesFound { files: found });
+        watched::pool(&session.pool, &session.sink)
+    });
     // Registered before the run's own token, so that it comes before files end.
     let _told = tell_of_stop(session, cancel);
     let run = Run {
@@ -119,6 +126,7 @@ pub(super) fn run(
         numbers,
         artifacts: options.artifacts,
         slots: Slots::new(options.jobs),
+        observed: options.observed,
         ended: Mutex::default(),
         error: Mutex::default(),
     };
@@ -205,6 +213,7 @@ impl Run<'_> {
             known: Arc::clone(&self.known),
             progress: Arc::default(),
             artifacts: self.artifacts.clone(),
+            observed: self.observed,
             cancel: self.cancel.child(),
         }
     }

@@ -18,6 +18,7 @@ mod sink;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod vm;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ pub use pool::Amount;
 pub use profile::ProfileEvent;
 pub use sink::{Discard, Recorder, Sink, Sinks};
 pub use stage::Stage;
+pub use vm::{ClaimEvent, FoundFile, VmChange, VmEvent, VmStart};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,11 @@ pub enum Event {
     RunStarted {
         /// Number of files to run.
         files: usize,
+    },
+    /// The files of the run, for whoever follows it.
+    FilesFound {
+        /// Each of them.
+        files: Vec<FoundFile>,
     },
     /// A file begins.
     FileStarted {
@@ -105,6 +112,17 @@ pub enum Event {
     },
     /// A run has ended.
     RunEnded(Summary),
+    /// What of the pool's memory and processors is taken, once a second, for whoever follows the run.
+    PoolState {
+        /// What is taken.
+        used: Amount,
+        /// What is left.
+        available: Amount,
+    },
+    /// A VM of a file began or ended, for whoever follows the run.
+    Vm(VmEvent),
+    /// A file has claimed something, or given it back.
+    Claim(ClaimEvent),
     /// Something that the user should know, and that is no failure.
     Warning {
         /// What.

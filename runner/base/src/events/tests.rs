@@ -39,6 +39,10 @@ fn place(event: &Event) -> usize {
         Event::FileStage { .. } => 25,
         Event::FileBlocked { .. } => 26,
         Event::FileUses { .. } => 27,
+        Event::FilesFound { .. } => 28,
+        Event::PoolState { .. } => 29,
+        Event::Vm(_) => 30,
+        Event::Claim(_) => 31,
     }
 }
 
@@ -234,6 +238,34 @@ fn every_event() -> Vec<Event> {
             path: "a.test.lua".into(),
             uses: "/srv/helper.lua".into(),
         },
+        Event::FilesFound {
+            files: vec![FoundFile {
+                path: "a.test.lua".into(),
+                fixtures: vec!["net/router".into()],
+                claim: Some(Amount {
+                    memory: 1 << 30,
+                    cpus: 2,
+                }),
+            }],
+        },
+        Event::PoolState {
+            used: Amount { memory: 0, cpus: 0 },
+            available: Amount { memory: 1, cpus: 2 },
+        },
+        Event::Vm(VmEvent {
+            path: "a.test.lua".into(),
+            vm: "web".into(),
+            what: VmChange::Began {
+                profile: "min".into(),
+                memory: 128 << 20,
+                cid: 3,
+                how: VmStart::Reset,
+            },
+        }),
+        Event::Claim(ClaimEvent::Released {
+            path: "a.test.lua".into(),
+            amount: Amount { memory: 0, cpus: 1 },
+        }),
     ]
 }
 
@@ -241,7 +273,7 @@ fn every_event() -> Vec<Event> {
 fn every_event_is_the_same_after_it_was_written_down() {
     let events = every_event();
     let places: Vec<_> = events.iter().map(place).collect();
-    assert_eq!(places, (0..28).collect::<Vec<_>>(), "one of each, in order");
+    assert_eq!(places, (0..32).collect::<Vec<_>>(), "one of each, in order");
     for event in events {
         let text = serde_json::to_string(&event).expect("JSON");
         assert!(!text.contains('\n'), "an event is one line: {text}");

@@ -25,6 +25,7 @@ use super::error::{VmError, VmState};
 use super::gate::{Gate, Lease};
 use super::splats::SplatWatch;
 use super::timeline::Timeline;
+use super::watch::LifeWatch;
 use crate::start::boot::{Guest, LOOK_LIMIT};
 use crate::start::resume::ResumeError;
 
@@ -48,6 +49,8 @@ pub struct Vm {
     pub(super) log_number: u64,
     pub(super) splats: SplatWatch,
     pub(super) gate: Option<Arc<dyn Gate>>,
+    /// Hears of each machine that runs for it.
+    pub(super) watch: Option<Arc<dyn LifeWatch>>,
     /// What it holds of the host while it runs.
     pub(super) lease: Option<Box<dyn Lease>>,
 }
@@ -116,6 +119,7 @@ impl Vm {
             log_number: 0,
             splats: SplatWatch::default(),
             gate: None,
+            watch: None,
             lease: None,
         }
     }
@@ -278,6 +282,7 @@ impl Vm {
     pub(super) fn finish(&mut self, state: VmState, why: String) {
         if let Life::Running { guest, .. } = &self.life {
             guest.machine.kill();
+            self.tell_ended(state, &why);
             self.life = Life::Over(EndedMachine {
                 state,
                 why,

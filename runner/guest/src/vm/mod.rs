@@ -9,6 +9,7 @@
 //! disks     disks, attached and detached
 //! timeline  which of the things made in the guest are there now
 //! gate      who is asked before a machine is made
+//! watch     who hears of each machine
 //! error     states and errors
 //! ```
 //!
@@ -25,3 +26,4 @@ mod power;
 mod saved;
 pub(crate) mod splats;
 pub(crate) mod timeline;
+pub(crate) mod watch;

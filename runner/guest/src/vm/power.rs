@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provium_base::cancel::Cancel;
+use provium_base::events::VmStart;
 use provium_vmm::MachineConfig;
 
 use super::calls::END_GRACE;
@@ -120,6 +121,7 @@ impl Vm {
                 self.note_boot();
                 self.life = Life::Running { guest, paused: false };
                 self.hold(lease);
+                self.tell_began(self.config.memory, VmStart::Boot);
                 self.origin = None;
                 self.timeline.begin();
                 match self.initial_time {

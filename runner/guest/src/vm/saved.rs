@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use provium_base::events::VmStart;
 use provium_vmm::MachineError;
 use provium_vmm::disk::ImageDigest;
 use provium_vmm::snapshot::Snapshot;
@@ -85,6 +86,8 @@ impl Vm {
                     self.timeline.enter(snapshot.id());
                     self.note_resume();
                     self.touched.set(false);
+                    self.tell_ended(VmState::Shutdown, "");
+                    self.tell_began(snapshot.memory(), VmStart::Reset);
                     return Ok(());
                 }
                 Err(error) if guest.machine.ended().is_none() && !refused(&error) => {
@@ -107,6 +110,7 @@ impl Vm {
         self.note_resume();
         self.life = Life::Running { guest, paused: false };
         self.hold(lease);
+        self.tell_began(snapshot.memory(), VmStart::Resume);
         self.begin_log();
         self.origin = Some(Arc::clone(snapshot));
         self.take_machines_disks();
@@ -131,6 +135,7 @@ impl Vm {
         });
         if let Life::Running { guest, .. } = std::mem::replace(&mut self.life, over) {
             guest.machine.on_splat(None);
+            self.tell_ended(VmState::Shutdown, "");
             self.lease = None;
             match self.origin.take() {
                 Some(snapshot) => pool.give_back(&snapshot, guest),

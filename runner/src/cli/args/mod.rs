@@ -23,7 +23,7 @@ pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use matrix::Matrix;
-pub use reports::ReportArgs;
+pub use reports::{CoverageArgs, ReportArgs};
 pub use running::RunningArgs;
 pub use show::{ColorChoice, ProgressChoice, ShowArgs};
 pub use values::Seed;
@@ -39,10 +39,16 @@ pub use values::Seed;
     args_conflicts_with_subcommands = true,
     subcommand_help_heading = "Commands"
 )]
-#[command(
-    after_help = "Exit codes: 0 all passed or skipped, 1 a test failed or timed out, 2 the run could not be \
-                        carried out, 130 interrupted."
-)]
+#[command(after_help = "\
+Examples:
+  provium                                  every test of the project
+  provium tests/net.test.lua -k \"not ipv6\"  tests of a file, by words of their names
+  provium --tag smoke --fail-fast -v       tests with a tag, up to the first failure
+  provium --junit target/junit.xml         with a report for CI
+  provium fixture build && provium -j 8    build what is missing, then run
+  provium doctor                           what this host can do
+
+Exit codes: 0 all passed or skipped, 1 a test failed or timed out, 2 the run could not be carried out, 130 interrupted.")]
 pub struct Cli {
     /// Something other than running tests.
     #[command(subcommand)]
@@ -66,8 +72,12 @@ pub enum Command {
     /// The first process of an emulated host
     #[command(hide = true)]
     EmulatedHostInit(InitArgs),
+    /// Say which ids of a specification the tests of a run covered
+    Coverage(CoverageArgs),
     /// Teach an editor with LuaLS the API: writes stubs and a .luarc.json
     LspSetup(LspSetupArgs),
+    /// Print the manual page, or write one for each command into a folder
+    Man(ManArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -124,6 +134,14 @@ pub struct LspSetupArgs {
     /// Replace files that are there and different
     #[arg(long)]
     pub force: bool,
+}
+
+/// What `provium man` takes.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder to write a page for each command to, such as ~/.local/share/man/man1
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
 }
 
 /// A usage error without the advice to write a flag that is not there behind `--`, as if it were a path.

@@ -253,8 +253,8 @@ impl File {
     }
 
     /// Hears of its tests.
-    pub(crate) fn sink(&self) -> &dyn Sink {
-        &*self.sink
+    pub(crate) fn sink(&self) -> &Arc<dyn Sink> {
+        &self.sink
     }
 
     /// Does something that takes time, of which its sink hears.

@@ -180,12 +180,23 @@ pub(crate) fn run_test(
     keep: bool,
 ) -> TestResult {
     let job = file.job();
-    file.sink().emit(Event::TestStarted {
-        path: job.shown.clone(),
-        test: test.name.clone(),
-        meta: test.settings.meta.clone(),
-    });
-    let mut result = run_with_retries(lua, file, test, before, keep);
+    let skip = file.todo.borrow().clone().or_else(|| test.settings.skip.clone());
+    let mut result = match skip {
+        Some(reason) => TestResult {
+            message: Some(reason),
+            line: test.line,
+            attempts: 0,
+            ..TestResult::new(&test.name, TestStatus::Skipped)
+        },
+        None => {
+            file.sink().emit(Event::TestStarted {
+                path: job.shown.clone(),
+                test: test.name.clone(),
+                meta: test.settings.meta.clone(),
+            });
+            run_with_retries(lua, file, test, before, keep)
+        }
+    };
     result.meta = test.settings.meta.clone();
     file.sink().emit(Event::TestEnded {
         path: job.shown.clone(),
@@ -202,16 +213,6 @@ fn run_with_retries(
     keep: bool,
 ) -> TestResult {
     let started = Instant::now();
-    let skip = file.todo.borrow().clone().or_else(|| test.settings.skip.clone());
-    if let Some(reason) = skip {
-        return TestResult {
-            message: Some(reason),
-            duration_ns: nanos(started.elapsed()),
-            line: test.line,
-            attempts: 0,
-            ..TestResult::new(&test.name, TestStatus::Skipped)
-        };
-    }
     let expected = expected::of_test(file, test);
     // Nobody waits for a test to pass that is expected to fail, and nothing of its failure is kept. One that
     // runs in rounds shows by itself how often it fails.

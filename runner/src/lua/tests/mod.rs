@@ -78,6 +78,7 @@ fn job(dir: &Path, source: &str) -> FileJob {
         known: Arc::default(),
         progress: Arc::default(),
         artifacts: None,
+        observed: false,
         cancel: Cancel::new(),
     }
 }

@@ -123,7 +123,10 @@ impl LiveState {
             }),
             Event::TestEnded { path, result } => {
                 self.of_file(path, |file| {
+                    let began = file.tests.len();
                     file.tests.retain(|test| test.name != result.name);
+                    // One that is skipped beforehand has no beginning.
+                    file.begun += usize::from(file.tests.len() == began);
                     file.since = now;
                 });
                 match result.status {

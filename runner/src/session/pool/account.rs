@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
-use provium_base::events::{Event, Sink};
+use provium_base::events::{ClaimEvent, Event, Sink};
 use provium_guest::{Gate, Lease};
 use provium_vmm::Machine;
 
@@ -26,6 +27,7 @@ pub struct Account {
     at_once: bool,
     sink: Arc<dyn Sink>,
     cancel: Arc<Cancel>,
+    claimed: Mutex<Option<Amount>>,
 }
 
 /// Why somebody waits.
@@ -90,6 +92,7 @@ impl Account {
             at_once,
             sink,
             cancel,
+            claimed: Mutex::default(),
         })
     }
 
@@ -98,12 +101,22 @@ impl Account {
     /// # Errors
     /// [`PoolError`].
     pub fn claim(&self, amount: Amount, cancel: &Arc<Cancel>) -> Result<(), PoolError> {
-        self.obtain(Wish::Claim(amount), cancel).map(drop)
+        self.obtain(Wish::Claim(amount), cancel)?;
+        let path = self.path.clone();
+        self.sink
+            .emit(Event::Claim(ClaimEvent::Acquired { path, amount }));
+        *self.claimed.lock() = Some(amount);
+        Ok(())
     }
 
     /// Gives back what was claimed.
     pub fn release_claim(&self) {
         self.pool.give_back(|ledger| ledger.release_claim(self.number));
+        if let Some(amount) = self.claimed.lock().take() {
+            let path = self.path.clone();
+            self.sink
+                .emit(Event::Claim(ClaimEvent::Released { path, amount }));
+        }
     }
 
     /// Waits until there is room for a VM of this size, and charges the file with it.

@@ -16,6 +16,7 @@ use crate::lua::api::call::Call;
 use crate::lua::api::location::{self, Place};
 use crate::lua::api::raise::Raise;
 use crate::lua::objects::vm::handle::Vm;
+use crate::lua::objects::vm::told::Told;
 use crate::lua::state::scope::Held;
 
 /// Names that would hide what the API means by them.
@@ -127,6 +128,14 @@ impl Lab {
         let vm = Vm::new(name, profile, options, fixtures, on_close).map_err(|message| call.fail(message))?;
         vm.core().on_splat(listener);
         vm.core().set_gate(Arc::clone(file.account()) as Arc<dyn Gate>);
+        if file.job().observed {
+            let told = Told {
+                path: file.job().shown.clone(),
+                profile: vm.profile().name.clone(),
+                sink: Arc::clone(file.sink()),
+            };
+            vm.core().set_watch(Arc::new(told));
+        }
         let value = vm.clone().into_userdata(call.lua())?;
         let depth = if for_file { 1 } else { file.scopes.depth() };
         let added = self.0.add(vec![Member {

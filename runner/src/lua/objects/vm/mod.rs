@@ -6,4 +6,5 @@
 pub(crate) mod handle;
 pub(crate) mod methods;
 pub(crate) mod places;
+pub(crate) mod told;
 pub(crate) mod wait;
