@@ -26,5 +26,8 @@ test("every VM that runs has an end, and says how it came to run", {timeout = "1
   end
   t:assert_eq(how, {"resume", "reset", "reset", "boot"})
   t:assert_eq(ends, {"vm_shutdown", "vm_shutdown", "vm_died", "vm_shutdown"})
-  t:assert_eq({kinds.fixture_cache_hit, kinds.run_ended}, {1, 1})
+  -- Whoever comes first builds the fixture.
+  local told = (kinds.fixture_cache_hit or 0) + (kinds.fixture_build_done or 0) + (kinds.fixture_build_waiting or 0)
+  t:assert(told > 0, "nothing is said of the fixture")
+  t:assert_eq(kinds.run_ended, 1)
 end)
