@@ -134,12 +134,12 @@ fn list_shows_tests_and_boots_nothing() {
     let ran = run(&dir, &["list"]);
     let expected = "a.test.lua\n     7  boots  [net, fast]\n     8  later  skip: not now\n     \
                     9  soak  skip: slow; --include-slow runs it\n    10  number 1\n    10  number 2\n\
-                    b.test.lua: not listed: b.test.lua:2: test: its name hangs on what a guest says\n\
+                    b.test.lua: not listed: b.test.lua:2: test: its name depends on what a guest says\n\
                     c.test.lua\n        c\n\
                     d.test.lua: not listed: it goes on for as long as a guest says something\n\
                     e.test.lua: not listed: e.test.lua:1: broken\n\
                     f.test.lua\n     2  it's\\u{7}  skip: write it\n\
-                    g.test.lua: not listed: g.test.lua:1: test: its name hangs on what a guest says\n";
+                    g.test.lua: not listed: g.test.lua:1: test: its name depends on what a guest says\n";
     assert_eq!(
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
         (Some(0), expected, "")

@@ -253,3 +253,18 @@ fn the_slowest_tests_are_named_at_the_end() {
         "{json:?}"
     );
 }
+
+#[test]
+fn a_matrix_takes_no_report_that_is_of_one_run() {
+    let toml = "[profiles.p]\nkernel = 'a'\ncmdline = 'quiet'\n";
+    let dir = project(&[("provium.toml", toml), ("a", ""), ("b", ""), ("a.test.lua", "")]);
+    for report in ["--junit=x", "--tap", "--ktap", "--events-stdout", "--coverage"] {
+        let ran = run(&dir, &["--matrix", "kernel=a,b", report]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{report}");
+        assert!(
+            ran.stderr.contains("--matrix has a report of its own"),
+            "{report}: {}",
+            ran.stderr
+        );
+    }
+}

@@ -32,8 +32,9 @@ pub(super) fn run(project: &Project, args: &RunArgs, matrix: &Matrix) -> anyhow:
         "--matrix: there is no profile whose kernel could be another"
     );
     let reports = &args.reports;
+    let others = reports.tap || reports.ktap || reports.events_stdout || reports.coverage;
     anyhow::ensure!(
-        reports.junit.is_none() && !reports.tap && !reports.ktap,
+        reports.junit.is_none() && !others,
         "--matrix has a report of its own: as text, or with --json; run each kernel by --kernel for others"
     );
     for kernel in &matrix.kernels {

@@ -58,7 +58,7 @@ impl Progress {
 
     /// Notes the line of the file that runs now.
     pub fn at_line(&self, line: u32) {
-        // Nothing hangs on the order: who reads it says "last seen".
+        // Nothing depends on the order: who reads it says "last seen".
         self.line.store(line, Ordering::Relaxed);
     }
 

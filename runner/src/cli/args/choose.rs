@@ -83,7 +83,7 @@ pub struct OrderArgs {
     /// Run tests that failed when they last ran before the others
     #[arg(long)]
     pub failed_first: bool,
-    /// Run files, and the tests of each, in an order that hangs on SEED [default seed: another each time]
+    /// Run files, and the tests of each, in an order that depends on SEED [default seed: another each time]
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub shuffle: Option<Seed>,
 }

@@ -1,6 +1,6 @@
 -- What a test file's own code finds in place of `provium` when the file is listed: one value that stands for
 -- every handle and for everything that a guest says. It can be called, indexed, set and calculated with, and is
--- itself what comes of it. Reading it as text gives a mark, by which a name that hangs on a guest is known.
+-- itself what comes of it. Reading it as text gives a mark, by which a name that depends on a guest is known.
 
 local mark, in_place = ...
 

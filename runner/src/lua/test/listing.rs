@@ -103,7 +103,7 @@ fn hangs_on_a_guest(lua: &Lua, value: &Value) -> bool {
 /// Refuses a test whose name is what a guest says, when files are listed.
 pub(crate) fn check_name(call: &Call<'_>) -> Result<(), Raise> {
     match is_listed(&call.file()) && hangs_on_a_guest(call.lua(), call.arg(0)) {
-        true => Err(call.fail("its name hangs on what a guest says")),
+        true => Err(call.fail("its name depends on what a guest says")),
         false => Ok(()),
     }
 }
