@@ -205,8 +205,9 @@ fn a_guest_that_writes_all_the_time_can_be_saved_and_goes_on() {
         ..config()
     });
     let write = "while :; do i=$((i+1)); echo $i | dd of=/dev/vda bs=512 seek=$((i % 2000)) conv=fsync 2>/dev/null; \
-                 echo $i > /tmp/done; done >/dev/null 2>&1 &";
+                 echo $i > /tmp/new; mv /tmp/new /tmp/done; done >/dev/null 2>&1 &";
     sh(&mut guest, write);
+    sh(&mut guest, "until [ -s /tmp/done ]; do sleep 0.01; done");
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(100));
         let (_folder, snapshot) = saved(&guest);
