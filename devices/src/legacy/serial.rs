@@ -3,7 +3,9 @@
 //! Input: register accesses from the guest, typed bytes from the host. Output: printed bytes to a writer,
 //! edges on an interrupt line (COM1's pin is edge-triggered). Not here: what was printed before.
 //!
-//! Input longer than the UART's FIFO waits here and follows as the guest reads.
+//! Input longer than the UART's FIFO waits here and follows as the guest reads. While there are bytes in the
+//! FIFO and their interrupt is enabled, the interrupt identification says so (16550A data sheet, section
+//! 8.5): Linux reads at most 256 bytes at a time, and asks there whether it is to go on.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,6 +27,15 @@ impl Trigger for EdgeLine {
         Ok(())
     }
 }
+
+/// Register offsets: data, interrupt identification.
+const DATA: u64 = 0;
+const IDENTIFICATION: u64 = 2;
+/// Interrupt enable: received data.
+const ENABLE_RECEIVED: u8 = 1;
+/// Interrupt identification: none is pending; received data.
+const NONE_PENDING: u8 = 1;
+const RECEIVED: u8 = 4;
 
 /// A serial port that prints to `W`.
 pub struct SerialPort<W: Write + Send> {
@@ -139,6 +150,17 @@ impl<W: Write + Send> SerialPort<W> {
         Ok(())
     }
 
+    /// The interrupt identification as it is where the UART says `read`, which with each byte that is read
+    /// takes back what it said of the others.
+    fn identified(&self, read: u8) -> u8 {
+        let uart = self.uart.state();
+        let received = !uart.in_buffer.is_empty() && uart.interrupt_enable & ENABLE_RECEIVED != 0;
+        match received && read & NONE_PENDING != 0 {
+            true => read & !NONE_PENDING | RECEIVED,
+            false => read,
+        }
+    }
+
     fn feed(&mut self) {
         let room = self.uart.fifo_capacity().min(self.input.len());
         if room > 0 {
@@ -155,8 +177,10 @@ impl<W: Write + Send> BusDevice for SerialPort<W> {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
         data.fill(0);
         data[0] = self.uart.read(offset as u8);
-        if offset == 0 {
-            self.feed();
+        match offset {
+            DATA => self.feed(),
+            IDENTIFICATION => data[0] = self.identified(data[0]),
+            _ => {}
         }
     }
 
@@ -206,6 +230,37 @@ mod tests {
             got.push(byte[0]);
         }
         assert_eq!(got, text);
+    }
+
+    #[test]
+    fn a_driver_that_reads_so_many_at_a_time_is_told_of_the_rest() {
+        for length in 1..700 {
+            let mut port = SerialPort::new(Arc::new(FakeLine::default()), Vec::new());
+            port.write(1, &[ENABLE_RECEIVED]);
+            port.type_bytes(&vec![b'x'; length]);
+            let mut register = |offset| {
+                let mut value = [0];
+                port.read(offset, &mut value);
+                value[0]
+            };
+            let mut got = 0;
+            // As Linux does: until no interrupt is pending, and at most 256 bytes for each.
+            while register(IDENTIFICATION) & NONE_PENDING == 0 {
+                for _ in 0..256 {
+                    register(DATA);
+                    got += 1;
+                    if register(5) & 1 == 0 {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(got, length);
+            assert_eq!(
+                register(IDENTIFICATION),
+                0xc1,
+                "nothing is left, and it has a FIFO"
+            );
+        }
     }
 
     #[test]
