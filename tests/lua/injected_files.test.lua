@@ -35,7 +35,7 @@ test("what cannot be is refused", function(t)
     ["{{path = '/../a', content = ''}}"] = "`/../a` is not an absolute path",
     ["{{path = '/a', content = '', mode = 65536}}"] = "option `mode`: 65536 has more than permission bits",
     ["{{path = '/a', content = '', host = 'x'}}"] = "give `content` or `host`, not both",
-    ["{{path = '/a', contents = ''}}"] = "is missing",
+    ["{{path = '/a', contents = ''}}"] = "unknown option `contents`; did you mean `content`?",
     ["{['/a'] = 'no/such/file'}"] = "no such file on the host",
     ["{['/a'] = 5}"] = "the value of `/a` is a number",
   }) do
