@@ -92,7 +92,9 @@ test("each leaves a report, and nothing else", {timeout = "590s"}, function(t)
     if code == 0 then
       t:assert_contains(report, "50 passed, 0 failed", context)
     elseif code == 130 then
-      t:assert(report:match("%d file%(s%); %d+ passed, 0 failed, [^\n]*\n*$"), context)
+      -- Before the first file begins there is nothing to report.
+      local whole_report = report:match("%d file%(s%); %d+ passed, 0 failed, [^\n]*\n*$")
+      t:assert(whole_report ~= nil or (report == "" and moment < 1), context)
     else
       -- It came before the program could be told.
       t:assert(code > 128 and report == "", context)
