@@ -15,4 +15,5 @@ mod samples;
 mod scan;
 pub mod session;
 pub mod stock;
+mod tokens;
 pub mod uses;
