@@ -1,8 +1,9 @@
 //! `--artifacts`: what the built command leaves of failed tests, where no guest is needed.
 
+mod support;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const FAILS: &str = "\
 test('is fine', function(t) t:artifact('fine.txt', 'not kept') end)
@@ -18,17 +19,9 @@ const PASSES: &str = "test('is fine', function(t) t:artifact('fine.txt', 'not ke
 /// Runs the tests of that text; returns the exit code and the report.
 fn run(folder: &Path, tests: &str) -> (Option<i32>, String) {
     fs::write(folder.join("a.test.lua"), tests).expect("write the tests");
-    let output = Command::new(env!("CARGO_BIN_EXE_provium"))
-        .current_dir(folder)
-        .args(["--artifacts", "kept"])
-        .env_remove("GITHUB_ACTIONS")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts");
-    (
-        output.status.code(),
-        String::from_utf8(output.stdout).expect("UTF-8"),
-    )
+    let output = support::provium(folder, &["--artifacts", "kept"]).output();
+    let ran = support::finished(output.expect("the command starts"));
+    (ran.code, ran.stdout)
 }
 
 /// Paths of all files below `folder`, sorted.

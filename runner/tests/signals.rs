@@ -1,5 +1,7 @@
 //! The built command and its surroundings: signals, and who writes to its streams. No guest is needed.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -8,25 +10,13 @@ use std::process::{Child, Command, Stdio};
 
 use provium::doctor::{self, Accel};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
-/// A folder with these files in it.
-fn project(files: &[(&str, &str)]) -> TempDir {
-    let dir = TempDir::new().expect("a temporary folder");
-    for (name, content) in files {
-        fs::write(dir.path().join(name), content).expect("write");
-    }
-    dir
-}
+use support::project;
 
 /// The command in that folder, with pipes to read.
 fn provium(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provium"));
-    command.current_dir(dir).args(args).stdin(Stdio::null());
+    let mut command = support::provium(dir, args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["NO_COLOR", "GITHUB_ACTIONS", "PROVIUM_LOG"] {
-        command.env_remove(name);
-    }
     command
 }
 
@@ -62,9 +52,8 @@ fn send(child: &Child, signal: Signal) {
 
 /// Its exit code, stdout and stderr.
 fn finished(child: Child) -> (Option<i32>, String, String) {
-    let output = child.wait_with_output().expect("its end");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    let ran = support::finished(child.wait_with_output().expect("its end"));
+    (ran.code, ran.stdout, ran.stderr)
 }
 
 /// A file whose second test writes the number of the command it waits for to `pid`.
