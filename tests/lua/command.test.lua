@@ -2,6 +2,8 @@
 
 provium.timeout = "120s"
 
+local inner = require("inner")
+
 local folder
 local source = "local vm = provium:vm('base', 'small')\nvm:boot()\nreturn vm:snapshot()\n"
 
@@ -20,21 +22,7 @@ local function command(t, arguments)
 end
 
 provium.before_each(function(t)
-  local made = io.popen("mktemp -d")
-  folder = made:read("l")
-  made:close()
-  t:defer(function() os.execute("rm -rf " .. folder) end)
-  local guest = io.popen("cd ../../target/guest && pwd"):read("l")
-  write("provium.toml", ([[
-    [provium]
-    cache_dir = "cache"
-    [profiles.small]
-    kernel = "%s/vmlinux"
-    initrd = "%s/initrd.cpio"
-    cmdline = "console=ttyS0 quiet"
-    memory = "128M"
-  ]]):format(guest, guest))
-  write("base.fixture.lua", source)
+  folder = inner.project(t, {["base.fixture.lua"] = source})
 end)
 
 test("fixtures are built, explained, rebuilt and removed", function(t)

@@ -1,8 +1,35 @@
--- Runs a test file by this very command, for tests of what it makes of failures: its result, as `--json` has it.
+-- Runs this very command in a test: on a file beside this one, for what it makes of failures, or in a project of its own.
 
 local M = {}
 
--- `environment` is put before the command: `NAME='value' …`; `options` behind it.
+-- The first line that a command says.
+local function line(command)
+  local run <close> = io.popen(command)
+  return run:read("l")
+end
+
+-- A project in a folder of its own, which goes with the test: a cache, the profile `small`, and files, name → content. The folder.
+function M.project(t, files)
+  local folder = line("mktemp -d")
+  t:defer(function() os.execute("rm -rf " .. folder) end)
+  local guest = line("cd ../../target/guest && pwd")
+  files["provium.toml"] = ([[
+    [provium]
+    cache_dir = "cache"
+    [profiles.small]
+    kernel = "%s/vmlinux"
+    initrd = "%s/initrd.cpio"
+    cmdline = "console=ttyS0 quiet"
+    memory = "128M"
+  ]]):format(guest, guest)
+  for name, content in pairs(files) do
+    local file <close> = assert(io.open(folder .. "/" .. name, "w"))
+    file:write(content)
+  end
+  return folder
+end
+
+-- The result of a test file, as `--json` has it. `environment` is put before the command: `NAME='value' …`; `options` behind it.
 function M.result(file, environment, options)
   local run = io.popen(("%s exec /proc/$PPID/exe --json --accel kvm %s %s 2>&1"):format(environment or "", options or "", file))
   local text = run:read("a")

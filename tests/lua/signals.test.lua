@@ -3,6 +3,7 @@
 
 provium.timeout = "600s"
 
+local inner = require("inner")
 local ROUNDS = 30
 
 -- What a command says on stdout.
@@ -11,43 +12,29 @@ local function said(command)
   return run:read("a")
 end
 
--- A project in a folder of its own: five files of ten tests on one fixture.
+-- Five files of ten tests on one fixture.
 local function project(t)
-  local folder = os.tmpname()
-  os.remove(folder)
-  os.execute(("mkdir -p %s/tmp"):format(folder))
-  t:defer(function() os.execute("rm -rf " .. folder) end)
-  local guest = said("pwd -P"):gsub("\n", "/../../target/guest/")
-  local function write(name, text)
-    local file <close> = io.open(folder .. "/" .. name, "w")
-    file:write(text)
-  end
-  write("provium.toml", ([[
-[provium]
-cache_dir = "cache"
-[profiles.small]
-kernel = "%svmlinux"
-initrd = "%sinitrd.cpio"
-cmdline = "console=ttyS0 quiet"
-memory = "128M"
-]]):format(guest, guest))
-  write("base.fixture.lua", [[
-local vm = provium:vm("base", "small"):boot()
-vm:run("echo built > /run/mark"):assert_ok()
-return vm:snapshot()
-]])
+  local files = {
+    ["base.fixture.lua"] = [[
+      local vm = provium:vm("base", "small"):boot()
+      vm:run("echo built > /run/mark"):assert_ok()
+      return vm:snapshot()
+    ]],
+  }
   for _, name in ipairs({"a", "b", "c", "d", "e"}) do
-    write(name .. ".test.lua", [[
-provium.reset_between_tests = true
-local vm = provium:vm_fixture("base")
-for i = 1, 10 do
-  test("t" .. i, function(t)
-    t:assert_eq(vm:run("cat /run/mark; rm /run/mark"):out(), "built")
-    io.tmpfile():write("kept until the end")
-  end)
-end
-]])
+    files[name .. ".test.lua"] = [[
+      provium.reset_between_tests = true
+      local vm = provium:vm_fixture("base")
+      for i = 1, 10 do
+        test("t" .. i, function(t)
+          t:assert_eq(vm:run("cat /run/mark; rm /run/mark"):out(), "built")
+          io.tmpfile():write("kept until the end")
+        end)
+      end
+    ]]
   end
+  local folder = inner.project(t, files)
+  os.execute("mkdir " .. folder .. "/tmp")
   return folder
 end
 
