@@ -29,12 +29,12 @@ const REGISTERS_SLOT: u32 = 2;
 pub(crate) struct Vm {
     pub(crate) kvm: Kvm,
     pub(crate) fd: Arc<VmFd>,
-    /// The memory that slots point at; unmapped only after the machine is gone.
+    /// The memory that slots point at; kept while a vCPU may run.
     ram: GuestRam,
     logs_dirty: bool,
     /// Whether a page stays in KVM's log, and writable, until it is taken out.
     keeps_dirty: bool,
-    /// Where the guest reads the registers of one device; unmapped only after the machine is gone.
+    /// Where the guest reads the registers of one device; kept while a vCPU may run.
     registers: Option<Registers>,
 }
 
@@ -114,8 +114,8 @@ impl Vm {
             memory_size: PAGE,
             userspace_addr: page.as_ptr() as u64,
         };
-        // SAFETY: the range is the mapping of `page`, which is kept in this struct and dropped after `fd`, so
-        // that it outlives the machine. No memory of the guest's is there.
+        // SAFETY: the range is the mapping of `page`, which is kept in this struct. As with RAM, KVM looks at
+        // it only while a vCPU runs. No memory of the guest's is there.
         if unsafe { self.fd.set_user_memory_region(slot) }.is_ok() {
             self.registers = Some(Registers {
                 page: Arc::new(page),
@@ -154,8 +154,9 @@ impl Vm {
                 memory_size: region.len(),
                 userspace_addr: region.as_ptr() as u64,
             };
-            // SAFETY: the range is the mapping of `region`, which `ram` owns; the clone kept in this
-            // struct is dropped after `fd`, so that it outlives the machine. Regions do not overlap.
+            // SAFETY: the range is the mapping of `region`, which `ram` owns, and this struct keeps a clone
+            // of that. KVM looks at the range only while a vCPU runs, and whoever owns this struct has ended
+            // all vCPUs before it is dropped; lines may keep `fd` for longer. Regions do not overlap.
             unsafe { self.fd.set_user_memory_region(slot) }.map_err(call("KVM_SET_USER_MEMORY_REGION"))?;
         }
         Ok(())
