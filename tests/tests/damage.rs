@@ -10,7 +10,7 @@ use provium_guest::{ResumeError, ResumeOptions, reset, resume};
 use provium_tests::*;
 use provium_vmm::snapshot::state::MachineState;
 use provium_vmm::snapshot::{MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError};
-use provium_vmm::{EndReason, Machine, MachineConfig, MachineError};
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, SaveOptions};
 
 /// Prints `a`, then counts for ever in memory.
 #[rustfmt::skip]
@@ -213,4 +213,54 @@ fn a_guest_given_a_snapshot_it_cannot_take_goes_on_and_one_without_session_is_no
         Some(EndReason::Killed),
         "it is neither what it was nor a guest"
     );
+}
+
+/// The memory file of the snapshot in `folder`, cut to nothing by somebody else.
+fn cut_memory(folder: &Path) {
+    let memory = File::options().write(true).open(folder.join(MEMORY_FILE));
+    memory.unwrap().set_len(0).unwrap();
+}
+
+#[test]
+fn a_memory_file_that_is_cut_short_ends_the_guest_that_runs_from_it_and_no_other() {
+    let machine = paused_counter();
+    let (folder, snapshot) = saved_machine(&machine, false);
+    let other = Machine::restore(&snapshot).unwrap();
+    cut_memory(folder.path());
+    other.resume().unwrap();
+    let Some(EndReason::MemoryLost(cause)) = other.wait_end(Some(LONG)) else {
+        panic!("{:?}", other.ended());
+    };
+    let file = format!(
+        "the snapshot in {} is damaged: while a machine used it, its file `memory` was cut from {} to 0 bytes",
+        folder.path().display(),
+        64 << 20
+    );
+    assert_eq!(cause, file);
+    assert_runs(&machine);
+}
+
+#[test]
+fn what_the_monitor_itself_reads_of_a_file_that_is_cut_short_is_not_taken_for_zeros() {
+    let machine = paused_counter();
+    let (folder, snapshot) = saved_machine(&machine, false);
+    let other = Machine::restore(&snapshot).unwrap();
+    cut_memory(folder.path());
+    let empty = tempfile::tempdir().unwrap();
+    let error = other.save(empty.path(), SaveOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("its file `memory` was cut"), "{error}");
+    let error = loop {
+        machine.resume().unwrap();
+        machine.pause().unwrap();
+        match machine.load(&snapshot) {
+            // It has not come to write anything yet.
+            Ok(copied) => assert_eq!(copied, Some(0)),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("its file `memory` was cut"), "{error}");
+    for machine in [other, machine] {
+        let end = machine.wait_end(Some(LONG));
+        assert!(matches!(end, Some(EndReason::MemoryLost(_))), "{end:?}");
+    }
 }

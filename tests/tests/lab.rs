@@ -31,6 +31,9 @@ impl HostStore for Lasting {
     fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String> {
         self.0.rootfs_image(path)
     }
+    fn temporary(&self) -> Result<PathBuf, String> {
+        self.0.temporary()
+    }
     fn image_digest(&self, path: &Path) -> std::io::Result<ImageDigest> {
         self.0.image_digest(path)
     }

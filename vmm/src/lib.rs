@@ -8,6 +8,7 @@
 //! machine    the guest's life: create, start, pause, save, load, end; its threads and devices
 //! snapshot   a paused machine as a few files
 //! disk       the media behind disks: image, overlay, undo log, faults
+//! lost_pages pages of mapped files that cannot be had any more
 //! layer      sparse files of pages with their indexes, which snapshots and saved disks are made of
 //! soundness  whether this host's KVM can run a guest at all
 //! boot       files → memory in which the first instruction can run
@@ -29,6 +30,7 @@ mod kvm;
 mod layer;
 mod layout;
 pub mod limits;
+mod lost_pages;
 mod machine;
 mod slots;
 pub mod snapshot;

@@ -58,6 +58,7 @@ pub use input_log::InputLog;
 pub use reading::Reading;
 pub use request::{Building, Request};
 pub use source::{FixtureSource, SUFFIX, Sources};
+pub use staging::Stage;
 pub use stamp::Verify;
 pub use status::{CacheState, Change, Cleaned, Other, Status, Why};
 pub use store::Store;

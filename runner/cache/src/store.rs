@@ -27,7 +27,7 @@ use crate::file_id::FolderId;
 use crate::input::{self, ENTRY_FORMAT, Key};
 use crate::lock::{Lock, Mode};
 use crate::sealed;
-use crate::staging;
+use crate::staging::{self, Stage};
 use crate::stamp::{Stamp, StampCheck, Verify};
 
 /// Entries that may be built one on the other, in a row.
@@ -86,6 +86,15 @@ impl Store {
     /// Folder in which things are made.
     pub(crate) fn staging(&self) -> PathBuf {
         self.dir.join("staging")
+    }
+
+    /// A folder for what a run keeps on the disk for itself; if the run is killed, the next one that uses the
+    /// cache removes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn stage(&self) -> Result<Stage, FixtureError> {
+        Stage::new(&self.staging())
     }
 
     /// Folder of the locks.

@@ -72,6 +72,10 @@ impl HostStore for CancellableStore<'_> {
         self.fixtures.world()?.rootfs_image(path, &self.reading)
     }
 
+    fn temporary(&self) -> Result<PathBuf, String> {
+        self.fixtures.temporary()
+    }
+
     fn image_digest(&self, path: &Path) -> io::Result<ImageDigest> {
         self.fixtures.prepare().map_err(io::Error::other)?;
         let digests = self.fixtures.store().digests();

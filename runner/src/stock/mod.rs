@@ -26,7 +26,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use provium_base::cancel::Cancel;
 use provium_base::events::{FixtureEvent, Sink};
-use provium_cache::{Building, Chain, FixtureSource, ObtainError, ProjectWorld, Request, Store, World};
+use provium_cache::{
+    Building, Chain, FixtureSource, ObtainError, ProjectWorld, Request, Stage, Store, World,
+};
 use provium_guest::WarmPool;
 use provium_symbols::{KernelFiles, KnownKernels, Symbolizer};
 
@@ -75,6 +77,16 @@ pub struct Fixtures {
     open: Mutex<HashMap<PathBuf, OpenFixture>>,
     /// Symbols of the kernels that profiles boot.
     kernels: KnownKernels,
+    /// Where what goes with the session is made, once that is known.
+    temporary: Mutex<Option<Temporary>>,
+}
+
+/// A folder of things that go with the session.
+enum Temporary {
+    /// In the cache, where the next run finds and removes what a killed one has left.
+    Stage(Stage),
+    /// One that somebody else keeps clean.
+    Given(PathBuf),
 }
 
 /// A fixture whose snapshots are open.
@@ -129,6 +141,7 @@ impl Fixtures {
             run: AtomicU64::new(0),
             open: Mutex::default(),
             kernels: KnownKernels::default(),
+            temporary: Mutex::default(),
         })
     }
 
@@ -158,6 +171,31 @@ impl Fixtures {
     pub fn prepare(&self) -> Result<(), String> {
         self.prepared
             .get(|| self.store().tidy(&*self.sink).map_err(|error| error.to_string()))
+    }
+
+    /// Has what goes with the session made in this folder, which goes by itself.
+    pub fn use_temporary(&self, folder: PathBuf) {
+        *self.temporary.lock() = Some(Temporary::Given(folder));
+    }
+
+    /// The folder in which what goes with the session is made.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn temporary(&self) -> Result<PathBuf, String> {
+        let mut known = self.temporary.lock();
+        let known = match &mut *known {
+            Some(known) => known,
+            none => {
+                self.prepare()?;
+                let stage = self.store().stage().map_err(|error| error.to_string())?;
+                none.insert(Temporary::Stage(stage))
+            }
+        };
+        Ok(match known {
+            Temporary::Stage(stage) => stage.dir().to_owned(),
+            Temporary::Given(folder) => folder.clone(),
+        })
     }
 
     /// Begins another run with the same fixtures: what changed since is seen. Snapshots stay open where the
@@ -268,8 +306,9 @@ impl Fixtures {
         found.map(|open| Arc::clone(&open.fixture))
     }
 
-    /// Ends the machines that were made ahead.
+    /// Ends the machines that were made ahead and removes what goes with the session.
     pub fn close(&self) {
         self.pool.close();
+        *self.temporary.lock() = None;
     }
 }

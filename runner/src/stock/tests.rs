@@ -183,3 +183,27 @@ fn what_cannot_be_had_says_why() {
     );
     assert!(fixtures.source("abd").expect_err("none").contains("did you mean"));
 }
+
+#[test]
+fn what_goes_with_a_session_is_in_the_cache_and_what_a_killed_one_left_is_removed_by_the_next() {
+    let project = Project::new(&[]);
+    let cache = &project.config().cache_dir;
+    let temporary = |fixtures: &Arc<Fixtures>| fixtures.temporary().expect("a folder");
+    let (first, _) = project.fixtures();
+    let alive = temporary(&first);
+    assert!(alive.starts_with(cache) && alive.is_dir());
+    // As after a kill: the folder, and a marker that nobody has locked.
+    let dead = alive.with_file_name("0123");
+    fs::create_dir(&dead).expect("a folder");
+    fs::write(dead.join("memory"), "a guest's memory").expect("write");
+    fs::write(dead.with_extension("lock"), "").expect("write");
+    let (second, _) = project.fixtures();
+    let other = temporary(&second);
+    assert!(alive.is_dir() && other.is_dir() && !dead.exists());
+    first.close();
+    assert!(!alive.exists() && other.is_dir());
+    let given = tempfile::tempdir().expect("a folder");
+    second.use_temporary(given.path().to_owned());
+    assert!(!other.exists());
+    assert_eq!(temporary(&second), given.path());
+}

@@ -54,6 +54,9 @@ impl Baseline {
                 baseline.dirty.insert(ram, &between);
                 baseline.snapshot = Arc::clone(snapshot);
                 let copied = baseline.put_back(vm, ram)?;
+                if snapshot.pages()?.are_lost() {
+                    return Err(snapshot.image().loss().into());
+                }
                 (baseline, Some(copied))
             }
             None => {

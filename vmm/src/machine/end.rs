@@ -21,6 +21,8 @@ pub enum EndReason {
     TripleFault(String),
     /// KVM could not go on; the text has the cause, registers and instruction bytes.
     InternalError(String),
+    /// A page of the guest's memory could not be had from its snapshot's file; the text says which file.
+    MemoryLost(String),
     /// The host ended it: `kill` or drop.
     Killed,
     /// The monitor itself failed.
@@ -35,6 +37,7 @@ impl fmt::Display for EndReason {
             EndReason::Panic(message) => write!(f, "the guest's kernel panicked: {message}"),
             EndReason::TripleFault(state) => write!(f, "the guest died of a triple fault: {state}"),
             EndReason::InternalError(cause) => write!(f, "KVM could not run the guest: {cause}"),
+            EndReason::MemoryLost(cause) => write!(f, "the guest's memory was lost: {cause}"),
             EndReason::Killed => f.write_str("the machine was killed by the host"),
             EndReason::Monitor(cause) => write!(f, "the monitor failed: {cause}"),
         }

@@ -304,6 +304,7 @@ impl Machine {
         if let Some(hardware) = slot.as_ref() {
             hardware.platform.disks.end();
         }
+        self.ends.life.forget_memory();
         *slot = None;
     }
 

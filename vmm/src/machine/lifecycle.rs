@@ -4,12 +4,14 @@
 //! Output: the vCPUs stopped, every stream failed, everybody who waits woken. Not here: joining threads and
 //! giving memory back, which is the handle's part.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use provium_devices::PowerEvent;
 use provium_devices::virtio::vsock::Vsock;
+use provium_devices::{GuestRam, PowerEvent};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
@@ -18,6 +20,8 @@ use super::end::{EndDecision, EndReason};
 use super::gate::Gate;
 use super::looks::Looks;
 use crate::kvm::vcpu::RunPage;
+use crate::lost_pages::WatchedRange;
+use crate::snapshot::MemoryImage;
 
 /// The thread of a vCPU, as others reach it.
 pub(crate) struct VcpuThread {
@@ -33,8 +37,23 @@ pub(crate) struct Lifecycle {
     pub(crate) threads: Mutex<Vec<VcpuThread>>,
     vsock: Vsock,
     panic: Mutex<Option<PanicNote>>,
+    /// What the guest's memory is mapped from; `None` where that is no file.
+    mapped: Mutex<Option<MappedMemory>>,
     /// Wakes the supervisor.
     pub(crate) wake: EventFd,
+}
+
+/// Guest memory that a snapshot's file is mapped into.
+struct MappedMemory {
+    image: Arc<MemoryImage>,
+    watched: Vec<WatchedRange>,
+}
+
+impl MappedMemory {
+    fn lost(&self) -> Option<EndReason> {
+        let is_lost = self.watched.iter().any(WatchedRange::is_lost);
+        is_lost.then(|| EndReason::MemoryLost(self.image.loss().to_string()))
+    }
 }
 
 /// A panic that has been seen, with its message once that is known.
@@ -51,17 +70,21 @@ impl Lifecycle {
             threads: Mutex::default(),
             vsock,
             panic: Mutex::default(),
+            mapped: Mutex::default(),
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
         })
     }
 
     /// Ends the machine, unless it has ended. A guest that panicked and then restarts, as `panic=-1`
-    /// makes it, has panicked.
+    /// makes it, has panicked; and whatever a guest does that has met zeros for what was its memory, it does
+    /// for that.
     pub(crate) fn end(&self, reason: EndReason) {
         let reason = match (reason, self.panic_message()) {
             (EndReason::Killed, _) => EndReason::Killed,
-            (_, Some(message)) => EndReason::Panic(message),
-            (reason, None) => reason,
+            (reason, message) => self
+                .memory_cut()
+                .or(message.map(EndReason::Panic))
+                .unwrap_or(reason),
         };
         if self.end.decide(reason) {
             self.stop_vcpus();
@@ -132,6 +155,53 @@ impl Lifecycle {
     pub(crate) fn forget_panic(&self) {
         *self.panic.lock() = None;
         self.wake_supervisor();
+    }
+
+    /// Watches `ram`, into which `image` is mapped from now on.
+    pub(crate) fn watch_memory(&self, ram: &GuestRam, image: &Arc<MemoryImage>) -> std::io::Result<()> {
+        let mut mapped = self.mapped.lock();
+        if let Some(mapped) = &mut *mapped {
+            mapped.image = Arc::clone(image);
+            return Ok(());
+        }
+        let wake = Some(self.wake.as_raw_fd());
+        let watched = ram
+            .iter()
+            .map(|region| WatchedRange::new(region.as_ptr(), region.len() as usize, wake));
+        *mapped = Some(MappedMemory {
+            image: Arc::clone(image),
+            watched: watched.collect::<Result<_, _>>()?,
+        });
+        Ok(())
+    }
+
+    /// Ends the watch, when nobody uses the memory any more.
+    pub(crate) fn forget_memory(&self) {
+        *self.mapped.lock() = None;
+    }
+
+    /// The end of a machine some of whose memory could not be had; `None` while all of it could.
+    pub(crate) fn memory_lost(&self) -> Option<EndReason> {
+        self.mapped.lock().as_ref().and_then(MappedMemory::lost)
+    }
+
+    /// The same, also where only the length of a file betrays it: what a KVM makes of a page that is gone is
+    /// its own affair.
+    fn memory_cut(&self) -> Option<EndReason> {
+        let mapped = self.mapped.lock();
+        let mapped = mapped.as_ref()?;
+        let cut = || mapped.image.cut_short();
+        mapped
+            .lost()
+            .or_else(|| Some(EndReason::MemoryLost(cut()?.to_string())))
+    }
+
+    /// The end of a machine whose guest has met memory that cannot be had; `None` where its memory is no
+    /// file's.
+    pub(crate) fn memory_unreachable(&self) -> Option<EndReason> {
+        let mapped = self.mapped.lock();
+        let image = &mapped.as_ref()?.image;
+        Some(EndReason::MemoryLost(image.loss().to_string()))
     }
 
     fn wake_supervisor(&self) {

@@ -67,6 +67,7 @@ impl Machine {
         // A stream of the host that is being written to fills the guest's buffers, paused or not.
         hardware.platform.detach_queues();
         let known = hardware.baseline.take();
+        self.ends.life.watch_memory(&hardware.ram, snapshot.image())?;
         let (baseline, restored) = Baseline::restore(known, &mut hardware.vm, &hardware.ram, snapshot)?;
         hardware.baseline = Some(baseline);
         let state = snapshot.state();

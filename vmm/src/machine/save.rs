@@ -87,6 +87,9 @@ impl Machine {
             ),
             _ => (None, write_all(folder, hardware)?),
         };
+        if let Some(lost) = self.ends.life.memory_lost() {
+            return Err(MachineError::Ended(lost));
+        }
         let state = MachineState {
             id: SnapshotId::fresh()?,
             host: host::offer(&hardware.vm.kvm)?.1.clone(),
@@ -125,11 +128,14 @@ fn write_changes(
     let mut content = [0; PAGE as usize];
     for page in baseline.dirty.iter(&hardware.ram) {
         read_page(&hardware.ram, page, &mut content);
-        if content != *pages.page(page) {
+        if pages.differs(page, &content) {
             writer.push(page, &content)?;
         }
     }
-    Ok(writer.finish()?)
+    match pages.are_lost() {
+        false => Ok(writer.finish()?),
+        true => Err(baseline.snapshot.image().loss()),
+    }
 }
 
 /// Writes all pages that are not zero.

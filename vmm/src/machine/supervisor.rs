@@ -74,6 +74,9 @@ impl MutEventSubscriber for Supervisor {
         if events.fd() == self.life.wake.as_raw_fd() {
             // Only the wake-up matters, not how many there were.
             let _ = self.life.wake.read();
+            if let Some(lost) = self.life.memory_lost() {
+                return self.life.end(lost);
+            }
             match self.life.panic_message() {
                 Some(_) if self.due.is_none() => {
                     self.due = Some(Instant::now() + PANIC_GRACE);

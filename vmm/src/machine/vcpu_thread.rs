@@ -156,6 +156,10 @@ fn step(context: &VcpuContext, vcpu: &mut Vcpu, busy: &mut Option<u64>) -> RunOu
         Err(error) if error.errno() == libc::EINTR => return RunOutcome::Interrupted,
         Err(error) if error.errno() == libc::EAGAIN => {}
         Err(error) => {
+            let lost = (error.errno() == libc::EFAULT).then(|| context.life.memory_unreachable());
+            if let Some(reason) = lost.flatten() {
+                return RunOutcome::End(reason);
+            }
             let state = vcpu.describe(&context.ram);
             return RunOutcome::End(EndReason::InternalError(format!(
                 "KVM_RUN failed: {error}: {state}"

@@ -25,6 +25,7 @@ use super::id::SnapshotId;
 use super::pages::locate;
 use super::state::MachineState;
 use crate::layer::{self, PAGE, PageIndex, io_error};
+use crate::lost_pages::WatchedRange;
 
 /// The memory file of a snapshot, on those of its parents.
 pub(crate) struct MemoryImage {
@@ -161,9 +162,10 @@ impl MemoryImage {
             )
         };
         let base = base.map_err(|errno| io_error(&self.path)(errno.into()))?;
-        let pages = SavedPages {
+        let mut pages = SavedPages {
             base: base.cast(),
             len,
+            watched: None,
         };
         // SAFETY: the range is the mapping just made, which nobody has seen yet.
         let protected = unsafe {
@@ -171,7 +173,35 @@ impl MemoryImage {
             mprotect(pages.base.cast(), len, MprotectFlags::READ)
         };
         protected.map_err(|errno| io_error(&self.path)(errno.into()))?;
+        let watched = WatchedRange::new(pages.base, len, None).map_err(io_error(&self.path))?;
+        pages.watched = Some(watched);
         Ok(pages)
+    }
+
+    /// Why a page of its files, or its parents', cannot be had.
+    pub(crate) fn loss(&self) -> SnapshotError {
+        self.cut_short().unwrap_or_else(|| {
+            self.damaged_in_use(format!(
+                "its file `{MEMORY_FILE}` could not be read, or its file system is full"
+            ))
+        })
+    }
+
+    /// The same, if one of the files is shorter than it was; `None` where none is.
+    pub(crate) fn cut_short(&self) -> Option<SnapshotError> {
+        self.stack().find_map(|image| {
+            let len = image.file.metadata().map_or(0, |found| found.len());
+            let whole = image.memory;
+            let cut = || format!("its file `{MEMORY_FILE}` was cut from {whole} to {len} bytes");
+            (len < whole).then(|| image.damaged_in_use(cut()))
+        })
+    }
+
+    fn damaged_in_use(&self, what: String) -> SnapshotError {
+        SnapshotError::Damaged {
+            folder: self.folder.clone(),
+            what: format!("while a machine used it, {what}"),
+        }
     }
 
     /// Maps the bytes `at..at + len` at `address`, to be read and written.
@@ -278,6 +308,8 @@ pub(super) fn populate(ram: &GuestRam, first: u64, count: u64) {
 
 /// The memory as it was saved, mapped to be read.
 pub(crate) struct SavedPages {
+    /// Ends before the mapping does.
+    watched: Option<WatchedRange>,
     base: *mut u8,
     len: usize,
 }
@@ -290,27 +322,28 @@ unsafe impl Sync for SavedPages {}
 impl SavedPages {
     /// Makes `page` of a paused machine's memory what it was, without a look at what it is.
     pub(crate) fn copy(&self, ram: &GuestRam, page: u64) {
-        let saved = self.page(page);
+        let saved = self.at(page);
         if let Some((region, at)) = locate(ram, page) {
             // SAFETY: a page within the region's mapping, which `locate` has found; the machine is paused and
             // its devices are detached, so that nobody else uses it, and the saved page is in another
             // mapping.
             unsafe {
                 let target = region.as_ptr().add(at.0 as usize);
-                std::ptr::copy_nonoverlapping(saved.as_ptr(), target, PAGE as usize);
+                std::ptr::copy_nonoverlapping(saved, target, PAGE as usize);
             }
         }
     }
 
     /// Makes `page` of a paused machine's memory what it was; whether it was anything else.
     pub(crate) fn put_back(&self, ram: &GuestRam, page: u64) -> bool {
+        let saved = self.at(page);
         let differs = locate(ram, page).is_some_and(|(region, at)| {
-            // SAFETY: as in `copy`; the reference does not outlive the comparison.
-            let present = unsafe {
-                let source = region.as_ptr().add(at.0 as usize);
-                std::slice::from_raw_parts(source, PAGE as usize)
-            };
-            present != self.page(page)
+            // SAFETY: two pages of two mappings, as in `copy`. They are compared in place, through pointers:
+            // a reference would promise that no other process writes the file.
+            unsafe {
+                let present = region.as_ptr().add(at.0 as usize);
+                libc::memcmp(present.cast(), saved.cast(), PAGE as usize) != 0
+            }
         });
         if differs {
             self.copy(ram, page);
@@ -318,20 +351,42 @@ impl SavedPages {
         differs
     }
 
-    /// The content of `page`.
-    pub(crate) fn page(&self, page: u64) -> &[u8] {
+    /// Whether `page` holds other bytes than `content`, which is as long as a page.
+    pub(crate) fn differs(&self, page: u64, content: &[u8; PAGE as usize]) -> bool {
+        // SAFETY: a page of the mapping and an array as long; through a pointer, as in `put_back`.
+        unsafe { libc::memcmp(self.at(page).cast(), content.as_ptr().cast(), PAGE as usize) != 0 }
+    }
+
+    /// Whether a page has been read that could not be had, and was zeros in its place.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.watched.as_ref().is_some_and(WatchedRange::is_lost)
+    }
+
+    /// Address of `page`'s content, which another process may change.
+    fn at(&self, page: u64) -> *const u8 {
         let from = (page * PAGE) as usize;
         assert!(
             from + PAGE as usize <= self.len,
             "page {page} is beyond the memory"
         );
-        // SAFETY: within the mapping, as just checked, and mapped from files that do not change.
-        unsafe { std::slice::from_raw_parts(self.base.add(from), PAGE as usize) }
+        self.base.cast_const().wrapping_add(from)
+    }
+}
+
+#[cfg(test)]
+impl SavedPages {
+    /// A copy of `page`'s content.
+    pub(crate) fn page(&self, page: u64) -> Vec<u8> {
+        // SAFETY: within the mapping, as `at` has checked.
+        (0..PAGE as usize)
+            .map(|byte| unsafe { self.at(page).add(byte).read_volatile() })
+            .collect()
     }
 }
 
 impl Drop for SavedPages {
     fn drop(&mut self) {
+        self.watched = None;
         // SAFETY: exactly the range that was mapped, and every borrow of it has ended.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
@@ -410,7 +465,7 @@ mod tests {
 
     fn seen_by_a_reader(image: &MemoryImage) -> Vec<u8> {
         let pages = image.map_pages().unwrap();
-        (0..PAGES).map(|page| uniform(pages.page(page))).collect()
+        (0..PAGES).map(|page| uniform(&pages.page(page))).collect()
     }
 
     #[test]
@@ -506,7 +561,7 @@ mod tests {
         let large: Vec<(u64, u8)> = (0..pages).step_by(2).map(|page| (page, 3)).collect();
         let image = write("large", &large, Some(&base));
         let seen = image.map_pages().unwrap();
-        let seen = |page| uniform(seen.page(page));
+        let seen = |page| uniform(&seen.page(page));
         assert_eq!([0, 1, 2, 5, pages - 2, pages - 1].map(seen), [3, 0, 3, 2, 3, 0]);
         let ram = GuestRam::from_ranges(&[(GuestAddress(0), (pages * PAGE) as usize)]).unwrap();
         image.map_onto(&ram).unwrap();

@@ -51,4 +51,6 @@ pub use files::{FORMAT_VERSION, MEMORY_FILE, STATE_FILE, files};
 pub use id::SnapshotId;
 pub use open::Snapshot;
 
+pub(crate) use image::MemoryImage;
+
 pub(crate) use format::write as write_state;

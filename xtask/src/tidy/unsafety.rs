@@ -74,6 +74,7 @@ const FILES: &[(&str, &str)] = &[
         "vmm/src/kvm/vm.rs",
         "memory slots point at mappings that outlive them",
     ),
+    ("vmm/src/lost_pages.rs", "a handler of SIGBUS"),
     ("vmm/src/machine/ram.rs", "advice on a guest's own mapping"),
     ("vmm/src/snapshot/image.rs", "guest memory mapped from files"),
     ("vmm/src/soundness/image.rs", "the code of its guest, in assembly"),

@@ -34,7 +34,7 @@ struct RunningState {
 pub enum BaselineError {
     /// There is no folder for the files.
     #[error("no folder for the baseline: {0}")]
-    NoFolder(io::Error),
+    NoFolder(String),
     /// There is no folder for a VM.
     #[error("{}: {error}", path.display())]
     Folder {
@@ -54,8 +54,11 @@ impl Baseline {
     /// # Errors
     /// [`BaselineError`].
     pub fn take(vms: Vec<VmHandle>, store: &dyn HostStore) -> Result<Baseline, BaselineError> {
-        let made = tempfile::Builder::new().prefix("provium-baseline-").tempdir();
-        let folder = made.map_err(BaselineError::NoFolder)?;
+        let within = store.temporary().map_err(BaselineError::NoFolder)?;
+        let made = tempfile::Builder::new()
+            .prefix("provium-baseline-")
+            .tempdir_in(&within);
+        let folder = made.map_err(|error| BaselineError::Folder { path: within, error })?;
         let mut taken = Vec::with_capacity(vms.len());
         for (index, vm) in vms.into_iter().enumerate() {
             let state = vm.state();

@@ -25,6 +25,12 @@ pub trait HostStore {
     /// When there is none and none can be made; the message is for the user.
     fn rootfs_image(&self, path: &Path) -> Result<PathBuf, String>;
 
+    /// The folder in which what goes with the run is made: baselines, snapshots without a path.
+    ///
+    /// # Errors
+    /// When there is none and none can be made; the message is for the user.
+    fn temporary(&self) -> Result<PathBuf, String>;
+
     /// The digest of a disk image's content.
     ///
     /// # Errors
@@ -53,6 +59,10 @@ impl HostStore for WarmPool {
                 path.display()
             )),
         }
+    }
+
+    fn temporary(&self) -> Result<PathBuf, String> {
+        Ok(std::env::temp_dir())
     }
 
     fn image_digest(&self, path: &Path) -> io::Result<ImageDigest> {

@@ -337,6 +337,7 @@ pub(super) fn state_after(reason: &EndReason) -> VmState {
         EndReason::Panic(_)
         | EndReason::TripleFault(_)
         | EndReason::InternalError(_)
+        | EndReason::MemoryLost(_)
         | EndReason::Monitor(_) => VmState::Dead,
     }
 }

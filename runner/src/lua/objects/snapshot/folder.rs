@@ -8,12 +8,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use provium_base::cause::Cause;
+use provium_guest::HostStore;
 use provium_vmm::snapshot::files;
 use tempfile::TempDir;
 
 /// A folder of its own for a snapshot, which goes with the value.
-pub(super) fn temporary() -> Result<TempDir, String> {
-    let made = tempfile::Builder::new().prefix("provium-snapshot-").tempdir();
+pub(super) fn temporary(store: &dyn HostStore) -> Result<TempDir, String> {
+    let within = store.temporary()?;
+    let made = tempfile::Builder::new()
+        .prefix("provium-snapshot-")
+        .tempdir_in(within);
     made.map_err(|error| format!("no folder for the snapshot: {}", Cause(&error)))
 }
 

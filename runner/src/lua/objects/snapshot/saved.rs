@@ -68,7 +68,8 @@ impl Snapshot {
                 (name, folder, None)
             }
             (None, None) => {
-                let own = temporary().map_err(|message| call.fail(message))?;
+                let store = file.job().fixtures.until(&file.cancel());
+                let own = temporary(&store).map_err(|message| call.fail(message))?;
                 (String::new(), own.path().to_owned(), Some(own))
             }
         };
@@ -123,8 +124,9 @@ impl LabSnapshot {
                 refuse_streams(call, vm)?;
             }
         }
+        let store = file.job().fixtures.until(&file.cancel());
         let own = match (path, file.building()) {
-            (None, None) => Some(temporary().map_err(|message| call.fail(message))?),
+            (None, None) => Some(temporary(&store).map_err(|message| call.fail(message))?),
             _ => None,
         };
         let folder = path
@@ -144,7 +146,6 @@ impl LabSnapshot {
             names.push(name);
             Ok(at)
         };
-        let store = file.job().fixtures.until(&file.cancel());
         let saved = save_all(&all, mode, &store, &mut folder_of);
         let saved = saved.map_err(|error| match error {
             SaveAllError::Nothing(_) if lab.has_more(call) => call.fail(format_args!(
