@@ -62,6 +62,14 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     done(unsafe { libc::kill(pid, signal) })
 }
 
+/// `finit_module`: loads a kernel module, without parameters.
+pub(crate) fn finit_module(module: &impl AsFd) -> Result<(), Errno> {
+    let module = module.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open and the parameters are a string with its NUL; the kernel reads both.
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, module, c"".as_ptr(), 0) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
 /// `signal(SIGPIPE, SIG_IGN)`: a write to a closed pipe or socket is an error from here on, not the end of
 /// the process.
 pub(crate) fn ignore_sigpipe() {

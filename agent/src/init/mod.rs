@@ -2,11 +2,12 @@
 //!
 //! Input: a kernel that has just unpacked its initramfs.
 //! Output: the agent as a process of its own, and as PID 1 either the init the user's initrd came with, as if
-//! the kernel had started it, or the reaper. A profile's `rootfs` becomes the root before any of that
-//! (`rootfs`).
+//! the kernel had started it, or the reaper. Before any of that, modules
+//! for it are loaded (`modules`), and a profile's `rootfs` becomes the root (`rootfs`).
 //! Not here: any other root disk; whoever has one brings the init that mounts it.
 
 mod cmdline;
+mod modules;
 mod mounts;
 mod reaper;
 mod rootfs;
@@ -42,6 +43,7 @@ pub fn run() -> ! {
         open_console();
     }
     mounts::mount(&mounts::PROC);
+    modules::load();
     let cmdline = std::fs::read("/proc/cmdline").unwrap_or_default();
     let has_root = cmdline::wants_rootfs(&cmdline);
     if has_root && let Err(why) = rootfs::enter() {
