@@ -116,6 +116,12 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("fixture why --preset", CONFIGURATION, "a_preset_stands_in_for_parts_of_the_file"),
     ("fixture why --kernel", CONFIGURATION, "a_kernel_comes_from_the_command_line"),
     ("fixture why --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("init", PROJECT, "init_makes_a_project_and_leaves_alone_what_is_there"),
+    ("init [DIR]", PROJECT, "init_makes_a_project_and_leaves_alone_what_is_there"),
+    ("init --kernel", PROJECT, "init_takes_the_kernel_that_is_named"),
+    ("guest", PROJECT, "a_fetched_guest_is_at_hand_in_any_project"),
+    ("guest fetch", PROJECT, "a_fetched_guest_is_at_hand_in_any_project"),
+    ("guest fetch --userland", PROJECT, "the_userland_is_there_when_it_is_asked_for"),
     ("doctor", CLI, "doctor_says_whether_tests_can_run_here"),
     ("doctor --json", CLI, "doctor_says_whether_tests_can_run_here"),
     ("host", EMULATED, "a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes"),
@@ -149,6 +155,7 @@ const LIST: &str = "runner/tests/list.rs";
 const FIXTURE: &str = "runner/tests/fixture_command.rs";
 const ARTIFACTS: &str = "runner/tests/artifacts.rs";
 const EMULATED: &str = "runner/tests/emulated_host.rs";
+const PROJECT: &str = "runner/tests/project.rs";
 const EDITORS: &str = "runner/tests/editors.rs";
 const COMMAND: &str = "tests/lua/command.test.lua";
 

@@ -154,7 +154,7 @@ mod tests {
                 assert_eq!(other, None, "{} of {}", example.file, page.display());
             }
         }
-        assert!(seen.keys().any(|file| file == "first.test.lua"), "{seen:?}");
+        assert!(seen.keys().any(|file| file == "second.test.lua"), "{seen:?}");
     }
 
     #[test]

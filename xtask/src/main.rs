@@ -41,7 +41,7 @@ enum Command {
         #[arg(long = "fragment", value_name = "NAME")]
         fragments: Vec<String>,
     },
-    /// Install what is missing, build everything and run examples/hello/
+    /// Install what is missing, make a guest of Debian's packages, build provium and run examples/hello/
     Demo,
     /// Run every check and test, as CI does
     Test {
@@ -104,7 +104,7 @@ fn soak(boots: u32, resets: u32, resumes: u32) -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Guest { fragments } => guest::build(&fragments, guest::Extent::Tests),
+        Command::Guest { fragments } => guest::build(&fragments),
         Command::Demo => demo::demo(),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
         Command::Tidy { list: true } => tidy::list(),

@@ -36,7 +36,7 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
     let mut phases = Phases::new();
     let (mut host, mut lua, mut docs) = (None, None, None);
     let mut kvm = None;
-    phases.run("packages", packages::ensure);
+    phases.run("packages", packages::for_tests);
     if wanted(Part::Lint) {
         phases.run("cargo fmt --check", || {
             run(workspace::cargo().args(["fmt", "--all", "--check"]))
@@ -48,9 +48,7 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
         host = phases.run("host tests", host_tests::run);
     }
     if wanted(Part::Kvm) || wanted(Part::Lua) || wanted(Part::Docs) {
-        let guest = phases.run("guest kernel and initrd", || {
-            guest::build(&[], guest::Extent::Tests)
-        });
+        let guest = phases.run("guest kernel and initrd", || guest::build(&[]));
         if let (Some(()), Some(provium)) = (guest, phases.run("build provium", demo::build_provium)) {
             if wanted(Part::Kvm) {
                 let selection = Selection {
@@ -96,10 +94,8 @@ pub(crate) struct Soak {
 pub(crate) fn soak(soaks: &[Soak]) -> Result<()> {
     let mut phases = Phases::new();
     let mut all = kvm::Summary::default();
-    let provium = phases.run("packages", packages::ensure).and_then(|()| {
-        phases.run("guest kernel and initrd", || {
-            guest::build(&[], guest::Extent::Tests)
-        })?;
+    let provium = phases.run("packages", packages::for_tests).and_then(|()| {
+        phases.run("guest kernel and initrd", || guest::build(&[]))?;
         phases.run("build provium", demo::build_provium)
     });
     if let Some(provium) = provium {

@@ -12,6 +12,7 @@
 //! nearest, walk       "did you mean"; which folders a search goes into
 //! cause               what the system said, once and without its number
 //! initramfs, initrd   archives for a guest, made and looked at
+//! modules             modules of a kernel, in the order to load them
 //! ```
 
 pub mod cancel;
@@ -23,6 +24,7 @@ pub mod group;
 pub mod initramfs;
 pub mod initrd;
 pub mod meta;
+pub mod modules;
 pub mod nearest;
 pub mod outcome;
 pub mod subtest;

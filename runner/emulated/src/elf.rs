@@ -1,11 +1,11 @@
-//! The three questions that the emulated host has about ELF files.
+//! The two questions that the emulated host has about ELF files.
 //!
-//! Input: the content of a 64-bit little-endian ELF file. Output: whether a program needs a loader, whether
-//! QEMU can enter a kernel, what a module says of itself. Not here: reading or unpacking files.
+//! Input: the content of a 64-bit little-endian ELF file. Output: whether a program needs a loader, and
+//! whether QEMU can enter a kernel. Not here: reading or unpacking files.
 
 use object::LittleEndian;
 use object::elf::{FileHeader64, NoteType, PT_INTERP};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 /// Type of the note, named `Xen`, with the address at which a kernel is entered directly (PVH).
 const XEN_ELFNOTE_PHYS32_ENTRY: NoteType = NoteType(18);
@@ -34,13 +34,6 @@ pub(crate) fn has_pvh_entry(kernel: &[u8]) -> bool {
     notes.any(|note| note.name() == b"Xen" && note.n_type(LittleEndian) == XEN_ELFNOTE_PHYS32_ENTRY)
 }
 
-/// The section `.modinfo` of a kernel module: NUL-terminated strings `KEY=VALUE`.
-pub(crate) fn modinfo(module: &[u8]) -> Option<&[u8]> {
-    let sections = Header::parse(module).ok()?.sections(LittleEndian, module).ok()?;
-    let (_, section) = sections.section_by_name(LittleEndian, b".modinfo")?;
-    section.data(LittleEndian, module).ok()
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     /// An ELF header with one segment of `segment_type`, which is the rest of the file.
@@ -59,32 +52,6 @@ pub(crate) mod testing {
         image
     }
 
-    /// A module with this section `.modinfo`.
-    pub(crate) fn module(modinfo: &[u8]) -> Vec<u8> {
-        const NAMES: &[u8] = b"\0.modinfo\0.shstrtab\0";
-        let mut image = header();
-        image.extend(modinfo);
-        image.extend(NAMES);
-        let sections = image.len() as u64;
-        image[40..48].copy_from_slice(&sections.to_le_bytes()); // e_shoff
-        image[58] = 64; // e_shentsize
-        image[60] = 3; // e_shnum
-        image[62] = 2; // e_shstrndx
-        let size = modinfo.len() as u64;
-        for (name, kind, start, size) in [
-            (0u32, 0u32, 0, 0),
-            (1, 1, 64, size),
-            (10, 3, 64 + size, NAMES.len() as u64),
-        ] {
-            image.extend(name.to_le_bytes());
-            image.extend(kind.to_le_bytes());
-            for field in [0, 0, start, size, 0, 1, 0] {
-                image.extend(u64::to_le_bytes(field));
-            }
-        }
-        image
-    }
-
     fn header() -> Vec<u8> {
         let mut image = vec![0; 64];
         image[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -94,7 +61,7 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{module, program};
+    use super::testing::program;
     use super::*;
 
     #[test]
@@ -130,15 +97,5 @@ mod tests {
         assert!(!has_pvh_entry(&program(4, &note(b"Xen\0", 17, &[0; 4]))));
         assert!(!has_pvh_entry(&program(1, &entry)), "not a segment of notes");
         assert!(!has_pvh_entry(b"no kernel"));
-    }
-
-    #[test]
-    fn a_modules_strings_are_found() {
-        let image = module(b"license=GPL\0depends=\0");
-        assert_eq!(modinfo(&image), Some(&b"license=GPL\0depends=\0"[..]));
-        for len in 0..image.len() {
-            assert_eq!(modinfo(&image[..len]), None, "truncated to {len}");
-        }
-        assert_eq!(modinfo(&program(1, b".modinfo")), None);
     }
 }

@@ -11,8 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use provium_base::modules::{self, ModuleError};
+
 use crate::kernel::{self, Kernel};
-use crate::modules::{self, ModuleError};
 
 /// The package that always depends on the newest kernel.
 const META: &str = "linux-image-amd64";
@@ -122,7 +123,7 @@ pub(crate) fn fetch(package: &str, into: &Path) -> Result<Kernel, FetchError> {
     let kernel = kernel::newest_below(&whole).ok_or_else(no_kernel)?;
     let mut keep = vec![kernel.image.clone(), kernel.modules.join("modules.builtin")];
     keep.extend(
-        modules::load(&kernel.modules)?
+        modules::load(&kernel.modules, &kernel::NEEDED, &[])?
             .into_iter()
             .map(|module| module.path),
     );

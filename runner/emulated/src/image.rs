@@ -11,9 +11,9 @@ use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
 
 use provium_base::initramfs::{ArchiveError, InitramfsFile, archive};
+use provium_base::modules::Module;
 
 use crate::elf;
-use crate::modules::Module;
 
 /// The script that the kernel runs first.
 pub(crate) const INIT: &str = include_str!("init.sh");

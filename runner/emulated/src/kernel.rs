@@ -1,13 +1,23 @@
 //! The kernels that the emulated host can boot.
 //!
 //! Input: folders that may hold an unpacked Debian kernel package. Output: a [`Kernel`] that can run nested
-//! guests. Not here: fetching one (`fetch`), and reading the modules (`modules`).
+//! guests. Not here: fetching one (`fetch`), and reading its modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Environment variable that names a folder with `boot/` and `lib/modules/` of the kernel to use.
 pub const KERNEL_ROOT: &str = "PROVIUM_HOST_KERNEL_ROOT";
+
+/// Modules that it is to have; the others follow from their dependencies.
+pub(crate) const NEEDED: [&str; 6] = [
+    "virtio_pci",
+    "virtio_console",
+    "9pnet_virtio",
+    "9p",
+    "overlay",
+    "kvm_amd",
+];
 
 /// A kernel with its modules.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@
 //! reexec         running the present command line inside
 //! supervise      starts, watches, starts again; with request, plan and error
 //! availability   whether this machine could: program, kernel
-//! prepare        makes what is needed: fetch (the kernel), modules, image (what QEMU boots), elf
+//! prepare        makes what is needed: fetch (the kernel), image (what QEMU boots), elf
 //! qemu           one QEMU
 //! session        one start, seen from outside; outside: stdin, terminal and signals of this process; output
 //! frame          the messages between outside and inside
@@ -31,7 +31,6 @@ mod image;
 mod inside;
 mod kernel;
 mod machine;
-mod modules;
 mod output;
 mod outside;
 mod plan;
@@ -54,7 +53,6 @@ pub use error::EmulatedError;
 pub use fetch::FetchError;
 pub use inside::main as init;
 pub use kernel::{KERNEL_ROOT, Kernel};
-pub use modules::ModuleError;
 pub use outside::{Signals, Stdin, Streams};
 pub use plan::default_memory_mib;
 pub use prepare::PrepareError;

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use provium_base::initramfs::ArchiveError;
+use provium_base::modules::{self, ModuleError};
 use sha2::{Digest, Sha256};
 
 use crate::availability::{Availability, KernelSource, Missing, available, find_kernel};
 use crate::fetch::{self, FetchError};
 use crate::image;
-use crate::kernel::{KERNEL_ROOT, Kernel};
-use crate::modules::{self, ModuleError};
+use crate::kernel::{self, KERNEL_ROOT, Kernel};
 
 /// Part of the key of prepared files; raised when they are made in another way.
 const RECIPE: u32 = 1;
@@ -137,10 +137,11 @@ fn make(prepared: &Prepared, available: &Availability, kernel: &Kernel) -> Resul
         let path = path.to_owned();
         move |source| PrepareError::Io { path, source }
     };
-    let modules = modules::load(&kernel.modules).map_err(|source| PrepareError::Modules {
-        version: kernel.version.clone(),
-        source,
-    })?;
+    let modules =
+        modules::load(&kernel.modules, &kernel::NEEDED, &[]).map_err(|source| PrepareError::Modules {
+            version: kernel.version.clone(),
+            source,
+        })?;
     let busybox = fs::read(&available.busybox).map_err(named(&available.busybox))?;
     let initramfs = image::initramfs(&busybox, &modules)?;
     let packed = fs::read(&kernel.image).map_err(named(&kernel.image))?;

@@ -36,7 +36,7 @@ pub(super) fn lsp_setup(args: &LspSetupArgs) -> anyhow::Result<u8> {
 }
 
 /// The files of a folder and what is in them.
-fn files(folder: &Path, roots: &[PathBuf]) -> Vec<(PathBuf, String)> {
+pub(super) fn files(folder: &Path, roots: &[PathBuf]) -> Vec<(PathBuf, String)> {
     let mut path = Vec::new();
     for root in roots.iter().map(PathBuf::as_path).chain([folder]) {
         // What is elsewhere is named in full.

@@ -9,7 +9,9 @@ mod completions;
 mod coverage;
 mod defaults;
 mod fixture;
+mod guest;
 mod host;
+mod init;
 mod interrupt;
 mod list;
 mod lsp_setup;
@@ -48,6 +50,8 @@ pub fn main() -> ExitCode {
         None => run::run(cli.run),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Fixture(args)) => fixture::fixture(&args),
+        Some(Command::Init(args)) => init::init(&args),
+        Some(Command::Guest(args)) => guest::guest(&args),
         Some(Command::Doctor(args)) => doctor(args.json),
         Some(Command::Host(args)) => host::host(args),
         Some(Command::EmulatedHostInit(_)) => Ok(provium_emulated::init()),

@@ -51,9 +51,14 @@ impl Environment {
 
     /// Where the cache is unless the configuration says otherwise.
     pub(super) fn cache_dir(&self) -> PathBuf {
+        self.caches().join("provium/fixtures")
+    }
+
+    /// The folder for caches.
+    fn caches(&self) -> PathBuf {
         let xdg = self.xdg_cache_home.clone().filter(|path| path.is_absolute());
         let base = xdg.or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        base.unwrap_or_else(std::env::temp_dir).join("provium/fixtures")
+        base.unwrap_or_else(std::env::temp_dir)
     }
 }
 
@@ -68,11 +73,13 @@ pub(super) fn load(
     let file = std::path::absolute(file).map_err(|error| ConfigError::read(file, error))?;
     let dir = file.parent().unwrap_or(Path::new("/"));
     let shown = file.strip_prefix(cwd).unwrap_or(&file).to_string_lossy();
+    let caches = env.caches();
     let doc = Document {
         shown: &shown,
         text: &text,
         dir,
         home: env.home.as_deref(),
+        caches: &caches,
     };
     let mut table = DeTable::parse(&text).map_err(|error| {
         let message = error.message().trim_end().replace('\n', "; ");
@@ -98,7 +105,7 @@ pub(super) fn load(
     };
     let mut profiles = read_profiles(&top)?;
     for kernel in &overrides.kernels {
-        profile::put_kernel(&mut profiles, kernel, cwd, &shown)?;
+        profile::put_kernel(&mut profiles, kernel, cwd, &caches, &shown)?;
     }
     let profiles = profile::resolve(&profiles, &shown, dir)?;
     let General {

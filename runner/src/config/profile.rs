@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use provium_base::cause::Cause;
 use provium_base::initrd;
 use provium_base::nearest::nearest;
+use provium_debian::guest::{self, DebianGuest};
 use provium_guest::{DiskOption, GuestSpec, WallClock};
 use provium_vmm::host_file;
 
@@ -97,10 +98,11 @@ impl Profile {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
                 Err(error) => format!("cannot be used: {}", Cause(&error)),
             };
-            let hint = if self.build.is_some() && !path.exists() {
-                " (and `build` did not make it)"
-            } else {
-                ""
+            let hint = match guest::hint(path) {
+                _ if path.exists() => String::new(),
+                Some(hint) => format!("; {hint}"),
+                None if self.build.is_some() => " (and `build` did not make it)".to_owned(),
+                None => String::new(),
             };
             let message = format!(
                 "`{key}` in [profiles.{}]: {} {problem}{hint}",
@@ -113,11 +115,13 @@ impl Profile {
     }
 }
 
-/// Puts the command line's kernel, which is relative to `cwd`, in place of a profile's own.
+/// Puts the command line's kernel, which is relative to `cwd` or a ready guest's in `caches`, in place of a
+/// profile's own.
 pub(super) fn put_kernel(
     profiles: &mut BTreeMap<String, RawProfile>,
     kernel: &KernelChoice,
     cwd: &Path,
+    caches: &Path,
     shown: &str,
 ) -> Result<(), ConfigError> {
     let name = &kernel.profile;
@@ -130,14 +134,18 @@ pub(super) fn put_kernel(
         let what = format!("there is no profile `{name}` in {shown}; {hint}");
         return Err(ConfigError::flag("--kernel", what));
     };
-    let file = cwd.join(&kernel.file);
+    let file = match kernel.file.as_os_str() == guest::NAME {
+        true => DebianGuest::at(caches).kernel,
+        false => cwd.join(&kernel.file),
+    };
     if !file.is_file() {
         let problem = if file.exists() {
             "is not a file"
         } else {
             "does not exist"
         };
-        let what = format!("{} {problem}", kernel.file.display());
+        let hint = guest::hint(&file).map(|hint| format!("; {hint}"));
+        let what = format!("{} {problem}{}", kernel.file.display(), hint.unwrap_or_default());
         return Err(ConfigError::flag("--kernel", what));
     }
     profile.kernel = Some(Located {
@@ -206,9 +214,9 @@ impl RawProfile {
         Ok(RawProfile {
             header_line: section.doc.line(&section.span),
             inherits: section.string("inherits")?,
-            kernel: section.path("kernel")?,
-            initrd: section.path("initrd")?,
-            rootfs: section.path("rootfs")?,
+            kernel: section.path_or_guest("kernel", |guest| guest.kernel)?,
+            initrd: section.path_or_guest("initrd", |guest| guest.initrd)?,
+            rootfs: section.path_or_guest("rootfs", |guest| guest.rootfs)?,
             cmdline,
             cmdline_file: section.path("cmdline_file")?,
             memory,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use provium_base::nearest::nearest;
+use provium_debian::guest::{self, DebianGuest};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -28,6 +29,8 @@ pub(super) struct Document<'a> {
     /// What relative paths start from.
     pub(super) dir: &'a Path,
     pub(super) home: Option<&'a Path>,
+    /// The folder for caches, in which ready guests are.
+    pub(super) caches: &'a Path,
 }
 
 impl Document<'_> {
@@ -127,6 +130,29 @@ impl<'a, 'i> Section<'a, 'i> {
             return Ok(None);
         };
         let value = self.absolute(key, &text)?;
+        Ok(Some(Located {
+            value,
+            line: text.line,
+        }))
+    }
+
+    /// A path as [`Section::path`], or the part `of` a ready guest that is named in its place.
+    pub(super) fn path_or_guest(
+        &self,
+        key: &str,
+        of: fn(DebianGuest) -> PathBuf,
+    ) -> Result<Option<Located<PathBuf>>, ConfigError> {
+        let Some(text) = self.string(key)? else {
+            return Ok(None);
+        };
+        let value = match text.value.as_str() {
+            guest::NAME => of(DebianGuest::at(self.doc.caches)),
+            other if other.starts_with("guest:") => {
+                let what = format!("there is no guest `{other}`; there is `{}`", guest::NAME);
+                return Err(self.mistake_at(text.line, key, &what));
+            }
+            _ => self.absolute(key, &text)?,
+        };
         Ok(Some(Located {
             value,
             line: text.line,

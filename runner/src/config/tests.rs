@@ -668,3 +668,27 @@ fn an_initrd_that_no_kernel_unpacks_is_refused() {
     fs::write(project.path("i"), "070701").expect("write");
     check(&project).expect("an archive");
 }
+
+#[test]
+fn a_ready_guest_stands_for_its_files() {
+    let profile = |kernel: &str| {
+        format!(
+            "[profiles.p]\nkernel = '{kernel}'\ninitrd = 'guest:debian'\nrootfs = 'guest:debian'\ncmdline = 'quiet'\n"
+        )
+    };
+    let config = loaded(&profile("guest:debian"));
+    let guest = &config.profile("p").expect("a profile").guest;
+    let cache = Path::new("/home/u/.cache/provium/guest");
+    assert_eq!(guest.kernel, cache.join("debian-kernel/vmlinuz"));
+    assert_eq!(guest.initrd, Some(cache.join("debian-kernel/initrd.cpio")));
+    assert_eq!(guest.rootfs, Some(cache.join("debian-userland/debian.ext4")));
+    assert_eq!(
+        error(&profile("guest:debain")),
+        "provium.toml:2: `kernel` in [profiles.p]: there is no guest `guest:debain`; there is `guest:debian`"
+    );
+    assert_eq!(
+        error(&profile("guest:debian")),
+        "provium.toml:2: `kernel` in [profiles.p]: /home/u/.cache/provium/guest/debian-kernel/vmlinuz does not exist; \
+         `provium guest fetch` makes it"
+    );
+}

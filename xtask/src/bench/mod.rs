@@ -50,10 +50,8 @@ pub(crate) struct BenchArguments {
 /// When something could not be built or run. A row that failed says so in the table and is no error.
 pub(crate) fn bench(arguments: &BenchArguments) -> Result<()> {
     let mut phases = Phases::new();
-    let ready = phases.run("packages", packages::ensure).and_then(|()| {
-        phases.run("guest kernel and initrd", || {
-            guest::build(&[], guest::Extent::Guests)
-        })?;
+    let ready = phases.run("packages", packages::for_tests).and_then(|()| {
+        phases.run("guest kernel and initrd", || guest::build(&[]))?;
         let provium = phases.run("build provium", demo::build_provium)?;
         let bench = phases.run("build provium-bench", build)?;
         Some((provium, bench))

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use provium_debian::cache::{self, Cache};
+use provium_debian::package::Package;
 
-use crate::guest::cache::{self, Cache};
-use crate::guest::debian::Package;
+use crate::guest::say;
 
 /// In the order they are to be loaded.
 const MODULES: [&str; 5] = [
@@ -30,8 +31,8 @@ pub(super) fn modules(provium: &Path) -> Result<PathBuf> {
     let release = release.context("the emulated host's kernel is not there yet")?;
     let package = Package::find(&format!("linux-image-{release}"))?;
     let key = cache::key(["vhost-vsock", "1", release, &package.version]);
-    Cache::of_user()?.get(&format!("vhost-vsock-{key}"), |scratch, out| {
-        package.unpack(scratch)?;
+    Cache::of_user(&say)?.get(&format!("vhost-vsock-{key}"), |scratch, out| {
+        package.unpack(scratch, &say)?;
         let kernel = scratch.join("lib/modules").join(release).join("kernel");
         for (number, module) in MODULES.iter().enumerate() {
             let from = kernel.join(module);

@@ -7,8 +7,8 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use provium_debian::archive::Archive;
 
-use super::archive::Archive;
 use crate::{command, workspace};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use provium_debian::package::Package;
 
 use super::config;
-use super::debian::Package;
 use crate::command::{output, run};
 
 /// Part of the cache key: raised when the steps below leave something else.
@@ -77,7 +77,7 @@ impl Source {
             Source::Installed { archive, .. } => (archive.clone(), None),
             Source::Apt(package) => {
                 let folder = scratch.join("package");
-                package.unpack(&folder)?;
+                package.unpack(&folder, &super::say)?;
                 (folder.join(format!("usr/src/{PACKAGE}.tar.xz")), Some(folder))
             }
         };

@@ -6,27 +6,22 @@
 //! for tests two small kernels with checkers, in `checked/` and `races/`, and beside each kernel `splat.ko`
 //! (a module that goes wrong); with fragments, our kernel's files and its module in `target/guest-NAME/`
 //! instead.
-//! Kernels come from a cache outside the tree (see [`cache`]); the archives are put together anew, in
-//! milliseconds.
+//! Kernels come from a cache outside the tree (see [`provium_debian::cache`]); the archives are put together
+//! anew, in milliseconds.
 
-mod archive;
-pub(crate) mod cache;
-mod cloud;
 mod config;
-pub(crate) mod debian;
 mod hostile;
-mod initrd;
 mod kernel;
 mod module;
-mod userland;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use provium_debian::cache::{self, Cache, place};
+use provium_debian::{apt, busybox, userland};
+
 use crate::workspace;
-use cache::{Cache, place};
-use debian::Package;
 
 /// Our kernel's files, as the cache holds them and `target/guest/` gets them.
 const KERNEL_FILES: [&str; 5] = ["vmlinux", kernel::DEBUG, "bzImage", "System.map", "config"];
@@ -36,35 +31,27 @@ const LEAST: &str = "least";
 /// The small kernels with checkers, named like their fragments. No kernel can have both.
 const CHECKERS: [&str; 2] = ["checked", "races"];
 
-/// What is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// What guests are booted from.
-    Guests,
-    /// That, and what only the project's own tests load.
-    Tests,
-}
-
 /// Builds what is missing and puts everything below `target/`.
 ///
 /// # Errors
 /// When a fragment does not exist, a download or a build fails, or a file cannot be written.
-pub(crate) fn build(fragments: &[String], extent: Extent) -> Result<()> {
-    let cache = Cache::of_user()?;
+pub(crate) fn build(fragments: &[String]) -> Result<()> {
+    apt::refresh(&say)?;
+    let cache = Cache::of_user(&say)?;
     let folder = folder_for(fragments);
     // The quick parts first: what is missing on this machine shows before the long build.
     if fragments.is_empty() {
-        place(&initrd::userland()?.into_bytes()?, &folder.join("initrd.cpio"))?;
+        place(
+            &busybox::userland(&cache)?.into_bytes()?,
+            &folder.join("initrd.cpio"),
+        )?;
         place(&hostile::archive()?, &folder.join("hostile.cpio"))?;
-        cloud_files(&cache, &folder.join("debian-cloud"), extent)?;
-        link(&userland::image(&cache)?, &folder.join(userland::IMAGE))?;
+        debian_files(&cache, &folder)?;
     }
     let kernel = kernel_files(&cache, fragments, &folder)?;
     headers(&kernel, &folder.join("headers"))?;
-    if extent == Extent::Tests {
-        copy(&module::for_ours(&cache, &kernel)?, &folder.join(module::FILE))?;
-    }
-    if extent == Extent::Tests && fragments.is_empty() {
+    copy(&module::for_ours(&cache, &kernel)?, &folder.join(module::FILE))?;
+    if fragments.is_empty() {
         for name in CHECKERS {
             let folder = folder.join(name);
             let kernel = kernel_files(&cache, &[LEAST, name].map(str::to_owned), &folder)?;
@@ -76,7 +63,7 @@ pub(crate) fn build(fragments: &[String], extent: Extent) -> Result<()> {
 }
 
 /// Builds the kernel with these fragments and puts its files into `folder`.
-fn kernel_files(cache: &Cache, fragments: &[String], folder: &Path) -> Result<kernel::Built> {
+fn kernel_files(cache: &Cache<'_>, fragments: &[String], folder: &Path) -> Result<kernel::Built> {
     let fragments = read_fragments(fragments)?;
     let source = kernel::Source::find()?;
     let version = source.version();
@@ -117,23 +104,22 @@ fn headers(kernel: &kernel::Built, tree: &Path) -> Result<()> {
     std::fs::write(&mark, &kernel.key).with_context(|| format!("write {}", mark.display()))
 }
 
-fn cloud_files(cache: &Cache, folder: &Path, extent: Extent) -> Result<()> {
-    let package = Package::find("linux-image-cloud-amd64")?.dependency("linux-image-")?;
-    println!("   Debian's cloud kernel: {} {}", package.name, package.version);
-    let key = cache::key([
-        "cloud",
-        &cloud::RECIPE.to_string(),
-        &package.name,
-        &package.version,
-    ]);
-    let entry = cache.get(&format!("cloud-{key}"), |scratch, out| {
-        cloud::build(&package, scratch, out)
-    })?;
-    copy(&entry.join("vmlinuz"), &folder.join("vmlinuz"))?;
-    if extent == Extent::Tests {
-        copy(&module::for_debian(cache, &package)?, &folder.join(module::FILE))?;
-    }
-    place(&cloud::initrd(&entry)?, &folder.join("initrd.cpio"))
+/// Puts Debian's guest into `folder`, where it has a module of ours and no name that hangs on the user.
+fn debian_files(cache: &Cache<'_>, folder: &Path) -> Result<()> {
+    let guest = provium_debian::guest::fetch(&cache::base()?, true, &say)?;
+    let cloud = folder.join("debian-cloud");
+    copy(&guest.kernel, &cloud.join("vmlinuz"))?;
+    copy(&guest.initrd, &cloud.join("initrd.cpio"))?;
+    copy(
+        &module::for_debian(cache, &provium_debian::kernel::cloud(cache)?.package)?,
+        &cloud.join(module::FILE),
+    )?;
+    link(&guest.rootfs.canonicalize()?, &folder.join(userland::IMAGE))
+}
+
+/// Shows what is done, below the headline of a phase.
+pub(crate) fn say(what: &str) {
+    println!("   {what}");
 }
 
 /// Brings a large file to `to` without copying it where both are on one file system.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use provium_debian::cache::{self, Cache};
+use provium_debian::package::Package;
 
-use super::cache::{self, Cache};
-use super::debian::Package;
 use super::kernel::Built;
 use crate::command::{output, run};
 use crate::workspace;
@@ -25,7 +25,7 @@ const SOURCES: [&str; 2] = ["Kbuild", "splat.c"];
 ///
 /// # Errors
 /// When it does not build.
-pub(super) fn for_ours(cache: &Cache, kernel: &Built) -> Result<PathBuf> {
+pub(super) fn for_ours(cache: &Cache<'_>, kernel: &Built) -> Result<PathBuf> {
     let entry = cache.get(&format!("module-{}", key(&[&kernel.key])?), |scratch, out| {
         let tree = scratch.join("headers");
         unpack(&kernel.headers, &tree)?;
@@ -38,7 +38,7 @@ pub(super) fn for_ours(cache: &Cache, kernel: &Built) -> Result<PathBuf> {
 ///
 /// # Errors
 /// When a package cannot be had or the module does not build.
-pub(super) fn for_debian(cache: &Cache, image: &Package) -> Result<PathBuf> {
+pub(super) fn for_debian(cache: &Cache<'_>, image: &Package) -> Result<PathBuf> {
     let named = image.name.replacen("linux-image-", "linux-headers-", 1);
     let headers = Package::find(&named)?;
     ensure!(
@@ -58,7 +58,7 @@ pub(super) fn for_debian(cache: &Cache, image: &Package) -> Result<PathBuf> {
     let entry = cache.get(&format!("module-{}", key(&parts)?), |scratch, out| {
         let root = scratch.join("packages");
         for package in &packages {
-            package.unpack(&root)?;
+            package.unpack(&root, &super::say)?;
         }
         // The makefile in the package names the common one by the path it is installed at.
         let [tree, common] =

@@ -5,6 +5,7 @@
 
 mod choose;
 mod fixture;
+mod guest;
 mod host;
 mod matrix;
 mod reports;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
+pub use guest::{FetchArgs, GuestArgs, GuestCommand, InitProjectArgs};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use matrix::Matrix;
 pub use reports::{CoverageArgs, ReportArgs};
@@ -45,6 +47,7 @@ Examples:
   provium tests/net.test.lua -k \"not ipv6\"  tests of a file, by words of their names
   provium --tag smoke --fail-fast -v       tests with a tag, up to the first failure
   provium --junit target/junit.xml         with a report for CI
+  provium init first                       a new project with a first test
   provium fixture build && provium -j 8    build what is missing, then run
   provium doctor                           what this host can do
 
@@ -65,6 +68,13 @@ pub enum Command {
     List(ListArgs),
     /// Look after the cache of fixtures
     Fixture(FixtureArgs),
+    /// Make a project: provium.toml, a first test, .gitignore, what an editor needs
+    ///
+    /// Looks for a kernel, and asks on a terminal if there are several. Files that are there stay as they
+    /// are.
+    Init(InitProjectArgs),
+    /// Make ready guests that any project can name
+    Guest(GuestArgs),
     /// Say what this host can do: KVM, the emulated host, cores, memory
     Doctor(DoctorArgs),
     /// Run a command on an emulated host, which has a sound KVM

@@ -4,14 +4,13 @@
 //! systemd and what a shell script expects, ready to be a profile's `rootfs`. Not here: a kernel; and whether
 //! the guest's process 1 is the agent or, with `provium.init=` on the command line, systemd.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::cache::{self, Cache};
-use super::debian::Package;
-use crate::command::output;
+use crate::apt::{self, output};
+use crate::cache::{self, Cache};
+use crate::package::Package;
 
 /// Part of the cache key: raised when the steps below leave something else.
 const RECIPE: u32 = 2;
@@ -37,15 +36,15 @@ const UNWANTED: [&str; 6] = [
     "usr/share/man",
 ];
 /// Name of the image, in the cache and in `target/guest/`.
-pub(super) const IMAGE: &str = "debian.ext4";
+pub const IMAGE: &str = "debian.ext4";
 /// What the file system holds at most; what it does not hold takes no space.
 const SIZE: &str = "640M";
 
-/// The image's path in the cache, made first when it is missing.
+/// The folder in the cache with [`IMAGE`], which is made first when it is missing.
 ///
 /// # Errors
 /// When a package cannot be had, debootstrap or mke2fs fails, or this is not root.
-pub(super) fn image(cache: &Cache) -> Result<std::path::PathBuf> {
+pub fn entry(cache: &Cache<'_>) -> Result<PathBuf> {
     let mut parts = vec![
         "userland".to_owned(),
         RECIPE.to_string(),
@@ -56,21 +55,22 @@ pub(super) fn image(cache: &Cache) -> Result<std::path::PathBuf> {
         let package = Package::find(name)?;
         parts.push(format!("{name}={}", package.version));
     }
-    println!("   Debian userland: {SUITE} with {}", PACKAGES.join(", "));
+    cache.say(&format!("Debian userland: {SUITE} with {}", PACKAGES.join(", ")));
     let key = cache::key(parts.iter().map(String::as_str));
-    let entry = cache.get(&format!("userland-{key}"), build)?;
-    Ok(entry.join(IMAGE))
+    cache.get(&format!("userland-{key}"), |scratch, out| {
+        build(cache, scratch, out)
+    })
 }
 
-fn build(scratch: &Path, out: &Path) -> Result<()> {
+fn build(cache: &Cache<'_>, scratch: &Path, out: &Path) -> Result<()> {
     ensure!(
-        rustix::process::geteuid().is_root(),
-        "debootstrap has to be root to make the Debian userland; run `sudo -E cargo xtask guest` once"
+        apt::is_root(),
+        "the Debian userland is made by debootstrap, which has to be root: run `sudo --preserve-env=HOME` with this command once"
     );
     let tree = scratch.join("tree");
-    println!("   debootstrap, about a minute");
+    cache.say("debootstrap, about a minute");
     output(
-        Command::new("/usr/sbin/debootstrap")
+        apt::administrative("debootstrap")
             .args(["--variant=minbase", &format!("--include={}", PACKAGES.join(","))])
             .arg(SUITE)
             .arg(&tree),
@@ -90,7 +90,7 @@ fn build(scratch: &Path, out: &Path) -> Result<()> {
         std::fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
     }
     output(
-        Command::new("/usr/sbin/mke2fs")
+        apt::administrative("mke2fs")
             .args([
                 "-q",
                 "-t",

@@ -1,40 +1,36 @@
 //! Debian packages as a source of files: found, downloaded and unpacked.
 //!
 //! Input: a package's name. Output: its candidate version, or its content below a folder. Not here:
-//! installing. A kernel package would run boot-loader hooks on the user's machine; unpacking one touches
-//! nothing.
+//! installing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{output, run};
-use crate::packages;
+use crate::apt::output;
 
 /// One package at the version apt would install now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Package {
+pub struct Package {
     /// Its name, such as `linux-source-6.12`.
-    pub(crate) name: String,
+    pub name: String,
     /// Its version, such as `6.12.117-1~deb12u1`.
-    pub(crate) version: String,
+    pub version: String,
     /// Its `Depends` field, unparsed.
     depends: String,
 }
 
 impl Package {
-    /// Looks a package up in apt's lists, fetching them first when this machine has none.
+    /// Looks a package up in apt's lists, which [`crate::apt::refresh`] keeps current.
     ///
     /// # Errors
-    /// When apt does not know the package, or its lists are missing and cannot be fetched.
-    pub(crate) fn find(name: &str) -> Result<Package> {
-        let lookup = || output(Command::new("apt-cache").args(["show", "--no-all-versions", name]));
-        let shown = lookup().or_else(|_| {
-            packages::update_lists()?;
-            lookup()
-        });
-        let shown = shown.with_context(|| format!("apt offers no package {name}"))?;
+    /// When apt does not know the package.
+    pub fn find(name: &str) -> Result<Package> {
+        let shown = output(Command::new("apt-cache").args(["show", "--no-all-versions", name]));
+        let shown = shown.with_context(|| {
+            format!("apt offers no package {name}: are Debian's archives among its sources, and its lists current?")
+        })?;
         Package::parse(&shown).with_context(|| format!("apt-cache show {name}: no package in its answer"))
     }
 
@@ -58,7 +54,7 @@ impl Package {
     ///
     /// # Errors
     /// When there is none, or apt does not know it.
-    pub(crate) fn dependency(&self, prefix: &str) -> Result<Package> {
+    pub fn dependency(&self, prefix: &str) -> Result<Package> {
         let names = self
             .depends
             .split([',', '|'])
@@ -77,33 +73,34 @@ impl Package {
     ///
     /// # Errors
     /// When the download or the unpacking fails.
-    pub(crate) fn unpack(&self, folder: &Path) -> Result<()> {
+    pub fn unpack(&self, folder: &Path, say: &dyn Fn(&str)) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         let exact = format!("{}={}", self.name, self.version);
-        println!("   downloading {exact}");
-        let fetch = || {
-            // As root apt warns that it cannot drop its rights in a folder of ours: asked for here.
-            let options = ["-qq", "-o", "APT::Sandbox::User=root", "download", &exact];
-            output(Command::new("apt-get").args(options).current_dir(folder))
-        };
-        fetch().or_else(|_| {
-            packages::update_lists()?;
-            fetch()
-        })?;
-        let deb = the_only_deb(folder)?;
-        run(Command::new("dpkg").arg("-x").arg(&deb).arg(folder))?;
-        std::fs::remove_file(&deb).with_context(|| format!("remove {}", deb.display()))
+        say(&format!("downloading {exact}"));
+        let parent = folder.parent().context("a folder has a parent")?;
+        let download =
+            tempfile::tempdir_in(parent).with_context(|| format!("write to {}", parent.display()))?;
+        // As root apt warns that it cannot drop its rights in a folder of ours: asked for here.
+        let options = ["-qq", "-o", "APT::Sandbox::User=root", "download", &exact];
+        output(Command::new("apt-get").args(options).current_dir(download.path()))
+            .with_context(|| format!("{exact} cannot be downloaded; old package lists name files that are gone, which `apt-get update` mends"))?;
+        output(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(the_only_deb(download.path())?)
+                .arg(folder),
+        )
+        .map(drop)
     }
 }
 
 fn the_only_deb(folder: &Path) -> Result<PathBuf> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|end| end == "deb") {
-            return Ok(path);
-        }
-    }
-    bail!("apt-get download left no package in {}", folder.display())
+    let mut files = std::fs::read_dir(folder)
+        .with_context(|| format!("read {}", folder.display()))?
+        .flatten();
+    let deb = files.find(|file| file.path().extension().is_some_and(|end| end == "deb"));
+    let deb = deb.with_context(|| format!("apt-get download left no package in {}", folder.display()))?;
+    Ok(deb.path())
 }
 
 #[cfg(test)]

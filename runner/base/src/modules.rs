@@ -1,26 +1,17 @@
-//! The kernel modules that the emulated host loads, and their order.
+//! Kernel modules that a machine needs to start, and the order to load them in.
 //!
-//! Input: a folder `lib/modules/VERSION` as a package has it: without the lists that `depmod` makes. Output:
-//! unpacked modules, each after those it depends on. Not here: loading them.
+//! Input: a folder `lib/modules/VERSION` as a package has it: without the lists that `depmod` makes; names.
+//! Output: unpacked modules, each after those it depends on. Not here: loading them, and which ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::LittleEndian;
+use object::elf::FileHeader64;
+use object::read::elf::{FileHeader as _, SectionHeader as _};
 use walkdir::WalkDir;
-
-use crate::elf;
-
-/// Modules that the emulated host needs; the others follow from their dependencies.
-pub(crate) const NEEDED: [&str; 6] = [
-    "virtio_pci",
-    "virtio_console",
-    "9pnet_virtio",
-    "9p",
-    "overlay",
-    "kvm_amd",
-];
 
 /// Why modules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -45,20 +36,24 @@ pub enum ModuleError {
 
 /// An unpacked module.
 #[derive(Debug, Clone)]
-pub(crate) struct Module {
-    pub(crate) name: String,
+pub struct Module {
+    /// Its name, with `_` for `-`.
+    pub name: String,
     /// File of the module, which may be packed.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Content, unpacked.
-    pub(crate) image: Vec<u8>,
+    pub image: Vec<u8>,
 }
 
-/// Reads [`NEEDED`] and all modules they depend on, dependencies first.
+/// Reads the modules `needed`, those of `wanted` that there are, and all that they depend on, dependencies
+/// first. What is built into the kernel is left out.
 ///
 /// # Errors
 /// When one is not there, or cannot be read or unpacked.
-pub(crate) fn load(folder: &Path) -> Result<Vec<Module>, ModuleError> {
+pub fn load(folder: &Path, needed: &[&str], wanted: &[&str]) -> Result<Vec<Module>, ModuleError> {
     let files = files(folder);
+    let wanted = wanted.iter().filter(|&&name| files.contains_key(name));
+    let roots: Vec<&str> = needed.iter().chain(wanted).copied().collect();
     let built_in = built_in(folder);
     let mut loaded = BTreeMap::new();
     let mut read = |name: &str| {
@@ -79,7 +74,7 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Module>, ModuleError> {
         loaded.insert(name.to_owned(), module);
         Ok(needs)
     };
-    let order = ordered(&NEEDED, &mut read)?;
+    let order = ordered(&roots, &mut read)?;
     // What is built in was ordered too, but has no file.
     Ok(order.iter().filter_map(|name| loaded.remove(name)).collect())
 }
@@ -164,7 +159,7 @@ fn unpacked(path: &Path) -> Result<Vec<u8>, ModuleError> {
 
 /// Names of the modules that a module depends on: the value of `depends=a,b` in its section `.modinfo`.
 fn dependencies(image: &[u8]) -> Vec<String> {
-    let strings = elf::modinfo(image).unwrap_or_default().split(|&byte| byte == 0);
+    let strings = modinfo(image).unwrap_or_default().split(|&byte| byte == 0);
     let depends = strings
         .filter_map(|string| string.strip_prefix(b"depends="))
         .next();
@@ -175,10 +170,56 @@ fn dependencies(image: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The section `.modinfo` of a kernel module: NUL-terminated strings `KEY=VALUE`.
+fn modinfo(module: &[u8]) -> Option<&[u8]> {
+    let header = FileHeader64::<LittleEndian>::parse(module).ok()?;
+    let sections = header.sections(LittleEndian, module).ok()?;
+    let (_, section) = sections.section_by_name(LittleEndian, b".modinfo")?;
+    section.data(LittleEndian, module).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::elf::testing::module;
+
+    /// A module with this section `.modinfo`.
+    fn module(modinfo: &[u8]) -> Vec<u8> {
+        const NAMES: &[u8] = b"\0.modinfo\0.shstrtab\0";
+        let mut image = vec![0; 64];
+        image[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        image.extend(modinfo);
+        image.extend(NAMES);
+        let sections = image.len() as u64;
+        image[40..48].copy_from_slice(&sections.to_le_bytes()); // e_shoff
+        image[58] = 64; // e_shentsize
+        image[60] = 3; // e_shnum
+        image[62] = 2; // e_shstrndx
+        let size = modinfo.len() as u64;
+        for (name, kind, start, size) in [
+            (0u32, 0u32, 0, 0),
+            (1, 1, 64, size),
+            (10, 3, 64 + size, NAMES.len() as u64),
+        ] {
+            image.extend(name.to_le_bytes());
+            image.extend(kind.to_le_bytes());
+            for field in [0, 0, start, size, 0, 1, 0] {
+                image.extend(u64::to_le_bytes(field));
+            }
+        }
+        image
+    }
+
+    #[test]
+    fn a_modules_strings_are_found() {
+        let image = module(b"license=GPL\0depends=\0");
+        assert_eq!(modinfo(&image), Some(&b"license=GPL\0depends=\0"[..]));
+        for len in 0..image.len() {
+            assert_eq!(modinfo(&image[..len]), None, "truncated to {len}");
+        }
+        let mut without = image;
+        without[40..48].fill(0);
+        assert_eq!(modinfo(&without), None);
+    }
 
     #[test]
     fn modules_come_after_what_they_depend_on_and_once() {
@@ -223,6 +264,8 @@ mod tests {
         assert_eq!(name_of("modules.order"), None);
     }
 
+    const NEEDED: [&str; 3] = ["virtio_pci", "9p", "kvm_amd"];
+
     #[test]
     fn a_tree_is_loaded_in_order_without_what_is_built_in() {
         let root = tempfile::tempdir().unwrap();
@@ -231,38 +274,24 @@ mod tests {
         fs::write(root.path().join("modules.builtin"), "kernel/net/9p/9pnet.ko\n").unwrap();
         for (file, depends) in [
             ("virtio_pci.ko", ""),
-            ("virtio_console.ko", ""),
-            ("9pnet_virtio.ko", "9pnet"),
             ("9p.ko", "9pnet"),
-            ("overlay.ko", ""),
+            ("fuse.ko", ""),
             ("kvm-amd.ko", "kvm,ccp"),
             ("kvm.ko", ""),
         ] {
             let image = module(format!("license=GPL\0depends={depends}\0").as_bytes());
             fs::write(kernel.join(file), image).unwrap();
         }
-        let ModuleError::Absent { name, .. } = load(root.path()).unwrap_err() else {
+        let ModuleError::Absent { name, .. } = load(root.path(), &NEEDED, &["absent"]).unwrap_err() else {
             panic!()
         };
         assert_eq!(name, "ccp");
         fs::write(kernel.join("ccp.ko"), module(b"depends=\0")).unwrap();
-        let names: Vec<_> = load(root.path())
+        let names: Vec<_> = load(root.path(), &NEEDED, &["absent", "fuse"])
             .unwrap()
             .into_iter()
             .map(|module| module.name)
             .collect();
-        assert_eq!(
-            names,
-            [
-                "virtio_pci",
-                "virtio_console",
-                "9pnet_virtio",
-                "9p",
-                "overlay",
-                "kvm",
-                "ccp",
-                "kvm_amd"
-            ]
-        );
+        assert_eq!(names, ["virtio_pci", "9p", "kvm", "ccp", "kvm_amd", "fuse"]);
     }
 }

@@ -20,19 +20,19 @@ enum Entry {
 
 /// An archive being put together; parent folders appear by themselves.
 #[derive(Debug, Default)]
-pub(crate) struct Archive {
+pub struct Archive {
     entries: BTreeMap<String, Entry>,
 }
 
 impl Archive {
     /// Adds a folder with permission bits `mode`, and its parents with 0755.
-    pub(crate) fn directory(&mut self, path: &str, mode: u32) {
+    pub fn directory(&mut self, path: &str, mode: u32) {
         self.parents(path);
         self.entries.insert(clean(path), Entry::Directory { mode });
     }
 
     /// Adds a regular file with permission bits `mode`.
-    pub(crate) fn file(&mut self, path: &str, mode: u32, content: impl Into<Vec<u8>>) {
+    pub fn file(&mut self, path: &str, mode: u32, content: impl Into<Vec<u8>>) {
         self.parents(path);
         self.entries.insert(
             clean(path),
@@ -44,7 +44,7 @@ impl Archive {
     }
 
     /// Adds a symbolic link, unless something has that path already.
-    pub(crate) fn symlink(&mut self, path: &str, target: &str) {
+    pub fn symlink(&mut self, path: &str, target: &str) {
         self.parents(path);
         self.entries.entry(clean(path)).or_insert_with(|| Entry::Symlink {
             target: target.to_owned(),
@@ -64,7 +64,7 @@ impl Archive {
     ///
     /// # Errors
     /// When a file is too large for the format (4 GiB).
-    pub(crate) fn into_bytes(self) -> Result<Vec<u8>> {
+    pub fn into_bytes(self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         for (inode, (path, entry)) in (1u32..).zip(self.entries) {
             let (kind, mode, content) = match entry {

@@ -15,32 +15,61 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 const SUMS: &str = "SHA256SUMS";
+/// The cache below a folder for caches.
+const FOLDER: &str = "provium/guest";
 
-/// A folder with one subfolder per key.
-#[derive(Debug)]
-pub(crate) struct Cache {
-    folder: PathBuf,
+/// The user's folder for caches: `$XDG_CACHE_HOME`, else `~/.cache`.
+///
+/// # Errors
+/// When neither variable holds an absolute path.
+pub fn base() -> Result<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    base.context("no cache folder: neither XDG_CACHE_HOME nor HOME is an absolute path")
 }
 
-impl Cache {
-    /// The user's own: `$XDG_CACHE_HOME/provium/guest`, else `~/.cache/provium/guest`.
+/// A folder with one subfolder per key.
+pub struct Cache<'a> {
+    folder: PathBuf,
+    say: &'a dyn Fn(&str),
+}
+
+impl<'a> Cache<'a> {
+    /// The user's own, below the folder for caches `base`: `base/provium/guest`. `say` is told what is done.
     ///
     /// # Errors
-    /// When neither variable holds an absolute path, or the folder cannot be created.
-    pub(crate) fn of_user() -> Result<Cache> {
-        let absolute = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-        let base = base.context("no cache folder: neither XDG_CACHE_HOME nor HOME is an absolute path")?;
-        Cache::at(base.join("provium/guest"))
+    /// When the folder cannot be created.
+    pub fn at(base: &Path, say: &'a dyn Fn(&str)) -> Result<Cache<'a>> {
+        let folder = Cache::below(base);
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(Cache { folder, say })
     }
 
-    fn at(folder: PathBuf) -> Result<Cache> {
-        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        Ok(Cache { folder })
+    /// The user's own, wherever that is.
+    ///
+    /// # Errors
+    /// When the environment names no place for caches, or the folder cannot be created.
+    pub fn of_user(say: &'a dyn Fn(&str)) -> Result<Cache<'a>> {
+        Cache::at(&base()?, say)
+    }
+
+    /// The folder of the cache below the folder for caches `base`.
+    pub fn below(base: &Path) -> PathBuf {
+        base.join(FOLDER)
+    }
+
+    /// The folder with the entries.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Tells the user what is done.
+    pub fn say(&self, what: &str) {
+        (self.say)(what);
     }
 
     /// The entry's folder, built first when it is missing or damaged. `build` gets a scratch folder,
@@ -48,16 +77,18 @@ impl Cache {
     ///
     /// # Errors
     /// When the build fails or the cache cannot be written; nothing is installed then.
-    pub(crate) fn get(&self, key: &str, build: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
+    pub fn get(&self, key: &str, build: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
         let entry = self.folder.join(key);
         let _lock = self.lock(key)?;
         match verify(&entry) {
             Ok(true) => {
-                println!("   cached: {}", entry.display());
+                self.say(&format!("cached: {}", entry.display()));
                 return Ok(entry);
             }
             Ok(false) => {}
-            Err(error) => println!("   warning: building again, the cached files are damaged: {error:#}"),
+            Err(error) => self.say(&format!(
+                "warning: building again, the cached files are damaged: {error:#}"
+            )),
         }
         // Both may be left from a builder that was killed; the lock says nobody uses them.
         let work = self.folder.join(format!("{key}.build"));
@@ -81,10 +112,10 @@ impl Cache {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(std::fs::TryLockError::WouldBlock) => {
-                println!(
-                    "   waiting for another build of the same files ({})",
+                self.say(&format!(
+                    "waiting for another build of the same files ({})",
                     path.display()
-                );
+                ));
             }
             Err(std::fs::TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("lock {}", path.display()));
@@ -96,7 +127,7 @@ impl Cache {
 }
 
 /// A key: the hash of each part with its length, so that no two lists of parts run together.
-pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -109,7 +140,7 @@ pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 ///
 /// # Errors
 /// When reading or writing fails.
-pub(crate) fn place(content: &[u8], target: &Path) -> Result<()> {
+pub fn place(content: &[u8], target: &Path) -> Result<()> {
     if std::fs::read(target).is_ok_and(|old| old == content) {
         return Ok(());
     }
@@ -131,7 +162,7 @@ fn public() -> std::fs::Permissions {
 ///
 /// # Errors
 /// When something of it cannot be removed.
-pub(super) fn remove(folder: &Path) -> Result<()> {
+pub fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", folder.display()))
@@ -205,9 +236,9 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn cache() -> (tempfile::TempDir, Cache) {
+    fn cache() -> (tempfile::TempDir, Cache<'static>) {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::at(folder.path().join("cache")).unwrap();
+        let cache = Cache::at(folder.path(), &|_| ()).unwrap();
         (folder, cache)
     }
 
