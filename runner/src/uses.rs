@@ -31,6 +31,15 @@ pub struct Used {
     pub files: BTreeSet<PathBuf>,
     /// Whether the name of a module, a file or a fixture is no literal, so that there may be others.
     pub computed: bool,
+    /// Whether a file among them names [`REACHES`], without which no code comes by a virtual machine.
+    pub reaches: bool,
+}
+
+impl Used {
+    /// Whether the file's own code or its tests may boot a virtual machine.
+    pub fn may_boot(&self) -> bool {
+        self.computed || self.reaches
+    }
 }
 
 impl<'a> Uses<'a> {
@@ -58,6 +67,7 @@ impl<'a> Uses<'a> {
             for word in words(&String::from_utf8_lossy(&text)) {
                 match word {
                     Word::Computed => used.computed = true,
+                    Word::Reaches => used.reaches = true,
                     Word::Text { call, text } => waiting.extend(self.named(&call, &text)),
                 }
             }
@@ -107,7 +117,13 @@ enum Word {
     Text { call: String, text: String },
     /// A call of one of [`CALLS`] with something else.
     Computed,
+    /// One of [`REACHES`].
+    Reaches,
 }
+
+/// Names by which a file comes by a virtual machine: the global itself, and what reads a global, or runs a
+/// text, by a name that is made as the file runs.
+const REACHES: [&str; 6] = ["provium", "_G", "_ENV", "load", "loadstring", "debug"];
 
 /// What a Lua source has that may be a use.
 fn words(source: &str) -> Vec<Word> {
@@ -124,6 +140,7 @@ fn words(source: &str) -> Vec<Word> {
                 text: text.clone(),
             }),
             Token::Name(_) if opened => Some(Word::Computed),
+            Token::Name(name) if REACHES.contains(name) => Some(Word::Reaches),
             _ => None,
         }
     };
@@ -142,13 +159,16 @@ mod tests {
             call: call.to_owned(),
             text: text.to_owned(),
         };
-        let cases: [(&str, Vec<Word>); 7] = [
+        let cases: [(&str, Vec<Word>); 8] = [
             ("local a = require 'lib.a'", vec![text("require", "lib.a")]),
             (
                 "require(\"a\") dofile [[b.lua]]",
                 vec![text("require", "a"), text("dofile", "b.lua")],
             ),
-            ("provium:vm_fixture('base')", vec![text("vm_fixture", "base")]),
+            (
+                "provium:vm_fixture('base')",
+                vec![Word::Reaches, text("vm_fixture", "base")],
+            ),
             (
                 "-- require 'no'\nx = 'y' --[[ 'z'\n ]] 'w'",
                 vec![text("", "y"), text("", "w")],
@@ -156,6 +176,7 @@ mod tests {
             ("require(name)", vec![Word::Computed]),
             ("require(\n  'a')", vec![text("require", "a")]),
             ("local require = f; g('a')", vec![text("", "a")]),
+            ("return provium", vec![Word::Reaches]),
         ];
         for (lua, expected) in cases {
             assert_eq!(words(lua), expected, "{lua}");
@@ -194,6 +215,13 @@ mod tests {
             let names: Vec<_> = names.map(|name| name.display().to_string()).collect();
             (names.join(" "), used.computed)
         };
+        let may_boot = |name: &str| uses.of(&dir.path().join(name)).may_boot();
+        assert!(may_boot("tests/a.test.lua"), "it says `provium` itself");
+        assert!(
+            may_boot("tests/base.fixture.lua"),
+            "it requires what its text does not name"
+        );
+        assert!(!may_boot("tests/d.test.lua"), "a `vm` that nothing has made");
         let all = "data.bin tests/a.test.lua tests/base.fixture.lua tests/c.lua tests/lib/b.lua";
         assert_eq!(of("tests/a.test.lua"), (all.to_owned(), true));
         assert_eq!(of("tests/d.test.lua"), ("tests/d.test.lua".to_owned(), false));

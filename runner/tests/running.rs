@@ -96,6 +96,15 @@ fn every_command_that_runs_guests_goes_where_accel_says() {
 }
 
 #[test]
+fn tests_that_boot_nothing_start_no_emulated_host() {
+    let (dir, path) = with_a_host_that_ends();
+    let mut command = provium(dir.path(), &["a.test.lua"]);
+    let ran = finished(command.env("PATH", &path).output().expect("the command starts"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!dir.path().join("arguments").exists(), "{ran:?}");
+}
+
+#[test]
 fn a_fixtures_build_shows_what_profiles_builds_print() {
     let (dir, path) = with_a_host_that_ends();
     for command in ["build", "rebuild"] {

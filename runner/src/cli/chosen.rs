@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use provium_cache::Sources;
+
 use super::args::{ChooseArgs, OrderArgs, Seed, SelectArgs};
 use super::print::complain;
 use super::project::Project;
@@ -18,6 +20,7 @@ use crate::session::artifacts::Artifacts;
 use crate::session::last_run::LastRun;
 use crate::session::order::Order;
 use crate::session::select::{KeyValue, NameFilter, Only, Selection, only};
+use crate::uses::Uses;
 
 /// The files and tests of a run.
 pub(super) struct Chosen {
@@ -25,6 +28,16 @@ pub(super) struct Chosen {
     pub(super) selection: Selection,
     /// Why that is nothing, where it is nobody's mistake.
     pub(super) nothing: Option<String>,
+}
+
+impl Chosen {
+    /// Whether one of the files may boot a virtual machine, as far as their texts say.
+    pub(super) fn may_boot(&self, project: &Project) -> anyhow::Result<bool> {
+        let config = &project.config;
+        let sources = Sources::find(&config.project, &config.roots)?;
+        let uses = Uses::new(&config.project, &config.roots, &sources);
+        Ok(self.files.iter().any(|file| uses.of(&file.path).may_boot()))
+    }
 }
 
 /// Finds what the arguments choose.

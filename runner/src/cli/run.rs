@@ -23,7 +23,7 @@ use super::screen::Screen;
 use super::settings::{Settings, Surroundings};
 use super::watch;
 use crate::discover;
-use crate::doctor::{self, Way};
+use crate::doctor::{self, Accel, Way};
 use crate::lua;
 use crate::session::artifacts::Artifacts;
 use crate::session::journal::Journal;
@@ -66,9 +66,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     if args.running.journal.is_none() {
         clear_artifacts(&args, &project)?;
     }
-    // Without a profile no test can boot anything, so any host will do.
+    // Tests that boot nothing run on any host, unless one is asked for by name.
+    let accel = args.running.accel;
     if !project.config.profiles.is_empty()
-        && let Way::EmulatedHost { because } = doctor::choose(args.running.accel)?
+        && (accel == Accel::Tcg || chosen.may_boot(&project)?)
+        && let Way::EmulatedHost { because } = doctor::choose(accel)?
     {
         screen.sink.emit(HostEvent::Chosen { because });
         read_outside(&args, &project, &screen, &cancel);
