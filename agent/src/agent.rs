@@ -17,6 +17,7 @@ use crate::random::RandomDevice;
 use crate::root::InitRoot;
 use crate::supervisor::Supervisor;
 use crate::syscalls::table::CallTable;
+use crate::taint::TaintWatch;
 use crate::threads::ThreadWatch;
 
 /// State shared by all sessions.
@@ -38,6 +39,8 @@ pub struct Agent {
     pub(crate) parked: ParkedConnections,
     /// The random number generator, for guests that were restored.
     pub(crate) random: RandomDevice,
+    /// The kernel's taint, for news of it.
+    pub(crate) taint: TaintWatch,
     /// vsock port by which further sessions come in.
     pub(crate) port: u32,
     /// Whether this is a worker's process and not the machine's first agent.
@@ -57,6 +60,7 @@ impl Agent {
             kept: KeptEstates::default(),
             parked: ParkedConnections::default(),
             random: RandomDevice::default(),
+            taint: TaintWatch::default(),
             port: AGENT_PORT,
             is_worker: false,
             sessions: AtomicU64::new(0),
@@ -68,6 +72,7 @@ impl Agent {
         Ok(Agent {
             port,
             is_worker: true,
+            taint: TaintWatch::from_now(),
             ..Agent::new(init_root)?
         })
     }

@@ -89,6 +89,7 @@ impl Daemon {
                 let _ = rustix::io::read(&ready, &mut [0; 1]);
             }
             self.agent.random.prepare();
+            self.agent.taint.prepare();
             if let Err(error) = session.map(Session::kept).and_then(Session::run)
                 && !error.is_hang_up()
             {

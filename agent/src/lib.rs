@@ -52,6 +52,7 @@ mod serve;
 mod session;
 mod sys;
 mod syscalls;
+mod taint;
 mod threads;
 mod wakeup;
 mod worker;

@@ -144,6 +144,9 @@ fn follow(session: &mut Session, what: Follow) -> Result<Response, Failure> {
 }
 
 fn send(session: &mut Session, reply: Reply) -> Result<(), SessionError> {
+    if let Some(news) = session.agent.taint.news() {
+        write_frame(&mut session.stream, &Frame::Taint(news))?;
+    }
     match write_frame(&mut session.stream, &Frame::Reply(reply)) {
         Err(error @ FrameError::TooLong { .. }) => {
             let message = format!("the answer does not fit: {error}");

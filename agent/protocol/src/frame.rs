@@ -6,7 +6,7 @@
 //! └──────────────┴──────┴───────────────────────────────────────────────┘
 //!   big-endian; kind and payload, not itself
 //!
-//!   1 Hello   2 Welcome   3 Refused   4 Request   5 Reply    MessagePack, structs as arrays
+//!   1 Hello   2 Welcome   3 Refused   4 Request   5 Reply   8 Taint    MessagePack, structs as arrays
 //!   6 Data                                                   channel (u8), then the bytes as they are
 //!   7 End                                                    channel (u8)
 //! ```
@@ -28,6 +28,7 @@ use crate::greeting::{Hello, Refused, Welcome};
 use crate::limits::{DATA_CHUNK, MAX_FRAME};
 use crate::request::Request;
 use crate::response::Reply;
+use crate::taint::Taint;
 
 /// Channel of a request's body, and of the content that a request asks for.
 pub const BODY: u8 = 0;
@@ -52,6 +53,7 @@ const REQUEST: u8 = 4;
 const REPLY: u8 = 5;
 const DATA: u8 = 6;
 const END: u8 = 7;
+const TAINT: u8 = 8;
 
 /// One frame of a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +81,8 @@ pub enum Frame {
         /// The channel that is complete.
         channel: u8,
     },
+    /// Agent → host, right before a reply.
+    Taint(Taint),
 }
 
 impl Frame {
@@ -92,6 +96,7 @@ impl Frame {
             Frame::Reply(_) => "a reply",
             Frame::Data { .. } => "data",
             Frame::End { .. } => "an end of data",
+            Frame::Taint(_) => "a taint",
         }
     }
 }
@@ -186,7 +191,7 @@ pub fn read_frame(reader: &mut impl Read) -> Result<Frame, FrameError> {
             })
         }
         END if length == 2 => Ok(Frame::End { channel: first }),
-        HELLO..=REPLY => {
+        HELLO..=REPLY | TAINT => {
             let mut payload = vec![0; length - 1];
             payload[0] = first;
             rest(reader, &mut payload[1..])?;
@@ -195,7 +200,8 @@ pub fn read_frame(reader: &mut impl Read) -> Result<Frame, FrameError> {
                 WELCOME => decode("welcome", &payload).map(Frame::Welcome),
                 REFUSED => decode("refusal", &payload).map(Frame::Refused),
                 REQUEST => decode("request", &payload).map(Frame::Request),
-                _ => decode("reply", &payload).map(Frame::Reply),
+                REPLY => decode("reply", &payload).map(Frame::Reply),
+                _ => decode("taint", &payload).map(Frame::Taint),
             }
         }
         END => Err(FrameError::Malformed {
@@ -218,6 +224,7 @@ pub fn write_frame(writer: &mut impl Write, frame: &Frame) -> Result<(), FrameEr
         Frame::Request(message) => write_message(writer, REQUEST, message),
         Frame::Reply(message) => write_message(writer, REPLY, message),
         Frame::Data { channel, bytes } => write_data_frame(writer, *channel, bytes),
+        Frame::Taint(message) => write_message(writer, TAINT, message),
         Frame::End { channel } => Ok(writer.write_all(&[0, 0, 0, 2, END, *channel])?),
     }
 }

@@ -4,7 +4,7 @@
 //! [`Refused`]. From then on the host sends one [`Request`] at a time and reads until its [`Reply`]. A
 //! request whose [`Request::has_body`] is true is followed by its body: `Data` frames on channel [`BODY`]
 //! closed by `End`. A reply may be preceded by `Data` frames on the channel that the request documents; they
-//! need no `End`, the reply closes them.
+//! need no `End`, the reply closes them. A [`Taint`] comes right before the first reply since it has changed.
 //!
 //! Two requests change what the connection is for. After [`Request::Follow`] and its reply the agent sends
 //! `Data` on [`BODY`] until there can be no more, then `End`; the host sends nothing but its hang-up. After
@@ -22,7 +22,7 @@
 //! greeting   ports, version, the first three messages        frame     bytes on the wire
 //! request    the list of all requests                        limits, bounded   sizes; lists
 //! response   the list of all responses, and the error        listing   entries of a folder
-//! program, file, syscall, follow, resumed, ended             what requests and responses are made of
+//! program, file, syscall, follow, resumed, ended, taint      what requests and responses are made of
 //! ```
 //!
 //! Input: bytes of a connection, from either side.
@@ -42,6 +42,7 @@ mod request;
 mod response;
 mod resumed;
 mod syscall;
+mod taint;
 
 pub use ended::{EndedThread, ThreadEnd};
 pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
@@ -55,3 +56,4 @@ pub use request::Request;
 pub use response::{OpError, Reply, Response};
 pub use resumed::Resumed;
 pub use syscall::{Nested, Syscall};
+pub use taint::Taint;

@@ -124,6 +124,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         (any::<u8>(), vec(any::<u8>(), 0..10_000))
             .prop_map(|(channel, bytes)| Frame::Data { channel, bytes }),
         any::<u8>().prop_map(|channel| Frame::End { channel }),
+        any::<(u64, u64)>().prop_map(|(before, now)| Frame::Taint(Taint { before, now })),
     ]
 }
 

@@ -131,6 +131,8 @@ impl Host {
                     channel: STDERR,
                     bytes,
                 } => output.stderr.extend(bytes),
+                // Of the kernel that the test runs on.
+                Frame::Taint(_) => {}
                 Frame::Reply(reply) => return (output, reply),
                 other => panic!("{other:?}"),
             }

@@ -26,13 +26,14 @@ pub(crate) fn examples() -> Vec<Frame> {
             bytes: Vec::new(),
         },
         Frame::End { channel: BODY },
+        Frame::Taint(Taint { before: 0, now: 512 }),
     ];
     frames.extend(requests().into_iter().map(Frame::Request));
     frames.extend(replies().into_iter().map(Frame::Reply));
     for frame in &frames {
         match frame {
             Frame::Hello(_) | Frame::Welcome(_) | Frame::Refused(_) | Frame::Request(_) => {}
-            Frame::Reply(_) | Frame::Data { .. } | Frame::End { .. } => {}
+            Frame::Reply(_) | Frame::Data { .. } | Frame::End { .. } | Frame::Taint(_) => {}
         }
     }
     frames

@@ -82,6 +82,11 @@ impl GuestClient {
         })
     }
 
+    /// Bits of the kernel's taint (`/proc/sys/kernel/tainted`) that answers have told of, each once.
+    pub fn take_taint(&mut self) -> u64 {
+        self.exchange.take_taint()
+    }
+
     /// Goes on with a session that lived through a snapshot, with as many answers still to come as were
     /// [`owed`](Self::owed) then.
     pub(crate) fn resumed(connection: Box<dyn Connection>, pid: u32, owed: usize) -> GuestClient {

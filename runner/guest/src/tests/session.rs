@@ -24,6 +24,22 @@ fn requests_are_answered_one_after_the_other() {
 }
 
 #[test]
+fn each_bit_of_the_taint_is_told_once() {
+    let taint = |before, now| Frame::Taint(Taint { before, now });
+    let mut client = with_peer(move |stream| {
+        let done = || reply(Response::Done);
+        let (stream, _) = answers(stream, &Request::Ping, vec![taint(1, 513), done()]);
+        let (stream, _) = answers(stream, &Request::Ping, vec![taint(513, 641), taint(641, 5), done()]);
+        answers(stream, &Request::Ping, vec![done()]);
+    });
+    for new in [512, 128 | 4, 0] {
+        client.ping().expect("a pong");
+        assert_eq!(client.take_taint(), new);
+        assert_eq!(client.take_taint(), 0, "it was taken");
+    }
+}
+
+#[test]
 fn a_session_whose_thread_the_kernel_ends_is_followed_by_another() {
     let exit = |status| Syscall {
         nr: 60,

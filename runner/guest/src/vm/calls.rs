@@ -40,18 +40,22 @@ impl Vm {
         cancel: &Arc<Cancel>,
         ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
     ) -> Result<R, VmError> {
-        self.note_question();
         self.check_wanted(cancel)?;
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
         let under_way = guest.client.breaker.begin();
         let end_on_cancel = end_on_cancel(&guest.machine, Some(&under_way), cancel);
         let asked = ask(&mut guest.client);
         drop(under_way);
+        let taint = guest.client.take_taint();
         let mut error = match asked {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                self.note_answer(taint);
+                return Ok(answer);
+            }
             Err(error) => explained(error, &guest.machine),
         };
         if error.session_lives() {
+            self.note_answer(taint);
             return Err(VmError::Guest(error));
         }
         if let GuestError::ThreadEnded { thread, .. } = error {
@@ -97,15 +101,18 @@ impl Vm {
         cancel: &Arc<Cancel>,
         ask: impl FnOnce(&mut GuestClient) -> Result<R, GuestError>,
     ) -> Result<R, VmError> {
-        self.note_question();
         self.check_wanted(cancel)?;
         let (guest, _) = self.running_as(&[VmState::Booted], "booted")?;
         let under_way = client.breaker.begin();
         let end_on_cancel = end_on_cancel(&guest.machine, Some(&under_way), cancel);
         let asked = ask(client);
         drop(under_way);
+        let taint = client.take_taint();
         match asked {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                self.note_answer(taint);
+                Ok(answer)
+            }
             Err(error) => {
                 let error = explained(error, &guest.machine);
                 let grace = match error {
@@ -114,6 +121,7 @@ impl Vm {
                     _ => WORKER_GRACE,
                 };
                 if error.session_lives() {
+                    self.note_answer(taint);
                     return Err(VmError::Guest(error));
                 }
                 Err(self

@@ -4,8 +4,9 @@
 //! Input: a listener; a question whether there is news. Output: splats. Not here: what they mean for a test.
 //!
 //! A console that hides `KERN_WARNING`, as `quiet` makes it, does not show `WARN()`, but the kernel notes it
-//! in its taint, and its log has the text. One read of the taint tells that there is nothing. The taint of a
-//! VM out of a snapshot may be older than the VM: then the time of each report in the log decides.
+//! in its taint, and its log has the text. The agent looks at the taint before each answer and says what is
+//! new. What is new right after a snapshot may be older than the VM that goes on from it: then the time of
+//! each report in the log decides.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +18,8 @@ use provium_vmm::{Splat, SplatKind, SplatListener, splats_in};
 
 use super::error::{VmError, VmState};
 use super::life::Vm;
-use crate::client::files::read_file;
+use crate::client::session::GuestClient;
 
-/// Where the kernel says what has happened to it.
-const TAINTED: &[u8] = b"/proc/sys/kernel/tainted";
 /// Bits of the taint that stand for a fault of the kernel's own or of the machine, and their words.
 const FAULTS: [(u32, &str); 5] = [
     (4, "M (machine check)"),
@@ -35,6 +34,8 @@ const LOGLEVEL: u32 = 7;
 const KERN_WARNING: u32 = 4;
 /// Most reports whose texts are kept.
 const MOST_FOUND: usize = 20;
+/// How old the agent's last answer may be for what it said of the taint to hold.
+const FRESH: Duration = Duration::from_millis(5);
 /// How far a log's times and the guest's clock may be apart.
 const CLOCKS: Duration = Duration::from_millis(300);
 
@@ -53,22 +54,16 @@ pub struct FoundSplat {
 #[derive(Default)]
 pub(super) struct SplatWatch {
     listener: Option<SplatListener>,
-    /// Whether the agent was asked anything since the taint was read last.
+    /// Whether the agent has answered anything, or the guest has booted, since the taint was looked at.
     asked: bool,
-    taint: Taint,
+    /// When the agent has answered last.
+    answered: Option<Instant>,
+    /// Bits of the taint that are new since then.
+    taint: u64,
+    /// When the guest went on from a snapshot, unless the taint was new since.
+    since: Option<Instant>,
     /// Texts of reports that were found before; a guest out of a snapshot has them in its log again.
     found: Vec<String>,
-}
-
-/// What is known of a guest's taint.
-#[derive(Debug, Clone, Copy, Default)]
-enum Taint {
-    /// It was this when it was read last; a guest that was booted begins with nothing.
-    #[default]
-    Clean,
-    Known(u64),
-    /// It was whatever it was in the snapshot that the guest went on from at this moment.
-    Since(Instant),
 }
 
 impl fmt::Debug for SplatWatch {
@@ -94,20 +89,26 @@ impl Vm {
         self.splats.listener.clone()
     }
 
-    /// Notes that the agent is asked something.
-    pub(super) fn note_question(&mut self) {
+    /// Notes that the agent has answered, and which bits of the taint it said are new.
+    pub(super) fn note_answer(&mut self, taint: u64) {
         self.splats.asked = true;
+        self.splats.answered = Some(Instant::now());
+        self.splats.taint |= taint & faults();
     }
 
-    /// Notes a boot.
+    /// Notes a boot, whose own splats nobody has been told of.
     pub(super) fn note_boot(&mut self) {
-        self.splats.taint = Taint::Clean;
         self.splats.asked = true;
+        self.splats.answered = None;
+        self.splats.taint = 0;
+        self.splats.since = None;
     }
 
     /// Notes that it goes on from a snapshot.
     pub(super) fn note_resume(&mut self) {
-        self.splats.taint = Taint::Since(Instant::now());
+        self.splats.asked = false;
+        self.splats.taint = 0;
+        self.splats.since = Some(Instant::now());
     }
 
     /// Whether its console does not show what `WARN()` prints.
@@ -115,9 +116,9 @@ impl Vm {
         hides_warnings(&self.config.cmdline)
     }
 
-    /// What its kernel has reported and its console has not shown since this was asked last. Asks the guest,
-    /// by one round trip where there is nothing, only if its console is quiet, it runs, and anything was
-    /// asked of it since.
+    /// What its kernel has reported and its console has not shown since this was asked last. Only if its
+    /// console is quiet, it runs, and the agent has answered anything since. Answers say whether the taint is
+    /// new; where the last is old, the guest is asked again, by one round trip.
     ///
     /// # Errors
     /// Those of [`call`](Self::call); a guest that does not say is none.
@@ -125,23 +126,16 @@ impl Vm {
         if !self.splats.asked || self.state() != VmState::Booted || !self.console_is_quiet() {
             return Ok(Vec::new());
         }
-        let read = self.call(cancel, |client| client.ask(read_file(TAINTED)));
+        let is_fresh = |answered: Instant| answered.elapsed() < FRESH;
+        if !self.splats.answered.is_some_and(is_fresh) {
+            self.call(cancel, GuestClient::ping)?;
+        }
         self.splats.asked = false;
-        let taint = match read {
-            Ok(text) => faults_of(&text),
-            // It has no such file.
-            Err(VmError::Guest(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let (before, resumed) = match std::mem::replace(&mut self.splats.taint, Taint::Known(taint)) {
-            Taint::Clean => (0, None),
-            Taint::Known(before) => (before, None),
-            Taint::Since(moment) => (0, Some(moment)),
-        };
-        let new = taint & !before;
+        let new = std::mem::take(&mut self.splats.taint);
         if new == 0 {
             return Ok(Vec::new());
         }
+        let resumed = self.splats.since.take();
         let from = match resumed {
             None => 0.0,
             Some(moment) => {
@@ -199,10 +193,8 @@ fn by_taint(new: u64) -> FoundSplat {
 }
 
 /// The bits of a taint that stand for faults.
-fn faults_of(text: &[u8]) -> u64 {
-    let faults = FAULTS.iter().fold(0, |mask, (bit, _)| mask | 1 << bit);
-    let text = String::from_utf8_lossy(text);
-    text.trim().parse::<u64>().unwrap_or(0) & faults
+fn faults() -> u64 {
+    FAULTS.iter().fold(0, |mask, (bit, _)| mask | 1 << bit)
 }
 
 /// Whether a kernel notes a report of this kind in its taint.
@@ -270,10 +262,9 @@ mod tests {
     #[test]
     fn of_a_taint_only_faults_count() {
         // P, O and E: modules; W; D; L.
-        assert_eq!(faults_of(b"12289\n"), 0);
-        assert_eq!(faults_of(b"512\n"), 1 << 9);
-        assert_eq!(faults_of(b"4224"), 1 << 7);
-        assert_eq!(faults_of(b"x"), 0);
+        assert_eq!(12289 & faults(), 0);
+        assert_eq!(512 & faults(), 1 << 9);
+        assert_eq!(4224 & faults(), 1 << 7);
         let said = by_taint(1 << 9 | 1 << 14);
         assert_eq!(said.kind, SplatKind::Warning);
         assert_eq!(

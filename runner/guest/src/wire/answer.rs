@@ -79,11 +79,13 @@ impl std::fmt::Write for Beginning {
     }
 }
 
-/// Reads frames until the reply; `left` is how many bytes of data may still come before it.
+/// Reads frames until the reply; `left` is how many bytes of data may still come before it. Bits of the
+/// kernel's taint that are new are added to `taint`.
 pub(crate) fn read_answer(
     stream: &mut dyn Connection,
     limit: &TimeLimit,
     left: &mut u64,
+    taint: &mut u64,
     sink: &mut Sink<'_>,
 ) -> Result<Response, GuestError> {
     let most = *left;
@@ -101,6 +103,7 @@ pub(crate) fn read_answer(
                 )));
             }
             Frame::End { .. } => {}
+            Frame::Taint(news) => *taint |= news.now & !news.before,
             Frame::Reply(Ok(Response::ThreadEnded(thread))) => {
                 let console = None;
                 return Err(GuestError::ThreadEnded { thread, console });

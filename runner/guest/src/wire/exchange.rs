@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     over: Option<String>,
     /// Answers to requests made in advance, which come before any other.
     owed: usize,
+    /// Bits of the kernel's taint that are new since somebody took them.
+    taint: u64,
     /// Most bytes of data that the answer to one request, or to one batch, may have where they are kept in
     /// memory.
     pub(crate) most_data: u64,
@@ -62,6 +64,7 @@ impl Exchange {
             connection,
             over: None,
             owed,
+            taint: 0,
             most_data: memory_limit(),
         }
     }
@@ -69,6 +72,11 @@ impl Exchange {
     /// Answers to requests made in advance that nobody has read yet.
     pub(crate) fn owed(&self) -> usize {
         self.owed
+    }
+
+    /// Bits of the kernel's taint that answers have told of, each once.
+    pub(crate) fn take_taint(&mut self) -> u64 {
+        std::mem::take(&mut self.taint)
     }
 
     /// The ports of the connection, where it can live on in a snapshot.
@@ -97,7 +105,13 @@ impl Exchange {
     /// Takes the answers that are owed. A failure is nothing the next request could help.
     fn take_owed(&mut self, limit: &TimeLimit) -> Result<(), GuestError> {
         while self.owed > 0 {
-            match read_answer(&mut *self.connection, limit, &mut 0, &mut no_data) {
+            match read_answer(
+                &mut *self.connection,
+                limit,
+                &mut 0,
+                &mut self.taint,
+                &mut no_data,
+            ) {
                 Ok(Response::Done) => {}
                 Ok(other) => return Err(self.unexpected("no more than that it is done", &other)),
                 Err(GuestError::Op(error)) => {
@@ -169,7 +183,7 @@ impl Exchange {
         self.take_owed(limit)?;
         let mut left = most;
         let Some(body) = body else {
-            return read_answer(&mut *self.connection, limit, &mut left, sink);
+            return read_answer(&mut *self.connection, limit, &mut left, &mut self.taint, sink);
         };
         let mut first = Vec::new();
         let read = (&mut *body).take(INLINE_BODY as u64).read_to_end(&mut first);
@@ -183,7 +197,7 @@ impl Exchange {
             limit,
             &AtomicBool::new(false),
         );
-        let answer = read_answer(&mut *self.connection, limit, &mut left, sink);
+        let answer = read_answer(&mut *self.connection, limit, &mut left, &mut self.taint, sink);
         read.map_err(GuestError::Source).and(sent).and(answer)
     }
 
@@ -200,7 +214,7 @@ impl Exchange {
         let enough = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| send_body(&mut writer, body, limit, &enough));
-            let answer = read_answer(&mut *self.connection, limit, &mut left, sink);
+            let answer = read_answer(&mut *self.connection, limit, &mut left, &mut self.taint, sink);
             enough.store(true, Ordering::Relaxed);
             if matches!(&answer, Err(error) if !error.session_lives()) {
                 self.connection.hang_up();
@@ -249,19 +263,22 @@ impl Exchange {
             let sender = scope.spawn(move || writer.write_all(&requests.bytes));
             let mut answers = || {
                 self.take_owed(&limit)?;
-                let one =
-                    |at| match read_answer(&mut *self.connection, &limit, &mut left, &mut |channel, bytes| {
-                        sink(at, channel, bytes)
-                    }) {
-                        Ok(response) => Ok(Ok(response)),
-                        Err(GuestError::Endless(_)) => Err(GuestError::Endless(most)),
-                        Err(GuestError::Op(error)) => Ok(Err(error)),
-                        Err(error) if error.session_lives() => Ok(Err(OpError {
-                            errno: None,
-                            message: error.to_string(),
-                        })),
-                        Err(error) => Err(error),
-                    };
+                let one = |at| match read_answer(
+                    &mut *self.connection,
+                    &limit,
+                    &mut left,
+                    &mut self.taint,
+                    &mut |channel, bytes| sink(at, channel, bytes),
+                ) {
+                    Ok(response) => Ok(Ok(response)),
+                    Err(GuestError::Endless(_)) => Err(GuestError::Endless(most)),
+                    Err(GuestError::Op(error)) => Ok(Err(error)),
+                    Err(error) if error.session_lives() => Ok(Err(OpError {
+                        errno: None,
+                        message: error.to_string(),
+                    })),
+                    Err(error) => Err(error),
+                };
                 (0..requests.count).map(one).collect()
             };
             let answers: Result<Vec<Reply>, GuestError> = answers();
