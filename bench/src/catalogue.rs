@@ -19,6 +19,8 @@ pub(crate) enum Target {
     Mmio(f64),
     /// At most so many page faults.
     Faults(f64),
+    /// At most this multiple of another row.
+    TimesRow(&'static str, f64),
     /// At most the pages that the guest has written, plus one MiB.
     DirtyPagesAndMiB,
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Target {
             Target::TimesFloor(most) => write!(f, "≤ {most} × floor"),
             Target::Mmio(most) => write!(f, "≤ {most} MMIO exits"),
             Target::Faults(most) => write!(f, "≤ {most} faults"),
+            Target::TimesRow(row, most) => write!(f, "≤ {most} × {row}"),
             Target::DirtyPagesAndMiB => write!(f, "≤ its pages + 1 MiB"),
         }
     }
@@ -136,6 +139,21 @@ pub(crate) const LINUX_ROWS: [RowSpec; 23] = [
     time("layer-resume", "resume of a fixture 5 layers deep to first reply"),
 ];
 
+/// Rows of a test suite on that guest.
+pub(crate) const SUITE_ROWS: [RowSpec; 3] = [
+    time(
+        "suite",
+        "a suite of 500 tests, each a reset and a call: each test",
+    ),
+    time("suite/by-hand", "the same resets and calls without a test: each"),
+    RowSpec::new(
+        "suite/harness",
+        "what the harness adds to a test",
+        Unit::Microseconds,
+        Some(Target::TimesRow("suite/by-hand", 0.25)),
+    ),
+];
+
 /// Rows of other monitors with the same guest.
 pub(crate) const PEER_ROWS: [RowSpec; 4] = [
     time(
@@ -206,6 +224,7 @@ mod tests {
         let all = FLOOR_ROWS
             .iter()
             .chain(&LINUX_ROWS)
+            .chain(&SUITE_ROWS)
             .chain(&PEER_ROWS)
             .chain(&PAYLOAD_ROWS);
         let mut ids: Vec<_> = all.map(|row| row.id).collect();
@@ -220,6 +239,7 @@ mod tests {
         assert_eq!(Target::TimesFloor(0.15).to_string(), "≤ 0.15 × floor");
         assert_eq!(Target::TimesFloor(50.0).to_string(), "≤ 50 × floor");
         assert_eq!(Target::Mmio(1.5).to_string(), "≤ 1.5 MMIO exits");
+        assert_eq!(Target::TimesRow("ping", 0.25).to_string(), "≤ 0.25 × ping");
         assert_eq!(Target::Faults(150.0).to_string(), "≤ 150 faults");
     }
 }

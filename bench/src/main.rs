@@ -8,6 +8,7 @@
 //! floor                      the steps of the floor
 //! payload, payload_rows      the machine alone
 //! linux_rows                 the machine, Linux and the agent
+//! suite_rows                 all of it, and tests
 //! peers, vsock               other monitors
 //! memory, host               what /proc says
 //! counts                     exits, page faults and system calls of what is measured
@@ -28,6 +29,7 @@ mod payload;
 mod payload_rows;
 mod peers;
 mod recorder;
+mod suite_rows;
 mod vsock;
 
 use std::path::PathBuf;
@@ -37,13 +39,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
-use catalogue::{FLOOR_ROWS, LINUX_ROWS, PAYLOAD_ROWS, PEER_ROWS};
+use catalogue::{FLOOR_ROWS, LINUX_ROWS, PAYLOAD_ROWS, PEER_ROWS, SUITE_ROWS};
 use floor::Floor;
 use linux_rows::LinuxRows;
 use payload_rows::PayloadRows;
 use peers::Qemu;
 use provium_bench_results::Part;
 use recorder::Recorder;
+use suite_rows::SuiteRows;
 
 /// Memory of every guest here.
 const MEMORY: u64 = 128 << 20;
@@ -106,8 +109,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
         PayloadRows::prepare,
     );
     let linux = (arguments.guests == Guests::All).then(|| {
-        wanted(&recorder, LINUX_ROWS.iter().map(|row| row.id), || {
+        let rows = LINUX_ROWS.iter().chain(&SUITE_ROWS);
+        wanted(&recorder, rows.map(|row| row.id), || {
             LinuxRows::prepare(&arguments.artifacts)
+        })
+    });
+    let suite = (arguments.guests == Guests::All).then(|| {
+        wanted(&recorder, SUITE_ROWS.iter().map(|row| row.id), || {
+            SuiteRows::prepare(&arguments.artifacts)
         })
     });
     let qemu = arguments.peers.then(|| {
@@ -119,6 +128,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     for (failed, rows) in [
         (failure(&payload), &PAYLOAD_ROWS[..]),
         (linux.as_ref().and_then(failure), &LINUX_ROWS[..]),
+        (suite.as_ref().and_then(failure), &SUITE_ROWS[..]),
         (qemu.as_ref().and_then(failure), &PEER_ROWS[..]),
     ] {
         if let Some(error) = failed {
@@ -141,6 +151,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
         }
         if let Some(Some(Ok(linux))) = &linux {
             linux.round(&mut recorder);
+            if let Some(Some(Ok(suite))) = &suite {
+                suite.round(linux, &mut recorder);
+            }
         }
         if let Some(Some(Ok(qemu))) = &qemu {
             qemu.round(&mut recorder);
@@ -158,7 +171,7 @@ fn write(arguments: &Arguments, rounds: usize, notes: &[String], recorder: &Reco
         Guests::Payload => "a payload of a few instructions",
         Guests::All => "Linux, and a payload of a few instructions",
     };
-    let rows = FLOOR_ROWS.into_iter().chain(LINUX_ROWS);
+    let rows = FLOOR_ROWS.into_iter().chain(LINUX_ROWS).chain(SUITE_ROWS);
     let catalogue: Vec<_> = rows.chain(PEER_ROWS).chain(PAYLOAD_ROWS).collect();
     let part = Part {
         place: host::place().to_owned(),

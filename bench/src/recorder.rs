@@ -129,48 +129,53 @@ impl Recorder {
 
     /// The measured rows in the catalogue's order.
     pub(crate) fn rows(&self, catalogue: &[RowSpec]) -> Vec<Row> {
-        let floor = self
-            .samples
-            .get(FLOOR)
-            .and_then(|samples| Spread::of(&samples.values));
-        let floor = floor.map(|spread| spread.median);
+        let floor = self.median(FLOOR);
         let rows = catalogue
             .iter()
             .filter_map(|spec| Some((spec, self.samples.get(spec.id)?)));
-        rows.map(|(spec, samples)| row(spec, samples, floor)).collect()
+        rows.map(|(spec, samples)| self.row(spec, samples, floor))
+            .collect()
     }
-}
 
-/// The row of some samples, judged by its target; `floor` is the median of the floor.
-fn row(spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
-    let spread = Spread::of(&samples.values);
-    let pages = Spread::of(&samples.pages).map(|spread| spread.median);
-    let counts = Counts::median(&samples.counts);
-    let times_floor = match (spec.unit, spread, floor) {
-        (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
-        _ => None,
-    };
-    let met = match spec.target {
-        None => None,
-        Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
-        Some(Target::Mmio(most)) => counts.map(|counts| counts.mmio <= most),
-        Some(Target::Faults(most)) => counts.map(|counts| counts.faults <= most),
-        Some(Target::DirtyPagesAndMiB) => spread
-            .zip(pages)
-            .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
-    };
-    Row {
-        id: spec.id.to_owned(),
-        name: spec.name.to_owned(),
-        unit: spec.unit,
-        spread,
-        times_floor,
-        pages,
-        counts,
-        target: spec.target.as_ref().map(ToString::to_string),
-        met,
-        failed: samples.failed.clone(),
-        samples: samples.values.clone(),
+    /// Median of a row's samples.
+    fn median(&self, id: &str) -> Option<f64> {
+        Spread::of(&self.samples.get(id)?.values).map(|spread| spread.median)
+    }
+
+    /// The row of some samples, judged by its target; `floor` is the median of the floor.
+    fn row(&self, spec: &RowSpec, samples: &Samples, floor: Option<f64>) -> Row {
+        let spread = Spread::of(&samples.values);
+        let pages = Spread::of(&samples.pages).map(|spread| spread.median);
+        let counts = Counts::median(&samples.counts);
+        let times_floor = match (spec.unit, spread, floor) {
+            (Unit::Microseconds, Some(spread), Some(floor)) => Some(spread.median / floor),
+            _ => None,
+        };
+        let met = match spec.target {
+            None => None,
+            Some(Target::TimesFloor(most)) => times_floor.map(|times| times <= most),
+            Some(Target::Mmio(most)) => counts.map(|counts| counts.mmio <= most),
+            Some(Target::Faults(most)) => counts.map(|counts| counts.faults <= most),
+            Some(Target::TimesRow(other, most)) => spread
+                .zip(self.median(other))
+                .map(|(spread, other)| spread.median <= other * most),
+            Some(Target::DirtyPagesAndMiB) => spread
+                .zip(pages)
+                .map(|(spread, pages)| spread.median <= pages * 4.0 + 1024.0),
+        };
+        Row {
+            id: spec.id.to_owned(),
+            name: spec.name.to_owned(),
+            unit: spec.unit,
+            spread,
+            times_floor,
+            pages,
+            counts,
+            target: spec.target.as_ref().map(ToString::to_string),
+            met,
+            failed: samples.failed.clone(),
+            samples: samples.values.clone(),
+        }
     }
 }
 
@@ -210,6 +215,24 @@ mod tests {
         assert_eq!((ping.times_floor, ping.met), (Some(0.04), Some(true)));
         recorder.time("ping", Duration::from_micros(100));
         assert_eq!(row_of(&recorder, "ping").met, Some(false));
+    }
+
+    #[test]
+    fn a_row_may_be_judged_by_another() {
+        let part = RowSpec::new(
+            "part",
+            "a part",
+            Unit::Microseconds,
+            Some(Target::TimesRow("ping", 0.25)),
+        );
+        let mut recorder = Recorder::new(Vec::new());
+        recorder.time("part", Duration::from_micros(10));
+        let met = |recorder: &Recorder| recorder.rows(std::slice::from_ref(&part))[0].met;
+        assert_eq!(met(&recorder), None, "the other was not measured");
+        recorder.time("ping", Duration::from_micros(40));
+        assert_eq!(met(&recorder), Some(true));
+        recorder.time("ping", Duration::from_micros(30));
+        assert_eq!(met(&recorder), Some(false));
     }
 
     #[test]
