@@ -36,29 +36,33 @@ impl SignalWatch {
         let failed = |error: io::Error| anyhow::anyhow!("cannot watch for Ctrl-C: {error}");
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
         let handle = signals.handle();
-        let cancel = cancel.clone();
-        let wait = move || {
-            let mut seen = false;
-            for _ in signals.forever() {
-                if seen {
-                    // Guests live in this process and end with it; commands of the host do not.
-                    group::kill_all();
-                    LAST.lock().iter().for_each(|last| last());
-                    signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
-                }
-                seen = true;
-                let cancel = cancel.clone();
-                // On a thread of its own: what clean-up takes must not delay the second Ctrl-C.
-                let _ = thread::Builder::new().name("interrupt".into()).spawn(move || {
-                    cancel.cancel(CancelReason::Interrupted);
-                });
-            }
-        };
+        let mut told = on_signal(cancel);
+        let wait = move || signals.forever().for_each(|_| told());
         thread::Builder::new()
             .name("signals".into())
             .spawn(wait)
             .map_err(failed)?;
         Ok(SignalWatch(handle))
+    }
+}
+
+/// What each signal does: the first cancels `cancel`, the second ends the process.
+pub(super) fn on_signal(cancel: &Arc<Cancel>) -> impl FnMut() + Send + use<> {
+    let cancel = cancel.clone();
+    let mut seen = false;
+    move || {
+        if seen {
+            // Guests live in this process and end with it; commands of the host do not.
+            group::kill_all();
+            LAST.lock().iter().for_each(|last| last());
+            signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
+        }
+        seen = true;
+        let cancel = cancel.clone();
+        // On a thread of its own: what clean-up takes must not delay the second Ctrl-C.
+        let _ = thread::Builder::new().name("interrupt".into()).spawn(move || {
+            cancel.cancel(CancelReason::Interrupted);
+        });
     }
 }
 

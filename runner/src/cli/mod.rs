@@ -26,6 +26,7 @@ mod screen;
 pub mod settings;
 mod since;
 mod stderr;
+mod supervise;
 mod watch;
 
 use std::io::IsTerminal;

@@ -1,6 +1,7 @@
 //! A run that happens in another process: its events come out here.
 //!
-//! Input: events there, as lines of JSON on the process's standard output. Output: the same events here, for
+//! Input: events there, as lines on the process's standard output: MessagePack, which keeps bytes apart from
+//! lists, in hexadecimal digits. Output: the same events here, for
 //! the reports of this process; what it writes to its standard error. Not here: the process, which is the
 //! emulated host's.
 
@@ -18,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::report::Output;
 
-/// Writes each event as a line of JSON.
+/// Writes each event as a line.
 pub(super) struct Sending(pub(super) Arc<Output>);
 
 impl Sending {
@@ -31,11 +32,35 @@ impl Sending {
 
 impl Sink for Sending {
     fn event(&self, event: &Event) {
-        // Only a path that is not UTF-8 has no such line; it is named in events that explain a wait alone.
-        if let Ok(line) = serde_json::to_string(event) {
-            self.0.write(&format!("{line}\n"));
-        }
+        self.0.write(&line(event));
     }
+}
+
+/// The event as a line; nothing for one with a path that is not UTF-8, which only events that explain a wait
+/// have.
+pub(super) fn line(event: &Event) -> String {
+    let bytes = rmp_serde::to_vec_named(event).unwrap_or_default();
+    let mut line = String::with_capacity(2 * bytes.len() + 1);
+    for byte in &bytes {
+        line.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    }
+    if !line.is_empty() {
+        line.push('\n');
+    }
+    line
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The event that a line is, if it is one.
+fn parse(line: &[u8]) -> Option<Event> {
+    let digit = |digit: &u8| DIGITS.iter().position(|known| known == digit);
+    let (pairs, rest) = line.as_chunks::<2>();
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| Some((digit(high)? << 4 | digit(low)?) as u8));
+    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    rmp_serde::from_slice(&bytes).ok().filter(|_| rest.is_empty())
 }
 
 /// Is given a line that is no event: what the process says beside, or the rest of one that was cut off.
@@ -82,17 +107,18 @@ impl Receiving {
 }
 
 /// Tells of each event.
-fn tell(events: OwnedFd, sink: &dyn Sink, others: &Others) {
+pub(super) fn tell(events: OwnedFd, sink: &dyn Sink, others: &Others) {
     for line in BufReader::new(File::from(events)).split(b'\n') {
         let Ok(line) = line else { return };
-        match serde_json::from_slice::<Event>(&line) {
-            Ok(event) => sink.event(&event),
-            Err(_) => others(&line),
+        match parse(&line) {
+            Some(event) => sink.event(&event),
+            None => others(&line),
         }
     }
 }
 
-fn say(said: OwnedFd, output: &Output) {
+/// Shows what the process says beside its events.
+pub(super) fn say(said: OwnedFd, output: &Output) {
     let (mut said, mut bytes, mut line) = (File::from(said), vec![0; 16 << 10], Vec::new());
     loop {
         match said.read(&mut bytes) {
@@ -168,7 +194,7 @@ mod tests {
     use std::io::Write;
 
     use provium_base::events::Recorder;
-    use provium_base::meta::Meta;
+    use provium_base::meta::{Meta, MetaValue};
     use provium_base::outcome::Summary;
 
     use super::*;
@@ -180,13 +206,16 @@ mod tests {
         let (streams, receiving) =
             Receiving::begin(Arc::new(heard.clone()), output, Box::new(|_| {})).expect("pipes");
         let mut torn = File::from(streams.stdout.try_clone().expect("a descriptor"));
-        torn.write_all(b"{\"run_sta").expect("it is read");
+        torn.write_all(b"81ab72756e5f").expect("it is read");
         let events = [
             Event::RunStarted { files: 3 },
             Event::TestStarted {
                 path: "a".into(),
                 test: "line\nbreak".into(),
-                meta: Meta::new(),
+                meta: Meta::from([
+                    ("list".to_owned(), MetaValue::Array(vec![MetaValue::Int(255)])),
+                    ("bytes".to_owned(), MetaValue::Binary(vec![255].into())),
+                ]),
             },
             Event::RunEnded(Summary::default()),
         ];

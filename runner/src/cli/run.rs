@@ -11,16 +11,17 @@ use provium_base::events::HostEvent;
 use provium_base::exit;
 use provium_guest::WarmPool;
 
-use super::args::RunArgs;
-use super::chosen::{self, History};
+use super::args::{ProgressChoice, RunArgs};
+use super::chosen::{self, Chosen, History};
 use super::defaults;
 use super::host;
-use super::interrupt::SignalWatch;
+use super::interrupt::{SignalWatch, on_signal};
 use super::matrix;
 use super::print::complain;
 use super::project::Project;
 use super::screen::Screen;
 use super::settings::{Settings, Surroundings};
+use super::supervise::{self, Control, Process, Worker};
 use super::watch;
 use crate::discover;
 use crate::doctor::{self, Accel, Way};
@@ -52,35 +53,85 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     known_failures(&args, &project)?;
     // A journal means that this is the emulated host's end of a run: it is reported, and the builds are done,
     // at the other.
-    let screen = match args.running.journal {
-        None => Screen::new(&settings, &args.reports, &around, &project.cwd)?,
-        Some(_) => Screen::elsewhere()?,
+    let process = match &args.running.journal {
+        Some(journal) => supervise::split_below(journal)?,
+        None => supervise::split(settings.progress == ProgressChoice::Bar)?,
     };
+    match process {
+        Process::Reporter(worker) => report(&args, &project, &chosen, &settings, &around, worker),
+        Process::Worker(journal, control) => work(args, &project, journal, control),
+        Process::Supervisor(code) => Ok(code),
+    }
+}
 
+/// Prepares the run and reports it, which goes on in the worker, or in the emulated host.
+fn report(
+    args: &RunArgs,
+    project: &Project,
+    chosen: &Chosen,
+    settings: &Settings,
+    around: &Surroundings,
+    worker: Worker,
+) -> anyhow::Result<u8> {
+    let screen = Screen::new(settings, &args.reports, around, &project.cwd)?;
     let cancel = Cancel::new();
     let watch = SignalWatch::new(&cancel)?;
-    if args.running.journal.is_none() && !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
+    if !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
         return Ok(exit::INTERRUPTED);
     }
     project.config.check_files()?;
-    if args.running.journal.is_none() {
-        clear_artifacts(&args, &project)?;
-    }
+    clear_artifacts(args, project)?;
     // Tests that boot nothing run on any host, unless one is asked for by name.
     let accel = args.running.accel;
     if !project.config.profiles.is_empty()
-        && (accel == Accel::Tcg || chosen.may_boot(&project)?)
+        && (accel == Accel::Tcg || chosen.may_boot(project)?)
         && let Way::EmulatedHost { because } = doctor::choose(accel)?
     {
+        drop(worker);
         screen.sink.emit(HostEvent::Chosen { because });
-        read_outside(&args, &project, &screen, &cancel);
-        let (artifacts, _) = artifacts(&args, &project)?;
-        return host::run(&project, &artifacts, watch, &cancel, &screen);
+        read_outside(args, project, &screen, &cancel);
+        let (artifacts, _) = artifacts(args, project)?;
+        return host::run(project, &artifacts, watch, &cancel, &screen);
     }
+    let code = worker.run(&screen, watch, &cancel)?;
+    screen.reports.check()?;
+    match screen.is_read() {
+        Ok(true) => Ok(code),
+        // The terminal may have gone away, which is why the run was ended.
+        _ if code == exit::INTERRUPTED => Ok(code),
+        Ok(false) => Ok(exit::HARNESS),
+        Err(error) => Err(error),
+    }
+}
 
+/// Runs the tests, and leaves it to another process to report them.
+fn work(
+    mut args: RunArgs,
+    project: &Project,
+    journal: PathBuf,
+    control: Option<Control>,
+) -> anyhow::Result<u8> {
+    args.running.journal = Some(journal);
+    let cancel = Cancel::new();
+    let screen = Screen::elsewhere()?;
+    let _watch = match control {
+        // Whoever reports has looked at the rest.
+        Some(control) => {
+            control.on_signal(on_signal(&cancel))?;
+            None
+        }
+        None => {
+            let watch = SignalWatch::new(&cancel)?;
+            project.config.check_files()?;
+            if !project.config.profiles.is_empty() {
+                doctor::choose(args.running.accel)?;
+            }
+            Some(watch)
+        }
+    };
     screen.own_stdout()?;
-    let mut session = session(&args, &project, &screen);
-    let outcome = carry_out(&args, &project, &mut session, &cancel);
+    let mut session = session(&args, project, &screen);
+    let outcome = carry_out(&args, project, &mut session, &cancel);
     drop(session); // its guests end before the report is judged
     match outcome? {
         Some(outcome) => judge(outcome, &screen, &cancel),

@@ -17,6 +17,7 @@ use provium_base::events::{Event, Sink};
 use provium_base::outcome::{FileResult, TestResult, TestStatus, Timeliness};
 
 use super::SessionError;
+use super::journal::Journal;
 use super::run::{Failures, Run};
 use crate::discover::TestFile;
 
@@ -41,10 +42,14 @@ impl Run<'_> {
             run: Arc::clone(&self.cancel),
             failures: Arc::clone(&self.failures),
             repeats: self.repeat.is_active(),
+            journal: self.journal.clone(),
             attached: AtomicBool::new(true),
             tests: Mutex::default(),
         });
         tracing::debug!(file = shown, "starts");
+        if let Some(journal) = &self.journal {
+            journal.began(&shown)?;
+        }
         self.session.sink.emit(Event::FileStarted { path: shown.clone() });
         let (sender, receiver) = mpsc::channel();
         let ended = sender.clone();
@@ -147,6 +152,7 @@ struct FileWatch {
     failures: Arc<Failures>,
     /// Whether a test may end again and again.
     repeats: bool,
+    journal: Option<Arc<Journal>>,
     /// Cleared once the file's result is settled; a thread that was given up is not heard any more.
     attached: AtomicBool,
     tests: Mutex<Heard>,
@@ -166,7 +172,10 @@ impl Sink for FileWatch {
         if !self.attached.load(Ordering::SeqCst) {
             return;
         }
-        if let Event::TestStarted { test, .. } = event {
+        if let Event::TestStarted { path, test, .. } = event {
+            if let Some(journal) = &self.journal {
+                journal.test(path, test);
+            }
             self.tests.lock().running.push(test.clone());
         }
         let Event::TestEnded { result, .. } = event else {

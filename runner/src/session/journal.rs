@@ -1,8 +1,11 @@
-//! The journal of a run: what has ended, so that a run whose host froze can go on where it was.
+//! The journal of a run: what has ended and what runs, so that a run whose host froze or whose process died
+//! can go on where it was.
 //!
-//! Input: results as files end. Output: after a restart, the results that need not be made again. Each line
-//! is one JSON object: `{"ended": RESULT}` once a file has ended, `{"shown": PATH}` once its report is out. A
-//! last line that is torn is no line. Not here: any use outside of one run; it is no cache.
+//! Input: files as they begin and end. Output: after a restart, the results that need not be made again, and
+//! the files that ran. Each line is one JSON object: `{"began": PATH}`, `{"test": [PATH, NAME]}` when a test
+//! begins, `{"ended": RESULT}` once a file has ended, `{"shown": PATH}` once its report is out, and
+//! `"one_at_a_time"` from where on files run alone. A last line that is torn is no line. Not here: any use
+//! outside of one run; it is no cache.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -18,6 +21,16 @@ use serde::{Deserialize, Serialize};
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
+    one_at_a_time: bool,
+}
+
+/// A file that had begun and not ended when its process did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The file.
+    pub path: String,
+    /// The last of its tests to begin.
+    pub test: Option<String>,
 }
 
 /// A file that an earlier start of the run has finished.
@@ -56,8 +69,11 @@ pub enum JournalError {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    Began(String),
+    Test(String, String),
     Ended(FileResult),
     Shown(String),
+    OneAtATime,
 }
 
 impl Journal {
@@ -66,6 +82,20 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] when it cannot be read or written, or holds whole lines that are no entries.
     pub fn open(path: &Path) -> Result<(Journal, Vec<Replayed>), JournalError> {
+        let (journal, replayed, _) = Self::read(path)?;
+        Ok((journal, replayed))
+    }
+
+    /// The same for whoever looks after a run whose process has died: the files that ran then.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn after_death(path: &Path) -> Result<(Journal, Vec<Unfinished>), JournalError> {
+        let (journal, _, unfinished) = Self::read(path)?;
+        Ok((journal, unfinished))
+    }
+
+    fn read(path: &Path) -> Result<(Journal, Vec<Replayed>, Vec<Unfinished>), JournalError> {
         let error = |source| JournalError::Io {
             path: path.to_owned(),
             source,
@@ -88,12 +118,29 @@ impl Journal {
         }
         let mut replayed: Vec<Replayed> = Vec::new();
         let mut shown = HashSet::new();
+        let mut running: Vec<Unfinished> = Vec::new();
+        let mut one_at_a_time = false;
         for (index, line) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
             if line.is_empty() {
                 continue;
             }
             match serde_json::from_slice(line) {
-                Ok(Line::Ended(result)) => replayed.push(Replayed { result, shown: false }),
+                Ok(Line::Began(path)) => {
+                    running.retain(|file| file.path != path);
+                    running.push(Unfinished { path, test: None });
+                }
+                Ok(Line::Test(path, test)) => {
+                    let file = running.iter_mut().find(|file| file.path == path);
+                    file.into_iter().for_each(|file| file.test = Some(test.clone()));
+                }
+                Ok(Line::Ended(result)) => {
+                    running.retain(|file| file.path != result.path);
+                    replayed.push(Replayed { result, shown: false });
+                }
+                Ok(Line::OneAtATime) => {
+                    running.clear();
+                    one_at_a_time = true;
+                }
                 Ok(Line::Shown(path)) => drop(shown.insert(path)),
                 Err(source) => {
                     return Err(JournalError::Line {
@@ -111,9 +158,40 @@ impl Journal {
             Journal {
                 path: path.to_owned(),
                 file: Mutex::new(file),
+                one_at_a_time,
             },
             replayed,
+            running,
         ))
+    }
+
+    /// Whether files are to run alone, so that the next death tells which of them it was.
+    pub fn is_one_at_a_time(&self) -> bool {
+        self.one_at_a_time
+    }
+
+    /// Has files run alone from the next start on; those that ran will run again.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn one_at_a_time(&self) -> Result<(), JournalError> {
+        self.append(&Line::OneAtATime)
+    }
+
+    /// Notes that a file begins.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn began(&self, path: &str) -> Result<(), JournalError> {
+        self.write(&Line::Began(path.to_owned()), false)
+    }
+
+    /// Notes that a test of a file begins, if that can be noted.
+    pub fn test(&self, path: &str, test: &str) {
+        let line = Line::Test(path.to_owned(), test.to_owned());
+        if let Err(error) = self.write(&line, false) {
+            tracing::debug!(%error, "a test that begins is not noted");
+        }
     }
 
     /// Notes that a file has ended. Returns once the line is on the disk.
@@ -133,10 +211,18 @@ impl Journal {
     }
 
     fn append(&self, line: &Line) -> Result<(), JournalError> {
+        self.write(line, true)
+    }
+
+    /// Writes a line, which outlives this process at once, and the host's own end if it is to be `lasting`.
+    fn write(&self, line: &Line, lasting: bool) -> Result<(), JournalError> {
         let mut line = serde_json::to_vec(line).expect("an entry has only string keys");
         line.push(b'\n');
         let mut file = self.file.lock();
-        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        let written = file.write_all(&line).and_then(|()| match lasting {
+            true => file.sync_data(),
+            false => Ok(()),
+        });
         written.map_err(|source| JournalError::Io {
             path: self.path.clone(),
             source,
@@ -204,5 +290,40 @@ mod tests {
                 .to_string()
                 .contains("no/such")
         );
+    }
+
+    #[test]
+    fn what_ran_when_the_process_died_is_told_with_its_last_test() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("journal");
+        let running = |test: Option<&str>, path: &str| Unfinished {
+            path: path.to_owned(),
+            test: test.map(str::to_owned),
+        };
+        let (journal, _) = Journal::open(&path).expect("a new journal");
+        for file in ["a.test.lua", "b.test.lua", "c.test.lua"] {
+            journal.began(file).expect("append");
+        }
+        journal.test("a.test.lua", "one");
+        journal.test("c.test.lua", "two");
+        journal.test("a.test.lua", "three");
+        journal.ended(&samples::passing("b.test.lua")).expect("append");
+        let (journal, unfinished) = Journal::after_death(&path).expect("the journal");
+        assert_eq!(
+            unfinished,
+            [
+                running(Some("three"), "a.test.lua"),
+                running(Some("two"), "c.test.lua")
+            ]
+        );
+        assert!(!journal.is_one_at_a_time());
+        journal.one_at_a_time().expect("append");
+        journal.began("c.test.lua").expect("append");
+        let (journal, unfinished) = Journal::after_death(&path).expect("the journal");
+        assert_eq!(unfinished, [running(None, "c.test.lua")]);
+        assert!(journal.is_one_at_a_time());
+        journal.ended(&samples::failing("c.test.lua")).expect("append");
+        let (_, replayed) = Journal::open(&path).expect("the journal");
+        assert_eq!(paths(&replayed), [("b.test.lua", false), ("c.test.lua", false)]);
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Run<'a> {
     pub(super) timeout: Option<Duration>,
     pub(super) failures: Arc<Failures>,
     pub(super) repeat: Repeat,
-    pub(super) journal: Option<Journal>,
+    pub(super) journal: Option<Arc<Journal>>,
     allow_empty: bool,
     known: Arc<KnownFailures>,
     selection: Arc<Selection>,
@@ -88,9 +88,13 @@ pub(super) fn run(
     cancel: &Arc<Cancel>,
 ) -> Result<Ended, SessionError> {
     let started = Instant::now();
-    let (journal, replayed) = options
-        .journal
-        .map_or((None, Vec::new()), |(journal, old)| (Some(journal), old));
+    let (journal, replayed) = options.journal.map_or((None, Vec::new()), |(journal, old)| {
+        (Some(Arc::new(journal)), old)
+    });
+    let jobs = match &journal {
+        Some(journal) if journal.is_one_at_a_time() => 1,
+        _ => options.jobs,
+    };
     let numbers: HashMap<String, usize> = (0..)
         .zip(&files)
         .map(|(number, file)| (file.shown.clone(), number))
@@ -125,7 +129,7 @@ pub(super) fn run(
         retries: options.retries,
         numbers,
         artifacts: options.artifacts,
-        slots: Slots::new(options.jobs),
+        slots: Slots::new(jobs),
         observed: options.observed,
         ended: Mutex::default(),
         error: Mutex::default(),
@@ -134,9 +138,13 @@ pub(super) fn run(
         .into_iter()
         .filter(|old| done.iter().any(|file| file.shown == old.result.path))
     {
+        let failed = !old.result.passed;
         run.ended(old.result, false, old.shown)?;
+        if failed && run.failures.add() {
+            run.cancel.cancel(CancelReason::FailFast);
+        }
     }
-    let left = run.work_off(queue, options.jobs);
+    let left = run.work_off(queue, jobs);
     for message in run.known.take_unmatched() {
         session.sink.emit(Event::Warning { message });
     }

@@ -53,6 +53,7 @@ const FILES: &[(&str, &str)] = &[
         "runner/emulated/src/spawn.rs",
         "what a child does before it executes",
     ),
+    ("runner/src/cli/supervise.rs", "forks while there is one thread"),
     ("runner/src/lua/api/hook.rs", "a hook of Lua's own, in C"),
     (
         "runner/src/lua/classic/grep.rs",
