@@ -16,7 +16,7 @@ use crate::connection::SessionError;
 use crate::console::say;
 use crate::failure::{Failure, errno_text, failed, impossible};
 use crate::ops::{
-    attributes, exec, files, folders, links, read_file, resumed, started, stat, syscall, write_file,
+    attach, attributes, exec, files, folders, links, read_file, resumed, started, stat, syscall, write_file,
 };
 use crate::session::{AfterReply, Session};
 use crate::{estate, follow, worker};
@@ -43,6 +43,10 @@ pub(crate) fn serve(mut session: Session) -> Result<(), SessionError> {
                     // There is nothing to come back for: the host hangs up when it has had enough.
                     Some(AfterReply::Follow(mut source)) => {
                         return follow::send::run(&session.stream, &mut *source);
+                    }
+                    Some(AfterReply::Attach(attached)) => {
+                        let reply = attach::run(&mut session, &attached)?;
+                        return send(&mut session, reply);
                     }
                     Some(AfterReply::Leave) => return Ok(()),
                 }
@@ -88,6 +92,9 @@ fn handle(session: &mut Session, request: Request) -> Result<Response, Failure> 
         Request::WaitProcess(wait) => started::wait(session, wait),
         Request::ProcessState { handle } => started::state(session, handle),
         Request::SignalProcess { handle, signal } => started::signal(session, handle, signal),
+        Request::SignalGroup { handle, signal } => started::signal_group(session, handle, signal),
+        Request::Attach(what) => attach::start(session, what),
+        Request::ResizeTerminal { handle, size } => started::resize(session, handle, size),
         Request::WriteStdin { handle } => started::write_stdin(session, handle),
         Request::CloseStdin { handle } => started::close_stdin(session, handle),
         Request::BeginEndProcess { handle } => started::begin_end(session, handle),

@@ -15,6 +15,7 @@ use crate::connection::SessionError;
 use crate::estate::Estate;
 use crate::fds;
 use crate::follow::source::StreamSource;
+use crate::ops::attach::Attached;
 
 /// A connection on which the agent has said hello. What it has started and opened ends with it.
 pub struct Session {
@@ -30,6 +31,8 @@ pub struct Session {
 pub(crate) enum AfterReply {
     /// End the machine.
     ShutDown { reboot: bool },
+    /// Give the connection to a program.
+    Attach(Attached),
     /// Make the connection a stream.
     Follow(Box<dyn StreamSource + Send>),
     /// Leave the connection to the worker it was parked for.

@@ -30,6 +30,39 @@ pub struct Exec {
     pub timeout_ms: Option<u64>,
 }
 
+/// A program to run with its standard streams on this connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The program; its input comes as data while it runs, so `has_stdin` and `timeout_ms` do not count.
+    pub exec: Exec,
+    /// Its terminal; without one its streams are pipes.
+    pub terminal: Option<Terminal>,
+}
+
+/// A terminal for a program, and which of its standard streams it is; the others are pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Whether it is standard input.
+    pub stdin: bool,
+    /// Whether it is standard output.
+    pub stdout: bool,
+    /// Whether it is standard error.
+    pub stderr: bool,
+    /// Whether it edits lines, echoes and turns `\n` into `\r\n`; without, the host's terminal does.
+    pub cooked: bool,
+    /// Its size.
+    pub size: TerminalSize,
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
 /// How long to wait for a started program, and which of its output is wanted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WaitProcess {

@@ -8,7 +8,9 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::{Exec, Follow, OpenFile, Resumed, Syscall, WaitProcess, Whence};
+use crate::{
+    Attach, Exec, Follow, OpenFile, Resumed, Syscall, TerminalSize, WaitProcess, Whence,
+};
 
 /// A request of the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,25 @@ pub enum Request {
         handle: u64,
         /// Number of the signal.
         signal: i32,
+    },
+    /// Sends a signal to a started program's process group. Replies `Done`.
+    SignalGroup {
+        /// Handle of the program.
+        handle: u64,
+        /// Number of the signal.
+        signal: i32,
+    },
+    /// Starts a program and gives the connection to it. Replies `Started`; then its output comes as it is
+    /// written, on [`STDOUT`](crate::STDOUT) and [`STDERR`](crate::STDERR), while the host sends its input on
+    /// [`BODY`](crate::BODY) and an `End` behind that. A second reply, `Process`, says how it ended, and is
+    /// the last on the connection. The handle serves for signals and sizes on other connections.
+    Attach(Attach),
+    /// Gives the terminal of a started program another size. Replies `Done`.
+    ResizeTerminal {
+        /// Handle of the program.
+        handle: u64,
+        /// Its size from now on.
+        size: TerminalSize,
     },
     /// Writes the request's body to a started program's standard input. Replies `Written` when the agent has
     /// queued it.
@@ -254,6 +275,8 @@ impl Request {
                 | Request::Syscall(_)
                 | Request::ProcessState { .. }
                 | Request::SignalProcess { .. }
+                | Request::SignalGroup { .. }
+                | Request::ResizeTerminal { .. }
                 | Request::OpenFile(_)
                 | Request::SeekFd { .. }
                 | Request::CloseFd { .. }

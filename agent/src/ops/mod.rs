@@ -4,6 +4,7 @@
 //! Output: a response or a [`crate::failure::Failure`].
 //! Not here: replies, and which request leads to which op; see `serve`.
 
+pub(crate) mod attach;
 pub(crate) mod attributes;
 pub(crate) mod exec;
 pub(crate) mod files;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use provium_protocol::{
-    DATA_CHUNK, Exec, Joined, OpError, Process, Response, STDERR, STDOUT, WaitProcess, write_data,
+    DATA_CHUNK, Exec, Joined, OpError, Process, Response, STDERR, STDOUT, TerminalSize, WaitProcess,
+    write_data,
 };
 use rustix::event::PollFlags;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::connection::{Body, SessionError, wait_for};
@@ -22,10 +23,11 @@ use crate::process::input::{Input, NoInput};
 use crate::process::launch::{input_pipe, launch};
 use crate::process::output::Fetched;
 use crate::process::program::{OutputReader, Program, ProgramStatus, unknown_end};
+use crate::process::pump::Pump;
 use crate::session::Session;
 
 /// Most bytes that may wait for a program to read them when a request to write is answered.
-const QUEUE: usize = 1 << 20;
+pub(super) const QUEUE: usize = 1 << 20;
 
 pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failure> {
     let pieces = match exec.has_stdin {
@@ -39,17 +41,29 @@ pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Response, Failu
     let _ = pieces.into_iter().try_for_each(|piece| input.push(piece));
     let pump = launch(&command, &stdin)?;
     drop(stdin);
+    let (handle, pid) = look_after(session, &command, pump, input, None)?;
+    Ok(Response::Started { handle, pid })
+}
+
+/// Leaves a program to a thread of its own; its handle and its process id.
+pub(super) fn look_after(
+    session: &Session,
+    command: &Command,
+    pump: Pump,
+    input: Input,
+    terminal: Option<OwnedFd>,
+) -> Result<(u64, u32), Failure> {
     let program = Program::start(
         pump,
         input,
+        terminal,
         session.id(),
         &session.agent.supervisor,
         &session.agent.threads,
     )
     .map_err(|errno| command.failed("cannot make a thread for it", errno))?;
     let pid = program.pid;
-    let handle = session.agent.programs.add(program);
-    Ok(Response::Started { handle, pid })
+    Ok((session.agent.programs.add(program), pid))
 }
 
 pub(crate) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response, Failure> {
@@ -90,7 +104,7 @@ pub(crate) fn wait(session: &mut Session, wait: WaitProcess) -> Result<Response,
 }
 
 /// Sends the next piece of each output; false when there is none for now.
-fn send_some(session: &mut Session, readers: &[OutputReader; 2]) -> Result<bool, SessionError> {
+pub(super) fn send_some(session: &mut Session, readers: &[OutputReader; 2]) -> Result<bool, SessionError> {
     let mut some = false;
     for (reader, channel) in readers.iter().zip([STDOUT, STDERR]) {
         if let Fetched::Bytes(n) = reader.look(&mut session.scratch) {
@@ -121,6 +135,28 @@ pub(crate) fn signal(session: &Session, handle: u64, signal: i32) -> Result<Resp
             errno,
         )
         .into()),
+    }
+}
+
+pub(crate) fn signal_group(session: &Session, handle: u64, signal: i32) -> Result<Response, Failure> {
+    let program = find(session, handle)?;
+    match program.signal_group(signal) {
+        Ok(_) | Err(Errno::SRCH) => Ok(Response::Done),
+        Err(errno) => {
+            let what = format!("send signal {signal} to the group of process {}", program.pid);
+            Err(failed(what, errno).into())
+        }
+    }
+}
+
+pub(crate) fn resize(session: &Session, handle: u64, size: TerminalSize) -> Result<Response, Failure> {
+    let program = find(session, handle)?;
+    match program.resize(size) {
+        Ok(()) => Ok(Response::Done),
+        Err(errno) => {
+            let what = format!("set the size of the terminal of process {}", program.pid);
+            Err(failed(what, errno).into())
+        }
     }
 }
 
@@ -242,6 +278,6 @@ pub(crate) fn find(session: &Session, handle: u64) -> Result<Arc<Program>, Failu
     })
 }
 
-fn no_wakeup(errno: Errno) -> OpError {
+pub(super) fn no_wakeup(errno: Errno) -> OpError {
     failed("wait for a process", errno)
 }

@@ -73,14 +73,15 @@ impl Command {
         format!("exec `{}`", shown(program.unwrap_or_default()))
     }
 
-    /// The plan for a new process, with these as standard input, output and error.
-    pub(super) fn plan<'a>(&'a self, stdio: [&'a OwnedFd; 3]) -> Plan<'a> {
+    /// The plan for a new process, with these as standard input, output and error, and perhaps a terminal.
+    pub(super) fn plan<'a>(&'a self, stdio: [&'a OwnedFd; 3], terminal: Option<&'a OwnedFd>) -> Plan<'a> {
         Plan {
             candidates: &self.candidates,
             argv: &self.argv,
             env: &self.env,
             cwd: self.cwd.as_deref(),
             stdio: stdio.map(|fd| fd.as_fd()),
+            terminal: terminal.map(|fd| fd.as_fd()),
         }
     }
 

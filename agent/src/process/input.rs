@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
+use super::pty;
 use crate::poll::events_now;
 
 /// Bytes on their way into a pipe.
@@ -25,6 +26,8 @@ pub(crate) struct Input {
     queued: usize,
     /// Close the pipe behind the last piece.
     closing: bool,
+    /// It is a terminal, where a character stands for the end.
+    typed: bool,
 }
 
 /// Why a program's standard input takes nothing.
@@ -44,6 +47,15 @@ impl Input {
             written: 0,
             queued: 0,
             closing: false,
+            typed: false,
+        }
+    }
+
+    /// The same for the agent's end of a terminal.
+    pub(crate) fn typed(terminal: OwnedFd) -> Input {
+        Input {
+            typed: true,
+            ..Input::new(terminal)
         }
     }
 
@@ -101,6 +113,11 @@ impl Input {
 
     /// Closes the pipe when all that was pushed has been written.
     pub(crate) fn close(&mut self) {
+        let end = self.pipe.as_ref().filter(|_| self.typed && !self.closing);
+        if let Some(end) = end.and_then(pty::end_of_typing) {
+            self.queued += 1;
+            self.pieces.push_back(vec![end]);
+        }
         self.closing = true;
         self.flush();
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use provium_protocol::{EndedThread, ExitStatus, Exited};
+use provium_protocol::{EndedThread, ExitStatus, Exited, TerminalSize};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -21,6 +21,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::child::Child;
 use super::input::{Input, NoInput};
 use super::output::{Fetched, OutputBuffer};
+use super::pty;
 use super::pump::{Peer, Pump, READ, Taken};
 use crate::fds;
 use crate::lock::Mutex;
@@ -40,6 +41,8 @@ pub(crate) struct Program {
     pub(crate) pid: u32,
     /// Number of the session that started it.
     pub(crate) owner: u64,
+    /// The agent's end of its terminal, where it has one.
+    terminal: Option<OwnedFd>,
     /// Wakes its thread.
     wakeup: Wakeup,
     state: Mutex<ProgramState>,
@@ -90,10 +93,12 @@ pub(crate) struct ProgramStatus {
 }
 
 impl Program {
-    /// Starts a thread that looks after a child; `input` is the agent's end of its standard input.
+    /// Starts a thread that looks after a child; `input` is the agent's end of its standard input, `terminal`
+    /// that of its terminal.
     pub(crate) fn start(
         pump: Pump,
         input: Input,
+        terminal: Option<OwnedFd>,
         owner: u64,
         supervisor: &Arc<Supervisor>,
         threads: &Arc<ThreadWatch>,
@@ -101,6 +106,7 @@ impl Program {
         let program = Arc::new(Program {
             pid: pump.pid().as_raw_pid().cast_unsigned(),
             owner,
+            terminal,
             wakeup: Wakeup::new()?,
             state: Mutex::new(ProgramState {
                 outputs: Default::default(),
@@ -163,6 +169,11 @@ impl Program {
         }
         // A thread that has come to its end in between drops the order.
         outcome.recv().unwrap_or(Ok(false))
+    }
+
+    /// Gives its terminal another size; a program without one is `ENOTTY`.
+    pub(crate) fn resize(&self, size: TerminalSize) -> Result<(), Errno> {
+        pty::resize(self.terminal.as_ref().ok_or(Errno::NOTTY)?, size)
     }
 
     /// Kills its group; it counts as timed out.

@@ -94,14 +94,12 @@ enum Ready {
 }
 
 impl Pump {
-    /// A pump for a process started at `started`, with the reading ends of its outputs, which do not block.
-    pub(super) fn new(process: Spawned, outputs: [OwnedFd; 2], started: Instant) -> Pump {
+    /// A pump for a process started at `started`, with the reading ends of its outputs, which do not block; an
+    /// output that comes by the other has none.
+    pub(super) fn new(process: Spawned, outputs: [Option<OwnedFd>; 2], started: Instant) -> Pump {
         Pump {
             child: Child::new(process, started),
-            outputs: outputs.map(|pipe| OutputPipe {
-                pipe: Some(pipe),
-                owed: 0,
-            }),
+            outputs: outputs.map(|pipe| OutputPipe { pipe, owed: 0 }),
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Plan<'a> {
     pub(super) cwd: Option<&'a CStr>,
     /// Descriptors that become 0, 1 and 2. All are above 2, since the agent's own are open.
     pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// What becomes its controlling terminal, in a session of its own.
+    pub(super) terminal: Option<BorrowedFd<'a>>,
 }
 
 /// A process that runs, the leader of its own process group.
@@ -124,7 +126,12 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
 
 fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
     let [stdin, stdout, stderr] = plan.stdio;
-    rustix::process::setpgid(None, None)
+    let group = match plan.terminal {
+        // A new session has a new process group of the same number.
+        Some(terminal) => rustix::process::setsid().and_then(|_| rustix::process::ioctl_tiocsctty(terminal)),
+        None => rustix::process::setpgid(None, None),
+    };
+    group
         .and_then(|()| rustix::stdio::dup2_stdin(stdin.as_fd()))
         .and_then(|()| rustix::stdio::dup2_stdout(stdout.as_fd()))
         .and_then(|()| rustix::stdio::dup2_stderr(stderr.as_fd()))

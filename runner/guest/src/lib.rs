@@ -31,6 +31,7 @@ pub mod ops {
     pub use crate::client::syscall::*;
 }
 
+pub use client::attach::{AttachedInput, AttachedProgram, Attachment};
 pub use client::follow::{FollowStream, StreamRead};
 pub use client::op::Op;
 pub use client::process::{EnvVar, ExecOutcome, ExecSpec, OutputChunk, Started, WaitOutcome};
@@ -55,7 +56,7 @@ pub use options::spec::{GuestSpec, WallClock};
 pub use provium_base::cancel::{Cancel, CancelReason};
 pub use provium_protocol::{
     AGENT_PORT, DirEntry, EntryType, ExitStatus, Exited, Follow, FollowStart, Joined, Nested, OpError,
-    OpenFile, Process, Stat, Syscall, Whence,
+    OpenFile, Process, Stat, Syscall, Terminal, TerminalSize, Whence,
 };
 pub use start::agent_archive::{AGENT_PATH, agent_archive};
 pub use start::boot::{BootError, Guest, boot, boot_watched};

@@ -102,6 +102,37 @@ fn requests() -> Vec<Request> {
             handle: 1,
             signal: 15,
         },
+        Request::SignalGroup {
+            handle: 1,
+            signal: 15,
+        },
+        Request::Attach(Attach {
+            exec: Exec {
+                argv: vec![path()],
+                env: Vec::new(),
+                env_clear: false,
+                cwd: None,
+                has_stdin: false,
+                timeout_ms: None,
+            },
+            terminal: Some(Terminal {
+                stdin: true,
+                stdout: false,
+                stderr: true,
+                cooked: true,
+                size: TerminalSize {
+                    rows: 24,
+                    columns: 80,
+                },
+            }),
+        }),
+        Request::ResizeTerminal {
+            handle: 1,
+            size: TerminalSize {
+                rows: 50,
+                columns: 132,
+            },
+        },
         Request::WriteStdin { handle: 1 },
         Request::CloseStdin { handle: 1 },
         Request::BeginEndProcess { handle: 1 },
@@ -212,6 +243,7 @@ fn requests() -> Vec<Request> {
             Request::Stat { .. } | Request::Syscall(_) | Request::Shutdown { .. } => {}
             Request::Start(_) | Request::WaitProcess(_) | Request::ProcessState { .. } => {}
             Request::SignalProcess { .. } | Request::WriteStdin { .. } | Request::CloseStdin { .. } => {}
+            Request::SignalGroup { .. } | Request::Attach(_) | Request::ResizeTerminal { .. } => {}
             Request::BeginEndProcess { .. }
             | Request::EndProcess { .. }
             | Request::SignalProcesses { .. }

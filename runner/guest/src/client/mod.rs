@@ -3,6 +3,7 @@
 //! ```text
 //! op        one typed operation: request, data, decoder
 //! session   the client: handshake, and one operation at a time
+//! attach    a session that has become a program's standard streams
 //! batch     many operations in one round trip
 //! files     operations on files and folders
 //! process   operations on programs
@@ -15,6 +16,7 @@
 //! Input: a connection, then operations. Output: plain data, in types of the protocol where it has them; they
 //! are re-exported here, so that nobody above has to know the protocol. Not here: machines.
 
+pub(crate) mod attach;
 pub(crate) mod batch;
 pub(crate) mod files;
 pub(crate) mod follow;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use provium_protocol::{
-    Exec, ExitStatus, Exited, Joined, MAX_FRAME, Process, Request, Response, WaitProcess,
+    Exec, ExitStatus, Exited, Joined, MAX_FRAME, Process, Request, Response, TerminalSize, WaitProcess,
 };
 use serde_bytes::ByteBuf;
 
@@ -93,7 +93,7 @@ pub struct WaitOutcome {
 
 impl ExecSpec {
     /// The message for the wire, and the input that goes with it; refuses what no frame can hold.
-    fn into_message(self) -> Result<(Exec, Option<Vec<u8>>), GuestError> {
+    pub(super) fn into_message(self) -> Result<(Exec, Option<Vec<u8>>), GuestError> {
         for (what, count, most) in [
             ("arguments", self.argv.len(), MAX_FRAME / size_of::<ByteBuf>()),
             (
@@ -217,6 +217,16 @@ pub fn process_state(handle: u64) -> Op<Process> {
 /// Sends a signal to a started program, SIGKILL to its whole process group.
 pub fn signal_process(handle: u64, signal: i32) -> Op<()> {
     Op::done(Request::SignalProcess { handle, signal })
+}
+
+/// Sends a signal to a started program's process group.
+pub fn signal_group(handle: u64, signal: i32) -> Op<()> {
+    Op::done(Request::SignalGroup { handle, signal })
+}
+
+/// Gives a started program's terminal another size.
+pub fn resize_terminal(handle: u64, size: TerminalSize) -> Op<()> {
+    Op::done(Request::ResizeTerminal { handle, size })
 }
 
 /// Writes to a started program's standard input; comes to the bytes written.

@@ -13,7 +13,7 @@ use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_base::trace;
 use provium_base::units::{DisplayLimit, LONGEST};
 use provium_protocol::HOST_PORT;
-use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, SplatListener, VcpuPlace, VsockStream};
+use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace, VsockStream};
 
 use crate::client::session::GuestClient;
 use crate::error::{GuestError, beginning};
@@ -133,10 +133,10 @@ fn console_block(console: &str) -> String {
 ///
 /// On an error the machine is gone when this returns.
 pub fn boot(config: MachineConfig, limit: Duration, cancel: &Arc<Cancel>) -> Result<Guest, BootError> {
-    boot_watched(config, limit, cancel, None)
+    boot_watched(config, limit, cancel, |_| ())
 }
 
-/// The same, with somebody who hears of splats from the kernel's first line on.
+/// The same; `made` gets the machine before its kernel's first line, to listen to it.
 ///
 /// # Errors
 /// Those of [`boot`].
@@ -144,10 +144,10 @@ pub fn boot_watched(
     config: MachineConfig,
     limit: Duration,
     cancel: &Arc<Cancel>,
-    on_splat: Option<SplatListener>,
+    made: impl FnOnce(&Arc<Machine>),
 ) -> Result<Guest, BootError> {
     let machine = Arc::new(Machine::create(config)?);
-    machine.on_splat(on_splat);
+    made(&machine);
     let result = first_session(&machine, limit, cancel);
     if result.is_err() {
         machine.kill();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use provium_base::cancel::Cancel;
 use provium_base::events::VmStart;
-use provium_vmm::MachineConfig;
+use provium_vmm::{Machine, MachineConfig};
 
 use super::calls::END_GRACE;
 use super::error::{VmError, VmState};
@@ -116,7 +116,13 @@ impl Vm {
             disks: self.disks.clone(),
             ..self.config.clone()
         };
-        match boot_watched(config, self.boot_timeout, cancel, self.splat_listener()) {
+        let made = |machine: &Arc<Machine>| {
+            machine.on_splat(self.splat_listener());
+            if let Some(watch) = &self.watch {
+                watch.starts(machine);
+            }
+        };
+        match boot_watched(config, self.boot_timeout, cancel, made) {
             Ok(guest) => {
                 self.note_boot();
                 self.life = Life::Running { guest, paused: false };

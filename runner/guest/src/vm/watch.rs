@@ -7,12 +7,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use provium_base::events::VmStart;
+use provium_vmm::Machine;
 
 use super::error::VmState;
 use super::life::{Life, Vm};
 
 /// Hears of a VM's machines.
 pub trait LifeWatch: Debug + Send + Sync {
+    /// A machine is about to boot for a VM.
+    fn starts(&self, _machine: &Arc<Machine>) {}
+
     /// A machine of so many bytes runs for the VM of this name, at this vsock context id.
     fn began(&self, vm: &str, memory: u64, cid: u32, how: VmStart);
 

@@ -221,6 +221,16 @@ pub(super) fn cases() -> Vec<Case> {
             call!(|c| c.push_file(b"/f", None, &mut vec![1; 1 << 20].as_slice())),
             written(),
         ),
+        Case::new(
+            "attach",
+            |client| nothing(client.take().expect("a client").attach(ExecSpec::shell("true"), None)),
+            response("Started"),
+        ),
+        Case::new(
+            "resize_terminal",
+            call!(|c| c.ask(ops::resize_terminal(5, TerminalSize { rows: 1, columns: 1 }))),
+            Response::Done,
+        ),
         Case::new("stat", call!(|c| c.ask(ops::stat(b"/f", true))), response("Stat")),
         Case::new("list_dir", call!(|c| c.ask(ops::list_dir(b"/"))), Response::Done)
             .with_data(&[BODY], &entries),
@@ -322,6 +332,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(
             "signal_process",
             call!(|c| c.ask(ops::signal_process(5, 9))),
+            Response::Done,
+        ),
+        Case::new(
+            "signal_group",
+            call!(|c| c.ask(ops::signal_group(5, 9))),
             Response::Done,
         ),
         Case::new(

@@ -10,7 +10,7 @@ use provium_protocol::*;
 use super::cases::{cases, responses};
 use super::misbehaviours::{AT_ONCE, MISBEHAVIOURS, Misbehaviour, repeat};
 use super::{connected, encoded, failed, hear, say, variant, variants, wait, welcomed};
-use crate::GuestError;
+use crate::{Attachment, ExecSpec, GuestError};
 
 #[test]
 fn every_request_and_every_response_is_here() {
@@ -161,6 +161,51 @@ fn data_behind_its_reply_is_found_at_the_next_request() {
         );
         assert!(matches!(client.ping(), Err(GuestError::Over(_))), "{}", op.name);
         drop(client);
+        peer.join().expect("the peer");
+    }
+}
+
+#[test]
+fn an_attached_program_s_stream_holds_nothing_but_output_and_its_end() {
+    let ended = |status| {
+        Frame::Reply(Ok(Response::Process(Process {
+            pid: 7,
+            ended: status,
+            from: [0, 0],
+        })))
+    };
+    let thread = EndedThread {
+        tid: 7,
+        how: ThreadEnd::Killed,
+        served: true,
+    };
+    for (frame, expected) in [
+        (ended(None), "says that it still runs"),
+        (Frame::Reply(Ok(Response::Done)), "a reply came where a program's output was due"),
+        (Frame::End { channel: STDOUT }, "an end of data came where"),
+        (
+            Frame::Data {
+                channel: BODY,
+                bytes: vec![1],
+            },
+            "data came where",
+        ),
+        (
+            Frame::Reply(Ok(Response::ThreadEnded(thread))),
+            "the guest's kernel killed the thread",
+        ),
+    ] {
+        let (client, peer) = welcomed(move |mut stream| {
+            hear(&mut stream);
+            let started = Frame::Reply(Ok(Response::Started { handle: 5, pid: 7 }));
+            let channel = STDERR;
+            let bytes = b"err".to_vec();
+            say(&mut stream, &encoded(&[started, Frame::Data { channel, bytes }, frame]));
+        });
+        let mut program = client.attach(ExecSpec::shell("true"), None).expect("it is started");
+        assert_eq!(program.next().expect("its output"), Attachment::Stderr(b"err".to_vec()));
+        let error = program.next().expect_err("no end").to_string();
+        assert!(error.contains(expected), "{error}");
         peer.join().expect("the peer");
     }
 }
