@@ -15,7 +15,7 @@ use crate::connection::SessionError;
 use crate::estate::Estate;
 use crate::fds;
 use crate::follow::source::StreamSource;
-use crate::ops::attach::Attached;
+use crate::process::attached::Attached;
 
 /// A connection on which the agent has said hello. What it has started and opened ends with it.
 pub struct Session {

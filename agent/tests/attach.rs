@@ -64,7 +64,10 @@ fn hang_up(host: Host) {
 
 #[test]
 fn input_goes_in_and_output_comes_while_it_runs() {
-    let (mut host, _, _) = attach(shell("read line; echo got $line; echo err >&2; cat; exit 3"), None);
+    let (mut host, _, _) = attach(
+        shell("read line; echo got $line; echo err >&2; cat; exit 3"),
+        None,
+    );
     type_in(&mut host, b"one\n");
     read_until(&mut host, b"got one\n");
     type_in(&mut host, b"two");

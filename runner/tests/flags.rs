@@ -60,6 +60,20 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--events-stdout", EVENTS, "events_on_stdout_leave_the_report_to_stderr"),
     ("--events-socket", EVENTS, "clients_of_the_socket_read_along_and_it_is_gone_afterwards"),
     ("--coverage", EVENTS, "coverage_is_text_json_and_a_page"),
+    ("run", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run [PROFILE]", RUN, "an image is the root, and a shell reads what comes in"),
+    ("run [CMD]", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run --kernel", RUN, "a folder is a build tree, and without an initrd there is a busybox"),
+    ("run --rootfs", RUN, "an image is the root, and a shell reads what comes in"),
+    ("run --initrd", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run --fixture", RUN, "a fixture goes on, and a splat is the exit code"),
+    ("run --append", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run --memory", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run --cpus", RUN, "a command has the streams, and its exit code is the command's"),
+    ("run --timeout", RUN, "a limit of time ends the guest"),
+    ("run --console", RUN, "a panic is the exit code, and the console is shown"),
+    ("run --config", RUN, "what does not exist is told from what cannot be executed, and both from a guest that is not there"),
+    ("run --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
     ("list", LIST, "list_shows_tests_and_boots_nothing"),
     ("list [PATHS]", LIST, "list_names_the_files"),
     ("list --config", LIST, "list_takes_another_configuration"),
@@ -158,6 +172,7 @@ const EMULATED: &str = "runner/tests/emulated_host.rs";
 const PROJECT: &str = "runner/tests/project.rs";
 const EDITORS: &str = "runner/tests/editors.rs";
 const COMMAND: &str = "tests/lua/command.test.lua";
+const RUN: &str = "tests/lua/run.test.lua";
 
 #[test]
 fn everything_on_the_command_line_has_a_test() {

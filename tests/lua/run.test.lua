@@ -1,85 +1,112 @@
--- vm:run on a real guest: every shape, every field. What needs no guest is tested beside the code.
+-- `provium run`, run by this very command: streams, terminals, signals, exit codes, what boots.
 
-local vm = provium:vm("run", "small"):boot()
+provium.timeout = "120s"
 
-test("the shell form", function(t)
-  local r = vm:run("echo hello | tr a-z A-Z")
-  t:assert_eq(r.stdout, "HELLO\n")
-  t:assert_eq({r.stderr, r.exit_code, r.status, r.timed_out}, {"", 0, "exited", false})
-  t:assert_eq(r.signal, nil)
-  t:assert(r:ok())
-  t:assert(r:assert_ok() == r)
-  t:assert(r.duration > 0 and r.duration < 60, r.duration)
+local inner = require("inner")
+
+local fixture = [[
+  local vm = provium:vm("base", "small", {files = {{path = "/splat.ko", host = "%s/splat.ko"}}}):boot()
+  vm:run("insmod /splat.ko"):assert_ok()
+  vm:write_file("/run/saved", "from the fixture")
+  return vm:snapshot()
+]]
+local folder, guest
+
+provium.before_each(function(t)
+  local pwd <close> = io.popen("cd ../../target/guest && pwd")
+  guest = pwd:read("l")
+  folder = inner.project(t, {["base.fixture.lua"] = fixture:format(guest)})
 end)
 
-test("direct execution in each of its forms", function(t)
-  t:assert_eq(vm:run("echo", {args = {"a b", "$HOME", "*"}}).stdout, "a b $HOME *\n")
-  t:assert_eq(vm:run("echo", {"a b", "c"}).stdout, "a b c\n")
-  t:assert_eq(vm:run({"echo", "x"}).stdout, "x\n")
-  t:assert_eq(vm:run("echo", {}).stdout, "\n")
-  t:assert_eq(vm:spawn_worker():run("echo", {}).stdout, "\n")
-  t:assert_contains(t:assert_raises(function() vm:run("echo x | cat", {}) end), "`{}` too, it is a program's name")
+-- Runs a shell line in that project, in which `provium` is this command; its exit code and what it says on stdout and stderr.
+local function shell(line)
+  local run = io.popen(("cd %s && provium=/proc/$PPID/exe; { %s; } 2>stderr"):format(folder, line))
+  local stdout = run:read("a")
+  local _, _, code = run:close()
+  local stderr <close> = io.open(folder .. "/stderr")
+  return code, stdout, stderr:read("a")
+end
+
+local function last_line(text) return text:match("([^\n]*)\n*$") end
+
+test("a command has the streams, and its exit code is the command's", function(t)
+  local kernel = ("-k %s/vmlinux --initrd %s/initrd.cpio"):format(guest, guest)
+  local code, stdout, stderr = shell([[echo input | $provium run --accel kvm ]] .. kernel .. [[ --memory 192M --cpus 2 \
+    --append 'one two' --append three -- sh -c 'cat; cat /proc/cmdline; nproc; free -m; test -t 1 || echo pipe; echo err >&2; exit 7']])
+  t:assert_eq(code, 7, stderr)
+  t:assert_eq(stderr, "err\n")
+  t:assert(stdout:find("^input\n.* quiet one two three .*\n2\n.*Mem: *1[5-9]%d .*pipe\n$"), stdout)
 end)
 
-test("env, env_clear, cwd and stdin", function(t)
-  t:assert_eq(vm:run("echo $FOO:$PATH", {env = {FOO = "bar", PATH = "/bin"}}).stdout, "bar:/bin\n")
-  t:assert_eq(vm:run("env", {args = {}, env = {A = "1"}, env_clear = true}).stdout, "A=1\n")
-  t:assert_eq(vm:run("pwd", {cwd = "/etc"}).stdout, "/etc\n")
-  t:assert_eq(vm:run("cat", {stdin = "hello\n"}).stdout, "hello\n")
-  t:assert_eq(vm:run("cat").stdout, "")
+test("a folder is a build tree, and without an initrd there is a busybox", function(t)
+  os.execute(("mkdir -p %s/tree/arch/x86/boot && ln -s %s/bzImage %s/tree/arch/x86/boot/"):format(folder, guest, folder))
+  local code, stdout, stderr = shell([[$provium run --accel kvm -k tree -- /bin/cat /proc/1/comm /etc/passwd]])
+  t:assert_eq(code, 0, stderr)
+  t:assert_eq(stdout, "agent\nroot:x:0:0:root:/root:/bin/sh\n")
 end)
 
-test("exit codes and signals", function(t)
-  t:assert_eq(vm:run("exit 7").exit_code, 7)
-  local r = vm:run("kill -TERM $$")
-  t:assert_eq({r.exit_code, r.status, r.signal}, {-1, "signalled", 15})
-  t:assert_contains(t:assert_raises(function() r:assert_ok() end), "SIGTERM")
+test("an image is the root, and a shell reads what comes in", function(t)
+  local line = "echo '. /etc/os-release; echo $ID; kill -9 $$' | $provium run small --accel kvm --rootfs %s/debian.ext4"
+  local code, stdout, stderr = shell(line:format(guest))
+  t:assert_eq(code, 137, stderr)
+  t:assert_eq(stdout, "debian\n")
 end)
 
-test("a timeout kills the whole process group", function(t)
-  for _, limit in ipairs({{timeout_ms = 300}, {timeout = 0.3}, {timeout = "300ms"}}) do
-    local r = vm:run("echo early; sleep 1000 & sleep 1000", limit)
-    t:assert_eq({r.exit_code, r.status, r.timed_out, r.stdout}, {-2, "timed_out", true, "early\n"})
-    t:assert_eq(r.signal, nil)
-  end
-  t:assert_eq(vm:run("pidof sleep").stdout, "")
+test("what does not exist is told from what cannot be executed, and both from a guest that is not there", function(t)
+  local code, stdout, stderr = shell("$provium run --accel kvm -- no-such-command")
+  t:assert_eq({code, stdout}, {127, ""})
+  t:assert_contains(last_line(stderr), "no-such-command")
+  code, _, stderr = shell("$provium run nothing --accel kvm -- true")
+  t:assert_eq(code, 125)
+  t:assert_contains(stderr, "there is no profile `nothing`")
+  code, _, stderr = shell("cd / && $provium run --accel kvm -- true")
+  t:assert_eq(code, 125)
+  t:assert_contains(stderr, "-k .")
+  code, _, stderr = shell("$provium run -k . --accel kvm -- true")
+  t:assert_eq(code, 125)
+  t:assert_contains(stderr, "arch/x86/boot/bzImage")
+  code, _, stderr = shell("$provium run --accel kvm --config no.toml -- true")
+  t:assert_eq(code, 125)
+  t:assert_contains(stderr, "no.toml")
 end)
 
-test("a background child does not hold the command", function(t)
-  local r = vm:run("sleep 1000 & echo $!")
-  t:assert(r:ok())
-  vm:run("kill " .. r.stdout):assert_ok()
+test("a fixture goes on, and a splat is the exit code", function(t)
+  local run = "$provium run --accel kvm --fixture base -- sh -c 'cat /run/saved; echo warn > /proc/splat'"
+  local code, stdout, stderr = shell(run)
+  t:assert_eq({code, stdout}, {121, "from the fixture"}, stderr)
+  t:assert(last_line(stderr):find("^provium: the guest's kernel reported: WARNING: "), stderr)
 end)
 
-test("large output and large input, both at once", function(t)
-  local data = ("0123456789abcdef"):rep(1 << 17) -- 2 MiB
-  t:assert(vm:run("cat", {stdin = data}).stdout == data)
-  local r = vm:run("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2", {stdin = data})
-  t:assert_eq({#r.stdout, #r.stderr}, {1000000, 1000000})
+test("a panic is the exit code, and the console is shown", function(t)
+  local run = "$provium run small --accel kvm --console -- sh -c 'echo alive; sleep 0.1; echo c > /proc/sysrq-trigger'"
+  local code, stdout, stderr = shell(run)
+  t:assert_eq({code, stdout}, {120, "alive\n"}, stderr)
+  t:assert_contains(stderr, "Linux version")
+  t:assert(last_line(stderr):find("^provium: the guest's kernel panicked: "), stderr)
 end)
 
-test("a program that is not there", function(t)
-  local err = t:assert_raises(function() vm:run("no-such-program", {args = {}}) end)
-  t:assert_contains(err, "run.test.lua:62: vm:run: VM `run`: ")
-  t:assert_contains(err, "no-such-program")
-  t:assert_eq(vm:run("no-such-program").exit_code, 127)
-  t:assert_contains(t:assert_raises(function() vm:run("pwd", {cwd = "/no/such"}) end), "/no/such")
+test("a limit of time ends the guest", function(t)
+  local code, _, stderr = shell("$provium run small --accel kvm --timeout 5s -- sleep 1000")
+  t:assert_eq({code, stderr}, {124, "provium: --timeout 5 s passed\n"})
 end)
 
-test("wrong calls never reach the guest", function(t)
-  t:assert_contains(
-    t:assert_raises(function() vm:run() end),
-    "vm:run: expected a string or an array as command, got nil"
-  )
-  t:assert_contains(
-    t:assert_raises(function() vm:run("ls", {timout = 1}) end),
-    "vm:run: unknown option `timout`; did you mean `timeout`?"
-  )
+test("signals are the command's", function(t)
+  local code, stdout, stderr = shell([[
+    mkfifo out
+    $provium run small --accel kvm -- sh -c 'trap "echo got; exit 5" TERM; echo ready; while :; do sleep 0.05; done' >out &
+    { read line; echo $line; kill -TERM $!; cat; } <out
+    wait $!]])
+  t:assert_eq({code, stdout}, {5, "ready\ngot\n"}, stderr)
 end)
 
-test("orphans are reaped", function(t)
-  vm:run("(sleep 0.1 &) ; true"):assert_ok()
-  wait_until(function()
-    return not vm:run("ps -o stat"):assert_ok().stdout:find("Z")
-  end, {desc = "no zombie left"})
+test("where there is a terminal the command has one, and it is left as it was", function(t)
+  local line = [[stty rows 33 cols 99; stty -g >before
+    $provium run small --accel kvm -- sh -c "tty; stty size; test -t 2 && echo \$TERM; exit 3"
+    code=$?; stty -g >after; cmp before after && exit $code]]
+  local script = assert(io.open(folder .. "/script", "w"))
+  script:write(line)
+  script:close()
+  local code, stdout, stderr = shell("export provium=$(readlink $provium); TERM=xterm script -qec 'sh ./script' /dev/null </dev/null")
+  t:assert_eq(code, 3, stdout .. stderr)
+  t:assert_eq((stdout:gsub("^%^@", "")), "/dev/pts/0\r\n33 99\r\nxterm\r\n")
 end)

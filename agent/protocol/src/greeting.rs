@@ -20,7 +20,7 @@ pub const FINGERPRINTS: &[(u32, u64)] = &[
     (4, 0xa8d6_d9b9_f8dd_d1ec),
     (5, 0x6dbc_2180_9417_49d0),
     (6, 0xbfa8_22ae_4f8a_bb7b),
-    (7, 0x0),
+    (7, 0xceb3_f2f5_afd5_1b9d),
 ];
 /// The host's vsock port on which the agent announces itself after boot.
 pub const HOST_PORT: u32 = 5252;

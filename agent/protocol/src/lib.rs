@@ -51,9 +51,7 @@ pub use frame::{BODY, Frame, FrameError, STDERR, STDOUT, read_frame, write_data,
 pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, Refused, VERSION, Welcome};
 pub use limits::{DATA_CHUNK, MAX_FRAME, MAX_LISTING};
 pub use listing::{decode_listing, encode_listing};
-pub use program::{
-    Attach, Exec, ExitStatus, Exited, Joined, Process, Terminal, TerminalSize, WaitProcess,
-};
+pub use program::{Attach, Exec, ExitStatus, Exited, Joined, Process, Terminal, TerminalSize, WaitProcess};
 pub use request::Request;
 pub use response::{OpError, Reply, Response};
 pub use resumed::Resumed;

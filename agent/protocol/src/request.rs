@@ -8,9 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::{
-    Attach, Exec, Follow, OpenFile, Resumed, Syscall, TerminalSize, WaitProcess, Whence,
-};
+use crate::{Attach, Exec, Follow, OpenFile, Resumed, Syscall, TerminalSize, WaitProcess, Whence};
 
 /// A request of the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

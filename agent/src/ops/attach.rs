@@ -3,31 +3,22 @@
 //! Input: a program, perhaps with a terminal; then its input, as it comes.
 //! Output: its output, as it comes, and how it ended. What the host does not read stops the program and
 //! nothing else; what the program does not read stays in the connection.
-//! Not here: signals and the terminal's size, which must not wait behind input that nobody reads: they come on
-//! another connection, by the program's handle.
+//! Not here: signals and the terminal's size, which must not wait behind input that nobody reads: they come
+//! on another connection, by the program's handle.
 
-use std::sync::Arc;
-
-use provium_protocol::{
-    Attach, BODY, DATA_CHUNK, Frame, FrameError, Process, Reply, Response, read_frame,
-};
+use provium_protocol::{Attach, BODY, DATA_CHUNK, Frame, FrameError, Process, Reply, Response, read_frame};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::started::{QUEUE, look_after, no_wakeup, send_some};
 use crate::connection::SessionError;
 use crate::failure::Failure;
+use crate::process::attached::Attached;
+use crate::process::child::unknown_end;
 use crate::process::command::Command;
 use crate::process::input::{Input, NoInput};
 use crate::process::launch::{input_pipe, launch, launch_on};
-use crate::process::program::{Program, ProgramWatch, unknown_end};
+use crate::process::program::Program;
 use crate::session::{AfterReply, Session};
-
-/// A program that is about to have the connection.
-pub(crate) struct Attached {
-    handle: u64,
-    program: Arc<Program>,
-    watch: ProgramWatch,
-}
 
 /// Starts the program; the connection is its own after the reply.
 pub(crate) fn start(session: &mut Session, attach: Attach) -> Result<Response, Failure> {
@@ -81,7 +72,11 @@ pub(crate) fn run(session: &mut Session, attached: &Attached) -> Result<Reply, S
         }
         // Input that nobody takes is dropped, as a pipe's reader that is gone lets it be.
         let full = matches!(program.give(Vec::new()), Ok(queued) if queued > QUEUE);
-        let wanted = if full { PollFlags::RDHUP } else { PollFlags::IN | PollFlags::RDHUP };
+        let wanted = if full {
+            PollFlags::RDHUP
+        } else {
+            PollFlags::IN | PollFlags::RDHUP
+        };
         let mut fds = [
             PollFd::new(&session.stream, wanted),
             PollFd::new(&watch.wakeup, PollFlags::IN),

@@ -18,11 +18,12 @@ use rustix::io::Errno;
 
 use crate::connection::{Body, SessionError, wait_for};
 use crate::failure::{Failure, failed, impossible};
+use crate::process::child::unknown_end;
 use crate::process::command::Command;
 use crate::process::input::{Input, NoInput};
 use crate::process::launch::{input_pipe, launch};
 use crate::process::output::Fetched;
-use crate::process::program::{OutputReader, Program, ProgramStatus, unknown_end};
+use crate::process::program::{OutputReader, Program, ProgramStatus};
 use crate::process::pump::Pump;
 use crate::session::Session;
 

@@ -253,3 +253,11 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
         (None, None) => ExitStatus::Exited(-1),
     }
 }
+
+/// The end of a program of which nothing else is known.
+pub(crate) fn unknown_end() -> Exited {
+    Exited {
+        status: ExitStatus::Exited(-1),
+        duration_ns: 0,
+    }
+}

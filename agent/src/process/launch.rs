@@ -48,7 +48,10 @@ pub(crate) fn launch_on(command: &Command, terminal: &Terminal) -> Result<(Pump,
         }
     };
     let (stdin, input) = match terminal.stdin {
-        true => (fds::copy(&child).map_err(pipes)?, fds::copy(&master).map_err(pipes)?),
+        true => (
+            fds::copy(&child).map_err(pipes)?,
+            fds::copy(&master).map_err(pipes)?,
+        ),
         false => input_pipe().map_err(pipes)?,
     };
     let (stdout, child_stdout) = output(terminal.stdout).map_err(pipes)?;

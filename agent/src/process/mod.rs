@@ -14,6 +14,7 @@
 //! Output: output, and how it ended.
 //! Not here: users and limits; a program that needs those is run by one that makes them.
 
+pub(crate) mod attached;
 pub(crate) mod child;
 pub(crate) mod command;
 mod group;

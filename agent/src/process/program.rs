@@ -12,7 +12,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use provium_protocol::{EndedThread, ExitStatus, Exited, TerminalSize};
+use provium_protocol::{EndedThread, Exited, TerminalSize};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -93,8 +93,7 @@ pub(crate) struct ProgramStatus {
 }
 
 impl Program {
-    /// Starts a thread that looks after a child; `input` is the agent's end of its standard input, `terminal`
-    /// that of its terminal.
+    /// Starts a thread that looks after a child, with the agent's ends of its input and its terminal.
     pub(crate) fn start(
         pump: Pump,
         input: Input,
@@ -397,13 +396,5 @@ impl Peer for ProgramThread {
         state.ended = Some(exited.clone());
         state.input.abandon();
         state.tell();
-    }
-}
-
-/// The end of a program of which nothing else is known.
-pub(crate) fn unknown_end() -> Exited {
-    Exited {
-        status: ExitStatus::Exited(-1),
-        duration_ns: 0,
     }
 }

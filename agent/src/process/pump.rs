@@ -94,8 +94,8 @@ enum Ready {
 }
 
 impl Pump {
-    /// A pump for a process started at `started`, with the reading ends of its outputs, which do not block; an
-    /// output that comes by the other has none.
+    /// A pump for a process started at `started`, with the reading ends of its outputs, which do not block;
+    /// an output that comes by the other has none.
     pub(super) fn new(process: Spawned, outputs: [Option<OwnedFd>; 2], started: Instant) -> Pump {
         Pump {
             child: Child::new(process, started),

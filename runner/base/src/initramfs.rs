@@ -20,6 +20,15 @@ pub struct InitramfsFile<'a> {
     pub content: &'a [u8],
 }
 
+/// A symbolic link for the guest.
+#[derive(Debug, Clone, Copy)]
+pub struct InitramfsLink<'a> {
+    /// Absolute path in the guest.
+    pub path: &'a str,
+    /// What the link says.
+    pub target: &'a str,
+}
+
 /// Why files cannot be put into an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -50,6 +59,24 @@ pub fn archive(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
     write(files, true, true)
 }
 
+/// The same with symbolic links besides.
+///
+/// # Errors
+/// As [`archive`].
+pub fn archive_with_links(
+    files: &[InitramfsFile<'_>],
+    links: &[InitramfsLink<'_>],
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut writer = ArchiveWriter::new(files, links.len());
+    writer.files(files, true, true)?;
+    for link in links {
+        let name = relative(link.path).ok_or_else(|| ArchiveError::Path(link.path.to_owned()))?;
+        writer.parents(&name)?;
+        writer.entry(&name, 0o777, ModeFileType::Symlink, link.target.as_bytes())?;
+    }
+    writer.finish()
+}
+
 /// An archive of the folders that these files are in.
 ///
 /// # Errors
@@ -67,21 +94,8 @@ pub fn files(files: &[InitramfsFile<'_>]) -> Result<Vec<u8>, ArchiveError> {
 }
 
 fn write(files: &[InitramfsFile<'_>], parents: bool, contents: bool) -> Result<Vec<u8>, ArchiveError> {
-    let size: usize = files.iter().map(|file| file.content.len() + 512).sum();
-    let mut writer = ArchiveWriter {
-        out: Vec::with_capacity(size + 512),
-        next_inode: 1,
-        folders: BTreeSet::new(),
-    };
-    for file in files {
-        let name = writer.name(file)?;
-        if parents {
-            writer.parents(&name)?;
-        }
-        if contents {
-            writer.entry(&name, file.mode, ModeFileType::Regular, file.content)?;
-        }
-    }
+    let mut writer = ArchiveWriter::new(files, 0);
+    writer.files(files, parents, contents)?;
     writer.finish()
 }
 
@@ -92,6 +106,34 @@ struct ArchiveWriter {
 }
 
 impl ArchiveWriter {
+    /// A writer with room for these files and so many links.
+    fn new(files: &[InitramfsFile<'_>], links: usize) -> ArchiveWriter {
+        let size: usize = files.iter().map(|file| file.content.len() + 512).sum();
+        ArchiveWriter {
+            out: Vec::with_capacity(size + (links + 1) * 512),
+            next_inode: 1,
+            folders: BTreeSet::new(),
+        }
+    }
+
+    fn files(
+        &mut self,
+        files: &[InitramfsFile<'_>],
+        parents: bool,
+        contents: bool,
+    ) -> Result<(), ArchiveError> {
+        for file in files {
+            let name = self.name(file)?;
+            if parents {
+                self.parents(&name)?;
+            }
+            if contents {
+                self.entry(&name, file.mode, ModeFileType::Regular, file.content)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The name of a file that can be in an archive.
     fn name(&self, file: &InitramfsFile<'_>) -> Result<String, ArchiveError> {
         let name = relative(file.path).ok_or_else(|| ArchiveError::Path(file.path.to_owned()))?;
@@ -200,6 +242,22 @@ mod tests {
             entries(&archive),
             expected.map(|(name, mode, content)| (name.to_owned(), mode, content))
         );
+    }
+
+    #[test]
+    fn links_say_where_they_lead() {
+        let file = InitramfsFile {
+            path: "/bin/busybox",
+            mode: 0o755,
+            content: b"x",
+        };
+        let link = InitramfsLink {
+            path: "/bin/sh",
+            target: "busybox",
+        };
+        let archive = archive_with_links(&[file], &[link]).expect("an archive");
+        let last = entries(&archive).pop().expect("an entry");
+        assert_eq!(last, ("bin/sh".to_owned(), 0o120777, b"busybox".to_vec()));
     }
 
     #[test]

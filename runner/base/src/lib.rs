@@ -11,6 +11,7 @@
 //! exit, units         exit codes; sizes and durations as people write and read them
 //! nearest, walk       "did you mean"; which folders a search goes into
 //! cause               what the system said, once and without its number
+//! terminal            the user's, while a command elsewhere has it
 //! initramfs, initrd   archives for a guest, made and looked at
 //! modules             modules of a kernel, in the order to load them
 //! ```
@@ -28,6 +29,7 @@ pub mod modules;
 pub mod nearest;
 pub mod outcome;
 pub mod subtest;
+pub mod terminal;
 pub mod trace;
 pub mod units;
 pub mod walk;

@@ -81,7 +81,7 @@ pub fn available() -> Result<Availability, Missing> {
     if qemu.is_none() {
         missing.packages.push("qemu-system-x86");
     }
-    let busybox = programs("busybox").find(|path| is_static(path));
+    let busybox = static_busybox();
     if busybox.is_none() {
         missing.packages.push("busybox-static");
     }
@@ -109,6 +109,11 @@ pub fn available() -> Result<Availability, Missing> {
         }),
         _ => Err(missing),
     }
+}
+
+/// A busybox on this machine that needs no loader.
+pub fn static_busybox() -> Option<PathBuf> {
+    programs("busybox").find(|path| is_static(path))
 }
 
 /// The kernel named by the environment, else one in the cache, else this machine's own; `None` when there is

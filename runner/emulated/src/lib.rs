@@ -47,6 +47,7 @@ mod supervise;
 
 pub use availability::{
     Availability, KernelSource, Missing, available, cache_folder, kernel_package, qemu_version,
+    static_busybox,
 };
 pub use environment::{ATTEMPT, INSIDE, is_inside};
 pub use error::EmulatedError;
@@ -56,6 +57,6 @@ pub use kernel::{KERNEL_ROOT, Kernel};
 pub use outside::{Signals, Stdin, Streams};
 pub use plan::default_memory_mib;
 pub use prepare::PrepareError;
-pub use reexec::reexec;
+pub use reexec::{command_line, reexec};
 pub use request::{EmulatedRun, Limits};
 pub use supervise::run;

@@ -3,13 +3,13 @@
 //! Input: what the user types, signals and resizes. Output: bytes, signals and sizes to pass on. Not here:
 //! the emulated host.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use provium_base::terminal::{self, Hurry, Terminals};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
@@ -55,8 +55,6 @@ impl Streams {
 
 /// Bytes of input that are kept to be given again after a freeze.
 const MAX_REPLAY: usize = 1 << 20;
-/// Time within which three Ctrl-C end the emulated host, in case the command ignores them.
-const ABORT_WINDOW: Duration = Duration::from_secs(1);
 
 /// Standard input of the command, kept so that each start of the emulated host is given the same.
 pub(crate) struct CommandStdin {
@@ -70,8 +68,7 @@ pub(crate) struct CommandStdin {
     given: usize,
     /// Whether it is a terminal.
     terminal: bool,
-    /// Times of recent Ctrl-C.
-    interrupts: Vec<Instant>,
+    hurry: Hurry,
 }
 
 /// Result of reading standard input.
@@ -94,7 +91,7 @@ impl CommandStdin {
             lost: false,
             given: 0,
             terminal,
-            interrupts: Vec::new(),
+            hurry: Hurry::default(),
         }
     }
 
@@ -142,7 +139,7 @@ impl CommandStdin {
         bytes.truncate(len);
         if self.terminal {
             // The user is there and can type again.
-            if self.is_abort(&bytes, Instant::now()) {
+            if self.hurry.typed(&bytes, Instant::now()) {
                 return Ok(StdinRead::Abort);
             }
         } else if self.kept.len() + len > MAX_REPLAY {
@@ -153,15 +150,6 @@ impl CommandStdin {
             self.given = self.kept.len();
         }
         Ok(StdinRead::Bytes(bytes))
-    }
-
-    /// Whether the third Ctrl-C within a second is among the bytes.
-    fn is_abort(&mut self, bytes: &[u8], now: Instant) -> bool {
-        let count = bytes.iter().filter(|&&byte| byte == 3).count();
-        self.interrupts.extend(std::iter::repeat_n(now, count));
-        self.interrupts
-            .retain(|&then| now.duration_since(then) < ABORT_WINDOW);
-        self.interrupts.len() >= 3
     }
 }
 
@@ -226,57 +214,25 @@ pub(crate) struct UserInput {
     pub(crate) signals: Signals,
 }
 
-/// Keeps the terminal on standard input raw until this is dropped.
-pub(crate) struct RawTerminal(Option<Termios>);
-
-impl RawTerminal {
-    /// Makes the terminal raw.
-    ///
-    /// # Errors
-    /// When standard input is not a terminal.
-    pub(crate) fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
-        Ok(Self(Some(before)))
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        if let Some(before) = self.0.take() {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &before);
-        }
-    }
-}
-
 /// Which standard streams are terminals here and so must be inside; `None` when none is.
 pub(crate) fn terminal(stdin: Stdin) -> Option<Terminal> {
-    let terminal = Terminal {
-        stdin: stdin == Stdin::Inherit && io::stdin().is_terminal(),
-        stdout: io::stdout().is_terminal(),
-        stderr: io::stderr().is_terminal(),
-        raw: stdin == Stdin::Inherit && io::stdin().is_terminal() && io::stdout().is_terminal(),
+    let mut here = Terminals::of_process();
+    here.stdin &= stdin == Stdin::Inherit;
+    here.any().then(|| Terminal {
+        stdin: here.stdin,
+        stdout: here.stdout,
+        stderr: here.stderr,
+        raw: here.interactive(),
         size: window_size().unwrap_or(WindowSize {
             columns: 80,
             rows: 24,
         }),
-    };
-    (terminal.stdin || terminal.stdout || terminal.stderr).then_some(terminal)
+    })
 }
 
 /// Size of the terminal on any standard stream; `None` when there is none or it has no size.
 pub(crate) fn window_size() -> Option<WindowSize> {
-    let size = tcgetwinsize(io::stdout())
-        .or_else(|_| tcgetwinsize(io::stderr()))
-        .or_else(|_| tcgetwinsize(io::stdin()));
-    size.ok()
-        .filter(|size| size.ws_col > 0 && size.ws_row > 0)
-        .map(|size| WindowSize {
-            columns: size.ws_col,
-            rows: size.ws_row,
-        })
+    terminal::size().map(|(rows, columns)| WindowSize { columns, rows })
 }
 
 #[cfg(test)]
@@ -315,18 +271,6 @@ mod tests {
         let mut input = CommandStdin::new(false, false);
         assert!(!input.is_live());
         assert_eq!(input.replay(4), Some(StdinRead::End));
-    }
-
-    #[test]
-    fn three_times_ctrl_c_in_a_second_is_a_hurry() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut input = CommandStdin::new(true, true);
-        assert!(!input.is_abort(b"\x03", at(0)));
-        assert!(!input.is_abort(b"\x03", at(700)));
-        assert!(!input.is_abort(b"a\x03", at(1100)), "the first is too long ago");
-        assert!(input.is_abort(b"\x03", at(1200)));
-        assert!(CommandStdin::new(true, true).is_abort(b"\x03\x03\x03", at(0)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -45,16 +46,7 @@ pub fn reexec(
     let scratch = Scratch::create(&cache.join("runs"));
     let scratch = scratch.map_err(|source| EmulatedError::Cache { path: cache, source })?;
     let journal = scratch.path().join("journal");
-    let (command, args) = args.split_at(words.min(args.len()));
-    let mut argv = vec![env::current_exe()?.into_os_string()];
-    argv.extend_from_slice(command);
-    argv.extend([
-        "--accel".into(),
-        "kvm".into(),
-        "--journal".into(),
-        journal.into_os_string(),
-    ]);
-    argv.extend(without_accel(args));
+    let argv = command_line(args, words, &["--journal".into(), journal.into_os_string()])?;
     let mut request = EmulatedRun::new(argv, sink);
     // A working directory of `/` must not keep a run from starting; nothing is written there.
     request.writable = writable
@@ -71,6 +63,21 @@ pub fn reexec(
     request.streams = streams;
     request.signals = Some(signals);
     run(request)
+}
+
+/// This program's own command line, on the KVM of an emulated host: `args` are those of the present one, of
+/// which the first `words` name a subcommand and the others may have an `--accel` of their own.
+///
+/// # Errors
+/// When this program's path cannot be had.
+pub fn command_line(args: &[OsString], words: usize, further: &[OsString]) -> io::Result<Vec<OsString>> {
+    let (command, args) = args.split_at(words.min(args.len()));
+    let mut argv = vec![env::current_exe()?.into_os_string()];
+    argv.extend_from_slice(command);
+    argv.extend(["--accel".into(), "kvm".into()]);
+    argv.extend_from_slice(further);
+    argv.extend(without_accel(args));
+    Ok(argv)
 }
 
 /// The arguments without `--accel X` and `--accel=X` before a `--`.

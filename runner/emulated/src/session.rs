@@ -11,13 +11,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use provium_base::terminal::RawTerminal;
 use rustix::event::PollFlags;
 use serde_bytes::ByteBuf;
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGWINCH};
 
 use crate::frame::{CHUNK, Decoder, FromInside, Plan, STDIN_WINDOW, ToInside, encode};
 use crate::output::{LastOutput, PendingOutput, Unbuffered, read_tail};
-use crate::outside::{self, RawTerminal, StdinRead, UserInput};
+use crate::outside::{self, StdinRead, UserInput};
 use crate::poll;
 use crate::qemu::Qemu;
 

@@ -10,6 +10,7 @@ mod coverage;
 mod defaults;
 mod fixture;
 mod guest;
+mod guest_run;
 mod host;
 mod init;
 mod interrupt;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| args::helpful(error).exit());
     let done = match cli.command {
         None => run::run(cli.run),
+        Some(Command::Run(args)) => guest_run::run(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Fixture(args)) => fixture::fixture(&args),
         Some(Command::Init(args)) => init::init(&args),

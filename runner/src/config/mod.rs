@@ -142,6 +142,14 @@ impl Config {
         Ok(())
     }
 
+    /// Checks that the files exist that this profile names.
+    ///
+    /// # Errors
+    /// The first that does not, with the line that names it.
+    pub fn check_profile(&self, profile: &Profile) -> Result<(), ConfigError> {
+        profile.check_files(&self.shown)
+    }
+
     /// Checks that the folders exist that are searched for tests.
     ///
     /// # Errors

@@ -67,6 +67,18 @@ pub struct Build {
 }
 
 impl Profile {
+    /// A profile that no file has, named by whoever makes it.
+    pub fn of_guest(name: &str, guest: GuestSpec) -> Profile {
+        Profile {
+            name: name.to_owned(),
+            guest,
+            debuginfo: Vec::new(),
+            build: None,
+            lines: BTreeMap::new(),
+            disk_lines: Vec::new(),
+        }
+    }
+
     /// Checks that what it boots is there.
     pub(super) fn check_files(&self, shown: &str) -> Result<(), ConfigError> {
         let files = [

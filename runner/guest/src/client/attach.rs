@@ -21,6 +21,8 @@ use crate::wire::stream::Connection;
 pub struct AttachedProgram {
     connection: Box<dyn Connection>,
     started: Started,
+    /// Bits of the kernel's taint that are new since somebody was told of it.
+    taint: u64,
 }
 
 /// The way to an attached program's standard input.
@@ -55,9 +57,11 @@ impl GuestClient {
             started(answer.response)
         });
         let started = self.ask(op)?;
+        let taint = self.take_taint();
         Ok(AttachedProgram {
             connection: self.exchange.into_connection(),
             started,
+            taint,
         })
     }
 }
@@ -66,6 +70,11 @@ impl AttachedProgram {
     /// Its handle and its process id.
     pub fn started(&self) -> Started {
         self.started
+    }
+
+    /// Bits of the kernel's taint that have become set and of which this is the only news.
+    pub fn taint(&self) -> u64 {
+        self.taint
     }
 
     /// The way to its standard input, for another thread.
@@ -80,9 +89,14 @@ impl AttachedProgram {
     /// # Errors
     /// When the connection breaks, as with the machine; [`GuestError::ThreadEnded`] when the kernel has ended
     /// the thread that served it.
-    pub fn next(&mut self) -> Result<Attachment, GuestError> {
+    pub fn read(&mut self) -> Result<Attachment, GuestError> {
         self.connection.set_read_timeout(None).map_err(GuestError::Lost)?;
-        match read_frame(&mut self.connection).map_err(|error| from_frame(error, None))? {
+        let mut frame = read_frame(&mut self.connection).map_err(|error| from_frame(error, None))?;
+        while let Frame::Taint(news) = frame {
+            self.taint |= news.now & !news.before;
+            frame = read_frame(&mut self.connection).map_err(|error| from_frame(error, None))?;
+        }
+        match frame {
             Frame::Data {
                 channel: STDOUT,
                 bytes,

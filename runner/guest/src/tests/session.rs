@@ -29,7 +29,11 @@ fn each_bit_of_the_taint_is_told_once() {
     let mut client = with_peer(move |stream| {
         let done = || reply(Response::Done);
         let (stream, _) = answers(stream, &Request::Ping, vec![taint(1, 513), done()]);
-        let (stream, _) = answers(stream, &Request::Ping, vec![taint(513, 641), taint(641, 5), done()]);
+        let (stream, _) = answers(
+            stream,
+            &Request::Ping,
+            vec![taint(513, 641), taint(641, 5), done()],
+        );
         answers(stream, &Request::Ping, vec![done()]);
     });
     for new in [512, 128 | 4, 0] {

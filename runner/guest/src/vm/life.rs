@@ -21,6 +21,7 @@ use provium_vmm::disk::Disk;
 use provium_vmm::snapshot::Snapshot;
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace};
 
+use super::calls::END_GRACE;
 use super::error::{VmError, VmState};
 use super::gate::{Gate, Lease};
 use super::splats::SplatWatch;
@@ -269,6 +270,12 @@ impl Vm {
 
     pub(super) fn finish_by(&mut self, reason: &EndReason) {
         self.finish(state_after(reason), reason.to_string());
+    }
+
+    /// Why its machine ended; one whose connections have just broken is waited for a moment.
+    pub fn wait_end(&mut self) -> Option<EndReason> {
+        let machine = self.running_machine()?;
+        machine.wait_end(Some(END_GRACE))
     }
 
     /// Makes a VM that died one that is shut down; why it died is kept.

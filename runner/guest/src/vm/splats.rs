@@ -89,8 +89,8 @@ impl Vm {
         self.splats.listener.clone()
     }
 
-    /// Notes that the agent has answered, and which bits of the taint it said are new.
-    pub(super) fn note_answer(&mut self, taint: u64) {
+    /// Notes that the agent has answered, on whichever session, and which bits of the taint it said are new.
+    pub fn note_answer(&mut self, taint: u64) {
         self.splats.asked = true;
         self.splats.answered = Some(Instant::now());
         self.splats.taint |= taint & faults();

@@ -6,6 +6,7 @@
 mod choose;
 mod fixture;
 mod guest;
+mod guest_run;
 mod host;
 mod matrix;
 mod reports;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use guest::{FetchArgs, GuestArgs, GuestCommand, InitProjectArgs};
+pub use guest_run::GuestRunArgs;
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use matrix::Matrix;
 pub use reports::{CoverageArgs, ReportArgs};
@@ -49,6 +51,7 @@ Examples:
   provium --junit target/junit.xml         with a report for CI
   provium init first                       a new project with a first test
   provium fixture build && provium -j 8    build what is missing, then run
+  provium run -k . -- uname -a             one command on the kernel of this build tree
   provium doctor                           what this host can do
 
 Exit codes: 0 all passed or skipped, 1 a test failed or timed out, 2 the run could not be carried out, 130 interrupted.")]
@@ -64,6 +67,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Boot a guest and run one command in it, or a shell
+    Run(GuestRunArgs),
     /// List the tests that would run, without booting anything
     List(ListArgs),
     /// Look after the cache of fixtures

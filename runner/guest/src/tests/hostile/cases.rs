@@ -223,7 +223,14 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         Case::new(
             "attach",
-            |client| nothing(client.take().expect("a client").attach(ExecSpec::shell("true"), None)),
+            |client| {
+                nothing(
+                    client
+                        .take()
+                        .expect("a client")
+                        .attach(ExecSpec::shell("true"), None),
+                )
+            },
             response("Started"),
         ),
         Case::new(

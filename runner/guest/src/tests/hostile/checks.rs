@@ -181,7 +181,10 @@ fn an_attached_program_s_stream_holds_nothing_but_output_and_its_end() {
     };
     for (frame, expected) in [
         (ended(None), "says that it still runs"),
-        (Frame::Reply(Ok(Response::Done)), "a reply came where a program's output was due"),
+        (
+            Frame::Reply(Ok(Response::Done)),
+            "a reply came where a program's output was due",
+        ),
         (Frame::End { channel: STDOUT }, "an end of data came where"),
         (
             Frame::Data {
@@ -200,11 +203,19 @@ fn an_attached_program_s_stream_holds_nothing_but_output_and_its_end() {
             let started = Frame::Reply(Ok(Response::Started { handle: 5, pid: 7 }));
             let channel = STDERR;
             let bytes = b"err".to_vec();
-            say(&mut stream, &encoded(&[started, Frame::Data { channel, bytes }, frame]));
+            say(
+                &mut stream,
+                &encoded(&[started, Frame::Data { channel, bytes }, frame]),
+            );
         });
-        let mut program = client.attach(ExecSpec::shell("true"), None).expect("it is started");
-        assert_eq!(program.next().expect("its output"), Attachment::Stderr(b"err".to_vec()));
-        let error = program.next().expect_err("no end").to_string();
+        let mut program = client
+            .attach(ExecSpec::shell("true"), None)
+            .expect("it is started");
+        assert_eq!(
+            program.read().expect("its output"),
+            Attachment::Stderr(b"err".to_vec())
+        );
+        let error = program.read().expect_err("no end").to_string();
         assert!(error.contains(expected), "{error}");
         peer.join().expect("the peer");
     }
