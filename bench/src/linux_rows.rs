@@ -330,6 +330,7 @@ pub(crate) fn config(artifacts: &Path) -> MachineConfig {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Auto,
+        shares: Vec::new(),
         disks: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@
 //! lifecycle  who may call what on a device, and when
 //! bus        address ranges → devices
 //! legacy     serial port, power and reset registers, panic notification, an empty PCI bus
-//! virtio     the MMIO transport, and behind it rng, vsock and disks
+//! virtio     the MMIO transport, and behind it rng, vsock, disks and shared folders
 //! state      what is common to the saved state of every device
 //! irq ram    interrupt lines and guest memory, as devices see them
 //! ```
@@ -22,7 +22,7 @@ pub mod state;
 pub mod virtio;
 
 pub use bus::{Bus, BusDevice};
-pub use irq::IrqLine;
+pub use irq::{IrqLine, SharedLine};
 pub use legacy::power::PowerEvent;
 pub use ram::GuestRam;
 pub use state::{QueueState, StateError};

@@ -52,6 +52,7 @@ pub fn config() -> MachineConfig {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Auto,
+        shares: Vec::new(),
         disks: Vec::new(),
     }
 }

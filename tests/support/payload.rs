@@ -77,6 +77,7 @@ pub fn start(code: &[u8], memory: u64) -> Result<Machine> {
         cpus: 1,
         rng_seed: None,
         discovery: Discovery::Acpi,
+        shares: Vec::new(),
         disks: Vec::new(),
     })?;
     machine.start()?;

@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cpus: cpus.parse()?,
         rng_seed: None,
         discovery: Discovery::Auto,
+        shares: Vec::new(),
         disks: Vec::new(),
     })?;
     let listener = machine.listen(5252)?;

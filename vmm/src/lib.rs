@@ -8,6 +8,7 @@
 //! machine    the guest's life: create, start, pause, save, load, end; its threads and devices
 //! snapshot   a paused machine as a few files
 //! disk       the media behind disks: image, overlay, undo log, faults
+//! share      folders of the host as a file system of the guest
 //! lost_pages pages of mapped files that cannot be had any more
 //! layer      sparse files of pages with their indexes, which snapshots and saved disks are made of
 //! soundness  whether this host's KVM can run a guest at all
@@ -32,6 +33,7 @@ mod layout;
 pub mod limits;
 mod lost_pages;
 mod machine;
+pub mod share;
 mod slots;
 pub mod snapshot;
 pub mod soundness;

@@ -2,8 +2,8 @@
 //!
 //! Input: a kernel that has just unpacked its initramfs.
 //! Output: the agent as a process of its own, and as PID 1 either the init the user's initrd came with, as if
-//! the kernel had started it, or the reaper. Before any of that, modules
-//! for it are loaded (`modules`), and a profile's `rootfs` becomes the root (`rootfs`).
+//! the kernel had started it, or the reaper. Before any of that, modules for it are loaded (`modules`), a
+//! profile's `rootfs` becomes the root (`rootfs`), and shared folders are mounted (`shares`).
 //! Not here: any other root disk; whoever has one brings the init that mounts it.
 
 mod cmdline;
@@ -11,6 +11,7 @@ mod modules;
 mod mounts;
 mod reaper;
 mod rootfs;
+mod shares;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -45,11 +46,13 @@ pub fn run() -> ! {
     mounts::mount(&mounts::PROC);
     modules::load();
     let cmdline = std::fs::read("/proc/cmdline").unwrap_or_default();
-    let has_root = cmdline::wants_rootfs(&cmdline);
-    if has_root && let Err(why) = rootfs::enter() {
-        say!("cannot make the disk `rootfs` the root: {why}");
-        std::process::exit(1);
-    }
+    let has_root = match mount_all(&cmdline) {
+        Ok(has_root) => has_root,
+        Err(why) => {
+            say!("{why}");
+            std::process::exit(1);
+        }
+    };
     let init = foreign_init(&cmdline, has_root);
     let proc = open_proc(init.is_some());
     let followed = proc.as_ref().filter(|_| init.is_some()).and_then(follow_init);
@@ -71,6 +74,20 @@ pub fn run() -> ! {
         Some(init) => hand_over(init, done),
         None => stay(agent, done),
     }
+}
+
+/// Mounts what the host gives the guest: its root, and shared folders; whether it has another root.
+fn mount_all(cmdline: &[u8]) -> Result<bool, String> {
+    let cannot = |why: String| format!("cannot mount the shared folders: {why}");
+    // First, since what is to be mounted is said in the initramfs.
+    let shares = shares::mount().map_err(cannot)?;
+    let on_disk = cmdline::wants_rootfs(cmdline);
+    if on_disk {
+        rootfs::enter().map_err(|why| format!("cannot make the disk `rootfs` the root: {why}"))?;
+    }
+    let shared = shares.enter_root().map_err(cannot)?;
+    shares.attach().map_err(cannot)?;
+    Ok(on_disk || shared)
 }
 
 /// Becomes the initrd's init. The agent may begin when `done` is closed.

@@ -32,14 +32,20 @@ const KINDS: [&CStr; 5] = [c"ext4", c"xfs", c"btrfs", c"squashfs", c"erofs"];
 const FILES: &CStr = c"/.provium/files";
 const DISK: &CStr = c"/.provium/disk";
 const MEMORY: &CStr = c"/.provium/memory";
-const WHOLE: &CStr = c"/.provium/root";
+pub(super) const WHOLE: &CStr = c"/.provium/root";
 
 /// Makes the disk the root of this process.
 pub(super) fn enter() -> Result<(), String> {
     mounts::mount(&mounts::SYS);
     mounts::mount(&mounts::DEV);
     let name = find()?;
-    let root = mount_disk(&name)?;
+    enter_at(mount_disk(&name)?)
+}
+
+/// Makes a mounted file system the root of this process.
+pub(super) fn enter_at(root: &CStr) -> Result<(), String> {
+    mounts::mount(&mounts::SYS);
+    mounts::mount(&mounts::DEV);
     let failed = |what: &str, error: Errno| format!("{what}: {}", errno_text(error));
     for part in ["dev", "proc", "sys"] {
         let (from, to) = (Path::new("/").join(part), Path::new(shown(root)).join(part));
@@ -132,20 +138,44 @@ fn writable() -> Result<&'static CStr, String> {
     if !flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY)) {
         return Ok(DISK);
     }
-    make_folder(MEMORY)?;
-    make_folder(WHOLE)?;
-    let failed = |what: &str, error: Errno| format!("mounting {what} on it: {}", errno_text(error));
-    mount(c"tmpfs", MEMORY, c"tmpfs", MountFlags::empty(), c"mode=0755")
-        .map_err(|error| failed("a tmpfs", error))?;
-    make_folder(c"/.provium/memory/upper")?;
-    make_folder(c"/.provium/memory/work")?;
-    let options = c"lowerdir=/.provium/disk,upperdir=/.provium/memory/upper,workdir=/.provium/memory/work";
-    mount(c"overlay", WHOLE, c"overlay", MountFlags::empty(), options)
-        .map_err(|error| failed("an overlay, which a read-only file system needs,", error))?;
+    overlay("/.provium/disk", "root", WHOLE)?;
     Ok(WHOLE)
 }
 
-fn make_folder(path: &CStr) -> Result<(), String> {
+/// Mounts at `at` what is at `lower` with a layer of memory above it, which is called `name`.
+pub(super) fn overlay(lower: &str, name: &str, at: &CStr) -> Result<(), String> {
+    make_folder(MEMORY)?;
+    make_folder(at)?;
+    let failed = |what: &str, error: Errno| format!("mounting {what} on {lower}: {}", errno_text(error));
+    let memory = shown(MEMORY);
+    if !Path::new(memory).join("all").exists() {
+        mount(c"tmpfs", MEMORY, c"tmpfs", MountFlags::empty(), c"mode=0755")
+            .map_err(|error| failed("a tmpfs", error))?;
+        make_folder(c"/.provium/memory/all")?;
+    }
+    let (upper, work) = (format!("{memory}/{name}/upper"), format!("{memory}/{name}/work"));
+    for part in [&upper, &work] {
+        let part = CString::new(part.as_str()).map_err(|error| error.to_string())?;
+        make_folder(&part)?;
+    }
+    // The uppermost folder is the layer's own, and has to look like the one below.
+    if let Ok(metadata) = fs::metadata(lower) {
+        let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
+        fs::set_permissions(&upper, mode).map_err(|error| format!("{upper}: {error}"))?;
+    }
+    let options = CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}"));
+    let options = options.map_err(|error| error.to_string())?;
+    mount(
+        c"overlay",
+        at,
+        c"overlay",
+        MountFlags::empty(),
+        options.as_c_str(),
+    )
+    .map_err(|error| failed("an overlay, which what is read-only needs,", error))
+}
+
+pub(super) fn make_folder(path: &CStr) -> Result<(), String> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)

@@ -13,6 +13,7 @@ pub(crate) mod chain;
 pub mod device;
 #[cfg(any(test, feature = "fake-driver"))]
 pub mod fake;
+pub mod fs;
 pub mod interrupt;
 pub mod mmio;
 pub mod page;

@@ -39,6 +39,8 @@ pub struct TransportState {
 pub enum DeviceState {
     /// The state of a virtio-blk device, or of an empty slot for one.
     Block(BlockState),
+    /// The state of a virtio-fs device.
+    Fs(FsState),
     /// The state of a virtio-rng device.
     Rng(RngState),
     /// The state of a virtio-vsock device.
@@ -52,6 +54,47 @@ pub struct BlockState {
     pub sectors: Option<u64>,
     /// Whether the driver was told that it cannot write.
     pub readonly: bool,
+}
+
+/// What a virtio-fs device shows, and what its guest knows of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FsState {
+    /// The shared folders, in the order of their numbers.
+    pub folders: Vec<FsFolderState>,
+    /// The next node's number.
+    pub next_node: u64,
+    /// What the guest knows, in the order of the numbers.
+    pub nodes: Vec<FsNodeState>,
+}
+
+/// A folder of the host that a virtio-fs device shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FsFolderState {
+    /// Its path on the host, absolute.
+    pub path: serde_bytes::ByteBuf,
+    /// Whether the guest may change what is in it.
+    pub writable: bool,
+    /// Whether it is shown only as far as it is everybody's to see.
+    pub public: bool,
+}
+
+/// One thing in a shared folder that the guest knows by a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FsNodeState {
+    /// Its number.
+    pub id: u64,
+    /// The number of the folder it is in.
+    pub parent: u64,
+    /// Its name there; empty when it has none any more.
+    pub name: serde_bytes::ByteBuf,
+    /// Which of the shared folders it is in.
+    pub folder: u32,
+    /// Which of all files that ever had the name; `None` for a folder.
+    pub identity: Option<u64>,
+    /// Whether it is a folder that is shown without its content.
+    pub closed: bool,
+    /// How often the guest was told of it and has not forgotten it.
+    pub lookups: u64,
 }
 
 /// Where a virtio-rng device's random bytes come from next.

@@ -14,7 +14,7 @@ use crate::cache::{self, Cache};
 use crate::package::Package;
 
 /// Part of the cache key: raised when the steps below leave something else.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 /// The package that always depends on the newest kernel.
 const META: &str = "linux-image-cloud-amd64";
 /// Name of the bzImage in an entry.
@@ -23,12 +23,13 @@ pub const IMAGE: &str = "vmlinuz";
 pub const INITRD: &str = "initrd.cpio";
 
 /// The drivers a guest of ours needs; what they depend on comes along.
-const NEEDED: [&str; 9] = [
+const NEEDED: [&str; 10] = [
     "virtio_mmio",
     "vmw_vsock_virtio_transport",
     "virtio_rng",
     "virtio_blk",
     "virtio_net",
+    "virtiofs",
     "pvpanic_mmio",
     "button",
     "ext4",

@@ -118,6 +118,8 @@ pub(super) fn rerun(
     std::fs::create_dir_all(cache)
         .map_err(|error| anyhow::anyhow!("cannot make the cache folder {}: {error}", cache.display()))?;
     writable.push(cache.clone());
+    // What a guest writes to a shared folder has to get out here as well.
+    writable.extend(project.config.folders_that_guests_write());
     let further = further.filter(|folder| !writable.iter().any(|shared| folder.starts_with(shared)));
     if let Some(folder) = further {
         std::fs::create_dir_all(folder)

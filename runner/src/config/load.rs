@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::expand::expand;
 use super::general::General;
-use super::overrides::Overrides;
+use super::overrides::{self, Overrides};
 use super::profile::{self, RawProfile};
 use super::table::{Document, Section};
 use super::{Config, ConfigError};
@@ -105,7 +105,7 @@ pub(super) fn load(
     };
     let mut profiles = read_profiles(&top)?;
     for kernel in &overrides.kernels {
-        profile::put_kernel(&mut profiles, kernel, cwd, &caches, &shown)?;
+        overrides::put_kernel(&mut profiles, kernel, cwd, &caches, &shown)?;
     }
     let profiles = profile::resolve(&profiles, &shown, dir)?;
     let General {

@@ -12,6 +12,7 @@ mod load;
 mod out;
 mod overrides;
 mod profile;
+mod shares;
 mod splats;
 mod table;
 
@@ -26,6 +27,7 @@ pub use general::{FlagDefault, FlagValue};
 pub use load::Environment;
 pub use overrides::{KernelChoice, Overrides, PresetChoice};
 pub use profile::{Build, Profile};
+use provium_guest::ShareMode;
 pub use provium_guest::WallClock;
 pub use splats::{SplatPolicy, SplatRules};
 
@@ -148,6 +150,13 @@ impl Config {
     /// The first that does not, with the line that names it.
     pub fn check_profile(&self, profile: &Profile) -> Result<(), ConfigError> {
         profile.check_files(&self.shown)
+    }
+
+    /// The folders of this machine that guests of its profiles may write to.
+    pub fn folders_that_guests_write(&self) -> impl Iterator<Item = PathBuf> {
+        let shares = self.profiles.values().flat_map(|profile| &profile.guest.shares);
+        let written = shares.filter(|share| share.mode == ShareMode::Rw);
+        written.map(|share| share.host.clone())
     }
 
     /// Checks that the folders exist that are searched for tests.

@@ -1,9 +1,18 @@
 //! What the command line puts in place of what the file says.
 //!
-//! Input: flags and their environment. Output: [`Overrides`]. Not here: flags that are about a run alone.
+//! Input: flags and their environment. Output: [`Overrides`], and a profile's kernel
+//! changed. Not here: flags that are about a run alone.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use provium_base::nearest::nearest;
+use provium_debian::guest::{self, DebianGuest};
+
+use super::ConfigError;
+use super::profile::RawProfile;
+use super::table::Located;
 
 /// What is in place of the file's own words.
 #[derive(Debug, Clone, Default)]
@@ -46,4 +55,44 @@ impl FromStr for KernelChoice {
             _ => Err("expected PROFILE=FILE, such as minimal=build/bzImage".to_owned()),
         }
     }
+}
+
+/// Puts the command line's kernel, which is relative to `cwd` or a ready guest's in `caches`, in place of a
+/// profile's own.
+pub(super) fn put_kernel(
+    profiles: &mut BTreeMap<String, RawProfile>,
+    kernel: &KernelChoice,
+    cwd: &Path,
+    caches: &Path,
+    shown: &str,
+) -> Result<(), ConfigError> {
+    let name = &kernel.profile;
+    let Some(profile) = profiles.get_mut(name) else {
+        let names = || profiles.keys().map(String::as_str);
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        let what = format!("there is no profile `{name}` in {shown}; {hint}");
+        return Err(ConfigError::flag("--kernel", what));
+    };
+    let file = match kernel.file.as_os_str() == guest::NAME {
+        true => DebianGuest::at(caches).kernel,
+        false => cwd.join(&kernel.file),
+    };
+    if !file.is_file() {
+        let problem = if file.exists() {
+            "is not a file"
+        } else {
+            "does not exist"
+        };
+        let hint = guest::hint(&file).map(|hint| format!("; {hint}"));
+        let what = format!("{} {problem}{}", kernel.file.display(), hint.unwrap_or_default());
+        return Err(ConfigError::flag("--kernel", what));
+    }
+    profile.kernel = Some(Located {
+        value: file,
+        line: profile.header_line,
+    });
+    Ok(())
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use provium_base::cause::Cause;
 use provium_base::initrd;
 use provium_base::nearest::nearest;
-use provium_debian::guest::{self, DebianGuest};
+use provium_debian::guest;
 use provium_guest::{DiskOption, GuestSpec, WallClock};
 use provium_vmm::host_file;
 
 use super::disks::{self, RawDisk};
 use super::out::Out;
-use super::overrides::KernelChoice;
+use super::shares::{self, RawShare};
 use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
 
@@ -34,6 +34,7 @@ pub(super) const KEYS: &[&str] = &[
     "kernel",
     "memory",
     "rootfs",
+    "shares",
     "wall_clock",
 ];
 
@@ -53,6 +54,8 @@ pub struct Profile {
     pub(crate) lines: BTreeMap<&'static str, usize>,
     /// Line of each disk.
     pub(crate) disk_lines: Vec<usize>,
+    /// Line of each shared folder.
+    pub(crate) share_lines: Vec<usize>,
 }
 
 /// A command that makes what a profile boots.
@@ -76,6 +79,7 @@ impl Profile {
             build: None,
             lines: BTreeMap::new(),
             disk_lines: Vec::new(),
+            share_lines: Vec::new(),
         }
     }
 
@@ -123,58 +127,20 @@ impl Profile {
             );
             return Err(ConfigError::at(shown, line, message));
         }
-        Ok(())
+        shares::check(&self.guest.shares, &self.share_lines, &self.name, shown)
     }
-}
-
-/// Puts the command line's kernel, which is relative to `cwd` or a ready guest's in `caches`, in place of a
-/// profile's own.
-pub(super) fn put_kernel(
-    profiles: &mut BTreeMap<String, RawProfile>,
-    kernel: &KernelChoice,
-    cwd: &Path,
-    caches: &Path,
-    shown: &str,
-) -> Result<(), ConfigError> {
-    let name = &kernel.profile;
-    let Some(profile) = profiles.get_mut(name) else {
-        let names = || profiles.keys().map(String::as_str);
-        let hint = match nearest(name, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        let what = format!("there is no profile `{name}` in {shown}; {hint}");
-        return Err(ConfigError::flag("--kernel", what));
-    };
-    let file = match kernel.file.as_os_str() == guest::NAME {
-        true => DebianGuest::at(caches).kernel,
-        false => cwd.join(&kernel.file),
-    };
-    if !file.is_file() {
-        let problem = if file.exists() {
-            "is not a file"
-        } else {
-            "does not exist"
-        };
-        let hint = guest::hint(&file).map(|hint| format!("; {hint}"));
-        let what = format!("{} {problem}{}", kernel.file.display(), hint.unwrap_or_default());
-        return Err(ConfigError::flag("--kernel", what));
-    }
-    profile.kernel = Some(Located {
-        value: file,
-        line: profile.header_line,
-    });
-    Ok(())
 }
 
 /// A profile as it is written: every key may be absent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RawProfile {
-    header_line: usize,
+    pub(super) header_line: usize,
     inherits: Option<Located<String>>,
-    kernel: Option<Located<PathBuf>>,
+    pub(super) kernel: Option<Located<PathBuf>>,
     initrd: Option<Located<PathBuf>>,
     rootfs: Option<Located<PathBuf>>,
+    /// Whether that is this machine's own root.
+    host_root: Option<bool>,
     cmdline: Option<Located<String>>,
     cmdline_file: Option<Located<PathBuf>>,
     memory: Option<u64>,
@@ -182,6 +148,7 @@ pub(super) struct RawProfile {
     debuginfo: Option<Located<Vec<PathBuf>>>,
     disks: Option<Vec<RawDisk>>,
     inject_agent: Option<bool>,
+    shares: Option<Vec<RawShare>>,
     wall_clock: Option<WallClock>,
     /// The command, and the profile that says it.
     build: Option<(Located<String>, String)>,
@@ -229,12 +196,14 @@ impl RawProfile {
             kernel: section.path_or_guest("kernel", |guest| guest.kernel)?,
             initrd: section.path_or_guest("initrd", |guest| guest.initrd)?,
             rootfs: section.path_or_guest("rootfs", |guest| guest.rootfs)?,
+            host_root: shares::is_host_root(section)?,
             cmdline,
             cmdline_file: section.path("cmdline_file")?,
             memory,
             cpus,
             debuginfo: section.path_or_paths("debuginfo")?,
             disks: disks::read(section)?,
+            shares: shares::read(section)?,
             inject_agent: section.boolean("inject_agent")?.map(|value| value.value),
             wall_clock,
             build: section.string("build")?.map(|build| (build, name.to_owned())),
@@ -249,6 +218,7 @@ impl RawProfile {
             inherits: None,
             kernel: self.kernel.or(base.kernel),
             initrd: self.initrd.or(base.initrd),
+            host_root: self.host_root.or(base.host_root),
             rootfs: self.rootfs.or(base.rootfs),
             cmdline: self.cmdline.or(base.cmdline),
             cmdline_file: self.cmdline_file.or(base.cmdline_file),
@@ -256,6 +226,7 @@ impl RawProfile {
             cpus: self.cpus.or(base.cpus),
             debuginfo: self.debuginfo.or(base.debuginfo),
             disks: self.disks.or(base.disks),
+            shares: self.shares.or(base.shares),
             inject_agent: self.inject_agent.or(base.inject_agent),
             wall_clock: self.wall_clock.or(base.wall_clock),
             build: self.build.or(base.build),
@@ -304,6 +275,8 @@ impl RawProfile {
             let image = path("path", disk.image)?.map(|image| image.value);
             disks.push(DiskOption { image, ..disk.option });
         }
+        let (shares, share_lines) = shares::expand(self.shares.unwrap_or_default(), &out)?;
+        let host_root = self.host_root.unwrap_or_default();
         let build = self.build.map(|(build, _)| Build {
             command: out.command(&build.value),
             out: out.folder().map(Path::to_owned),
@@ -318,7 +291,8 @@ impl RawProfile {
             guest: GuestSpec {
                 kernel: kernel.value,
                 initrd: initrd.map(|initrd| initrd.value),
-                rootfs: rootfs.map(|rootfs| rootfs.value),
+                rootfs: rootfs.filter(|_| !host_root).map(|rootfs| rootfs.value),
+                host_root,
                 cmdline: words
                     .filter(|part| !part.is_empty())
                     .collect::<Vec<_>>()
@@ -326,6 +300,7 @@ impl RawProfile {
                 memory: self.memory.unwrap_or(MEMORY_DEFAULT),
                 cpus: self.cpus.unwrap_or(1),
                 disks,
+                shares,
                 inject_agent: self.inject_agent.unwrap_or(true),
                 wall_clock: self.wall_clock.unwrap_or_default(),
             },
@@ -333,6 +308,7 @@ impl RawProfile {
             build,
             lines,
             disk_lines,
+            share_lines,
         })
     }
 }

@@ -692,3 +692,56 @@ fn a_ready_guest_stands_for_its_files() {
          `provium guest fetch` makes it"
     );
 }
+
+#[test]
+fn shared_folders_and_the_hosts_root_arrive() {
+    let toml = "[profiles.p]\nkernel = 'k'\ncmdline = 'q'\nrootfs = 'host'\n\
+                shares = [{host = 'a', guest = '/a'}, {host = '/b', guest = '/b', mode = 'rw'}]\n\
+                [profiles.q]\ninherits = 'p'\nrootfs = './host'\nshares = []\n";
+    let project = Project::new(toml);
+    let config = project.load().expect("a good file");
+    let (p, q) = (&config.profiles["p"].guest, &config.profiles["q"].guest);
+    assert!(p.host_root && p.rootfs.is_none());
+    let shares: Vec<_> = p
+        .shares
+        .iter()
+        .map(|share| (share.host.clone(), share.mode))
+        .collect();
+    assert_eq!(
+        shares,
+        [(project.path("a"), ShareMode::Ro), ("/b".into(), ShareMode::Rw)]
+    );
+    assert_eq!((q.host_root, &q.rootfs), (false, &Some(project.path("./host"))));
+    assert!(q.shares.is_empty());
+    let written: Vec<_> = config.folders_that_guests_write().collect();
+    assert_eq!(written, [PathBuf::from("/b")]);
+}
+
+#[test]
+fn mistakes_in_shared_folders_are_named() {
+    let share = |share: &str| {
+        let toml =
+            format!("[profiles.p]\nkernel = '/dev/../etc/passwd'\ncmdline = 'q'\nshares = [{share}]\n");
+        error(&toml)
+    };
+    let at = "provium.toml:4: ";
+    assert_eq!(
+        share("{host = '/etc', guest = '/a', mode = 'rx'}"),
+        format!("{at}`mode` in [[profiles.p.shares]]: `rx` is none of `ro`, `rw` and `overlay`")
+    );
+    assert_eq!(
+        share("{guest = '/a'}"),
+        format!("{at}`host` in [[profiles.p.shares]]: is missing")
+    );
+    assert_eq!(
+        share("{host = 'none', guest = '/a'}"),
+        format!("{at}`shares` in [profiles.p]: DIR/none: No such file or directory (os error 2)")
+    );
+    assert_eq!(
+        share("{host = '/etc', guest = '/proc'}"),
+        format!(
+            "{at}`shares` in [profiles.p]: `/proc` is no place for a folder in a guest: the guest has its own there \
+             (for `/`, see `rootfs = \"host\"`)"
+        )
+    );
+}

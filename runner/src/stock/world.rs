@@ -3,6 +3,8 @@
 //! Input: the configuration, this machine, the agent that boots get. Output: the cache's [`ProjectWorld`].
 //! Not here: which of these inputs a fixture has; its build notes that.
 
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use provium_cache::{Digest, FixtureError, HostIdentity, ProfileInputs, ProjectFiles, ProjectWorld, Store};
@@ -53,6 +55,21 @@ fn profile_inputs(profile: &Profile) -> ProfileInputs {
         let size = disk.size.unwrap_or(0).to_le_bytes();
         [&flags[..], &size, disk.id.as_bytes()].concat()
     }));
+    // What is in a shared folder is declared by whoever reads it, or changes with the guest running.
+    settings.extend(profile.guest.shares.iter().map(|share| {
+        let host = share.host.as_os_str().as_bytes();
+        [
+            share.mode.word().as_bytes(),
+            b" ",
+            share.guest.as_bytes(),
+            b"\0",
+            host,
+        ]
+        .concat()
+    }));
+    if profile.guest.host_root {
+        settings.push(host_root_state());
+    }
     ProfileInputs {
         kernel: profile.guest.kernel.clone(),
         initrd: profile.guest.initrd.clone(),
@@ -60,6 +77,24 @@ fn profile_inputs(profile: &Profile) -> ProfileInputs {
         agent: profile.guest.inject_agent,
         settings,
     }
+}
+
+/// What changes when programs are installed on this machine, whose root guests have: files of its release and
+/// of its package managers, by size and time.
+fn host_root_state() -> Vec<u8> {
+    const FILES: [&str; 6] = [
+        "/etc/os-release",
+        "/var/lib/dpkg/status",
+        "/var/lib/rpm/rpmdb.sqlite",
+        "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+        "/var/lib/pacman/local",
+        "/lib/apk/db/installed",
+    ];
+    let state = FILES.iter().map(|path| match std::fs::metadata(path) {
+        Ok(found) => format!("{path} {} {}.{}", found.len(), found.mtime(), found.mtime_nsec()),
+        Err(_) => path.to_string(),
+    });
+    state.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
 /// What this machine adds to every fixture's key.

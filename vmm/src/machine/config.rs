@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::cmdline::CommandLine;
 use crate::disk::Disk;
 use crate::limits::{self, LimitError};
+use crate::share::SharedFolder;
 use crate::slots::DeviceSlot;
 
 /// The description of a machine.
@@ -37,6 +38,8 @@ pub struct MachineConfig {
     pub discovery: Discovery,
     /// The disks, in the order of their slots; a disk outlives the machine.
     pub disks: Vec<Arc<Disk>>,
+    /// The folders of the host that the guest may mount, in the order of their numbers.
+    pub shares: Vec<SharedFolder>,
 }
 
 /// How the guest finds its virtio devices.
@@ -99,6 +102,7 @@ mod tests {
             rng_seed: None,
             discovery: Discovery::Auto,
             disks: Vec::new(),
+            shares: Vec::new(),
         }
     }
 

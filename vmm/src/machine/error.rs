@@ -15,6 +15,7 @@ use crate::boot::mptable::MpTableError;
 use crate::boot::params::ParamsError;
 use crate::kvm::KvmError;
 use crate::limits::{LimitError, MAX_DISKS};
+use crate::share::ShareError;
 use crate::snapshot::SnapshotError;
 
 /// Why a machine could not do what was asked.
@@ -49,6 +50,9 @@ pub enum MachineError {
         /// What the kernel said.
         cause: String,
     },
+    /// A folder cannot be shared with the guest.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The host refused a thread or an event file.
     #[error("the host cannot serve another machine: {0}")]
     Host(#[from] io::Error),

@@ -19,6 +19,7 @@ use super::end::EndReason;
 use super::error::MachineError;
 use super::hardware::{Hardware, HostEnds};
 use super::lifecycle::VcpuThread;
+use super::platform::DeviceOptions;
 use super::ram::{RamUse, map_ram};
 use super::supervisor;
 use super::vcpu_thread::{self, VcpuContext};
@@ -64,7 +65,8 @@ impl Machine {
             memory: config.memory,
             cpus: config.cpus,
         };
-        let (hardware, ends) = Hardware::create(ram.clone(), shape, CIDS.next(), config.rng_seed, false)?;
+        let devices = DeviceOptions::of(&config)?;
+        let (hardware, ends) = Hardware::create(ram.clone(), shape, CIDS.next(), devices, false)?;
         let platform = &hardware.platform;
         for (slot, disk) in (0..).zip(&config.disks) {
             disk.power_on();
@@ -103,7 +105,8 @@ impl Machine {
         let ram = map_ram(memory, RamUse::Snapshot)?;
         // The snapshot brings the one that its guest knows.
         let cid = *GUEST_CIDS.start();
-        let (hardware, ends) = Hardware::create(ram, Shape { memory, cpus }, cid, None, true)?;
+        let (hardware, ends) =
+            Hardware::create(ram, Shape { memory, cpus }, cid, DeviceOptions::default(), true)?;
         let machine = Self::of(hardware, ends);
         machine.ends.life.gate.pause();
         machine.start()?;

@@ -14,7 +14,7 @@ use super::baseline::Baseline;
 use super::console::Console;
 use super::error::MachineError;
 use super::lifecycle::Lifecycle;
-use super::platform::Platform;
+use super::platform::{DeviceOptions, Platform};
 use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, host};
@@ -49,7 +49,7 @@ impl Hardware {
         ram: GuestRam,
         shape: Shape,
         cid: u32,
-        rng_seed: Option<u64>,
+        devices: DeviceOptions,
         log_dirty: bool,
     ) -> Result<(Hardware, HostEnds), MachineError> {
         let vm = Vm::create(&ram, shape.cpus, log_dirty)?;
@@ -59,7 +59,7 @@ impl Hardware {
             let life = Arc::clone(&life);
             Box::new(move |sign| life.panic_sign(sign))
         });
-        let platform = Platform::new(&vm, &ram, &life, &console, vsock.clone(), rng_seed)?;
+        let platform = Platform::new(&vm, &ram, &life, &console, vsock.clone(), devices)?;
         let (offer, _) = host::offer(&vm.kvm)?;
         let vcpus = (0..shape.cpus).map(|index| {
             let vcpu = Vcpu::create(&vm, offer, index, shape.cpus)?;

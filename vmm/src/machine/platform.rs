@@ -12,21 +12,24 @@ use provium_devices::legacy::pci::PciHostBridge;
 use provium_devices::legacy::power::{AcpiPower, KeyboardReset, PanicNotifier, PowerListener};
 use provium_devices::legacy::serial::SerialPort;
 use provium_devices::virtio::VirtioDevice;
+use provium_devices::virtio::fs::Fs;
 use provium_devices::virtio::mmio::{MMIO_SIZE, MmioTransport};
 use provium_devices::virtio::page::RegisterPage;
 use provium_devices::virtio::registers::reg;
 use provium_devices::virtio::rng::Rng;
 use provium_devices::virtio::vsock::Vsock;
-use provium_devices::{Bus, GuestRam, IrqLine, StateError};
+use provium_devices::{Bus, GuestRam, IrqLine, SharedLine, StateError};
 
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
+use super::config::MachineConfig;
 use super::console::{Console, ConsoleWriter};
 use super::disks::DiskSlots;
 use super::error::MachineError;
 use super::lifecycle::Lifecycle;
 use crate::kvm::vm::Vm;
 use crate::layout;
+use crate::share::ShareServer;
 use crate::slots::{self, DeviceSlot, SlotUse};
 use crate::snapshot::state::DevicesState;
 
@@ -38,6 +41,28 @@ impl RegisterPage for SharedPage {
         let page = self.0.as_volatile_slice();
         let shown = page.store(value.to_le(), offset as usize, Ordering::Release);
         debug_assert!(shown.is_ok(), "register {offset:#x} is in the page");
+    }
+}
+
+/// What a machine's devices are made of, besides what every machine has.
+#[derive(Default)]
+pub(super) struct DeviceOptions {
+    /// Seed of the random numbers; `None` for the host's entropy.
+    pub(super) rng_seed: Option<u64>,
+    /// The shared folders.
+    pub(super) shares: ShareServer,
+}
+
+impl DeviceOptions {
+    /// What the configuration says.
+    ///
+    /// # Errors
+    /// The shared folder that cannot be opened.
+    pub(super) fn of(config: &MachineConfig) -> Result<DeviceOptions, MachineError> {
+        Ok(DeviceOptions {
+            rng_seed: config.rng_seed,
+            shares: ShareServer::new(&config.shares)?,
+        })
     }
 }
 
@@ -62,7 +87,7 @@ impl Platform {
         life: &Arc<Lifecycle>,
         console: &Arc<Console>,
         vsock: Vsock,
-        rng_seed: Option<u64>,
+        devices: DeviceOptions,
     ) -> Result<Self, MachineError> {
         let mut ports = Bus::default();
         let serial = SerialPort::new(vm.line(layout::SERIAL_GSI), ConsoleWriter(Arc::clone(console)));
@@ -92,20 +117,30 @@ impl Platform {
         let mut transports = Vec::new();
         let (disks, slots) = DiskSlots::new(Arc::clone(life));
         let mut slots = slots.into_iter();
+        let has_shares = !devices.shares.is_empty();
+        let mut shares = Some(devices.shares);
+        let mut on_shared_line = SharedLine::split(vm.line(slots::SHARED_LINE), 2).into_iter();
         for slot in slots::TABLE {
             let device: Box<dyn VirtioDevice> = match slot.used_for {
                 SlotUse::Vsock => Box::new(vsock.clone()),
-                SlotUse::Rng => Box::new(Rng::new(rng_seed)),
+                SlotUse::Rng => Box::new(Rng::new(devices.rng_seed)),
                 SlotUse::Disk(_) => Box::new(slots.next().expect("a device for each slot of a disk")),
                 SlotUse::Nic(_) => continue,
+                SlotUse::Fs => Box::new(Fs::new(Box::new(shares.take().unwrap_or_default()))),
             };
-            let mut transport = MmioTransport::new(device, ram.clone(), vm.line(slot.gsi));
+            let line = match slot.gsi {
+                slots::SHARED_LINE => on_shared_line.next().expect("an end for each device on the line"),
+                gsi => vm.line(gsi),
+            };
+            let mut transport = MmioTransport::new(device, ram.clone(), line);
             if let Some(page) = vm.register_page(slot.base, reg::INTERRUPT_ACK)? {
                 transport = transport.on_page(Box::new(SharedPage(page)));
             }
             let transport = Arc::new(Mutex::new(transport));
             mmio.insert(slot.base, MMIO_SIZE, transport.clone())?;
-            virtio.push(slot);
+            if slot.used_for != SlotUse::Fs || has_shares {
+                virtio.push(slot);
+            }
             transports.push(transport);
         }
         Ok(Self {

@@ -14,7 +14,7 @@ pub const MEMORY_FILE: &str = "memory";
 
 /// The version of the format that this Provium writes and reads. Goes up with every change of a structure in
 /// [`state`](super::state), or of what one means.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The names of all files that a snapshot may have.
 pub fn files() -> Vec<String> {

@@ -131,7 +131,8 @@ pub(crate) mod tests {
     use provium_devices::QueueState;
     use provium_devices::virtio::DeviceState;
     use provium_devices::virtio::saved::{
-        BlockState, ConnectionState, OpenDirections, PhaseState, RngState, VsockState,
+        BlockState, ConnectionState, FsFolderState, FsNodeState, FsState, OpenDirections, PhaseState,
+        RngState, VsockState,
     };
 
     use super::*;
@@ -280,6 +281,23 @@ pub(crate) mod tests {
                 guest_taken: 7,
             }],
         };
+        let shares = FsState {
+            folders: vec![FsFolderState {
+                path: b"/home/me/src".to_vec().into(),
+                writable: true,
+                public: false,
+            }],
+            next_node: 9,
+            nodes: vec![FsNodeState {
+                id: 2,
+                parent: 1,
+                name: b"0".to_vec().into(),
+                folder: 0,
+                identity: None,
+                closed: false,
+                lookups: 3,
+            }],
+        };
         let transport = |device_id, device, queues| TransportState {
             device_id,
             status: 15,
@@ -310,6 +328,7 @@ pub(crate) mod tests {
                     }),
                     1,
                 ),
+                transport(26, DeviceState::Fs(shares), 2),
             ],
         }
     }

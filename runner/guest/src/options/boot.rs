@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::disk::{DiskOption, check_raw};
 use super::error::OptionsError;
 use super::files::{self, InjectedFile};
+use super::share::{self, ShareOption};
 use super::spec::{GuestSpec, WallClock};
 use crate::start::agent_archive::agent_archive;
 use crate::start::cmdline::with_agent;
@@ -52,6 +53,10 @@ pub struct BootOptions {
     pub memory: Option<u64>,
     /// Seed of the guest's random numbers; the host's entropy without.
     pub rng_seed: Option<u64>,
+    /// Folders of the host that the guest sees, in place of the others. Fixtures from before the option lack
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Vec<ShareOption>>,
 }
 
 impl BootOptions {
@@ -67,6 +72,7 @@ impl BootOptions {
             initial_time: self.initial_time.or(earlier.initial_time),
             memory: self.memory.or(earlier.memory),
             rng_seed: self.rng_seed.or(earlier.rng_seed),
+            shares: self.shares.or_else(|| earlier.shares.clone()),
         }
     }
 
@@ -91,7 +97,9 @@ impl BootOptions {
     /// A file for the guest that cannot be read.
     pub fn machine(&self, spec: &GuestSpec) -> Result<MachineConfig, OptionsError> {
         let rootfs = spec.rootfs.is_some() && spec.inject_agent;
-        let files = files::archives(self.files.as_deref().unwrap_or_default(), rootfs)?;
+        let host_root = spec.host_root && spec.inject_agent;
+        let files = files::archives(self.files.as_deref().unwrap_or_default(), rootfs || host_root)?;
+        let shares = self.shares.as_deref().unwrap_or(&spec.shares);
         let base = self.cmdline.as_ref().unwrap_or(&spec.cmdline);
         // For the agent, which makes the disk of that name its root.
         let root = rootfs.then_some("provium.rootfs");
@@ -108,6 +116,10 @@ impl BootOptions {
         if !files.late.is_empty() {
             extra_initrds.push(files.late.into());
         }
+        let served = share::served(host_root, shares);
+        if spec.inject_agent && !served.is_empty() {
+            extra_initrds.push(share::list(host_root, shares)?.into());
+        }
         Ok(MachineConfig {
             kernel: spec.kernel.clone(),
             initrd: spec.initrd.clone(),
@@ -118,6 +130,7 @@ impl BootOptions {
             cpus: self.cpus.unwrap_or(spec.cpus),
             rng_seed: self.rng_seed,
             discovery: Discovery::default(),
+            shares: served,
             disks: Vec::new(),
         })
     }
@@ -174,6 +187,7 @@ fn sorted_duration<S: Serializer>(duration: &Option<Duration>, serializer: S) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::share::ShareMode;
 
     /// Options in which everything is said.
     fn everything() -> BootOptions {
@@ -200,6 +214,11 @@ mod tests {
             initial_time: Some(-5),
             memory: Some(1 << 30),
             rng_seed: Some(u64::MAX),
+            shares: Some(vec![ShareOption {
+                guest: "/mnt".to_owned(),
+                host: "/src".into(),
+                mode: ShareMode::Rw,
+            }]),
         }
     }
 
@@ -211,7 +230,8 @@ mod tests {
                 + r#""disks":[{"id":"data","image":"a.img","readonly":true,"size":null,"writable":false}],"#
                 + r#""files":[{"content":{"Bytes":[0,255]},"mode":null,"path":"/a"},"#
                 + r#"{"content":{"Host":"/host/b"},"mode":493,"path":"/b"}],"#
-                + r#""initial_time":-5,"memory":1073741824,"rng_seed":18446744073709551615}"#;
+                + r#""initial_time":-5,"memory":1073741824,"rng_seed":18446744073709551615,"#
+                + r#""shares":[{"guest":"/mnt","host":"/src","mode":"rw"}]}"#;
         let written = serde_json::to_string(&everything()).unwrap();
         assert_eq!(written, known);
         // A value has its keys sorted, and fixtures were written by way of one.

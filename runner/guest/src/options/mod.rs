@@ -5,6 +5,7 @@
 //! boot   changes to that, of a declaration or of one boot
 //! disk   disks among them
 //! files  files among them, as archives for the kernel to unpack
+//! share  folders of the host among them
 //! error  why no machine can be made of it
 //! ```
 //!
@@ -16,4 +17,5 @@ pub(crate) mod boot;
 pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod files;
+pub(crate) mod share;
 pub(crate) mod spec;

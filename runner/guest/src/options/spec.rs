@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::disk::DiskOption;
+use super::share::ShareOption;
 
 /// Bytes of memory where nothing else is said.
 const MEMORY: u64 = 512 << 20;
@@ -19,6 +20,8 @@ pub struct GuestSpec {
     pub initrd: Option<PathBuf>,
     /// The disk image, or the folder to make one of, that becomes `/`; never modified.
     pub rootfs: Option<PathBuf>,
+    /// Whether the host's own root becomes `/`, below a layer of memory; there is no `rootfs` then.
+    pub host_root: bool,
     /// The kernel's command line; what the agent and the devices need is added to it.
     pub cmdline: String,
     /// Bytes of memory.
@@ -27,6 +30,8 @@ pub struct GuestSpec {
     pub cpus: u8,
     /// Disks besides the root; those of the options take their place.
     pub disks: Vec<DiskOption>,
+    /// Folders of the host that the guest sees; those of the options take their place.
+    pub shares: Vec<ShareOption>,
     /// Whether the agent is added to the initramfs at boot.
     pub inject_agent: bool,
     /// What a resumed guest's wall clock shows.
@@ -40,10 +45,12 @@ impl GuestSpec {
             kernel: kernel.into(),
             initrd: None,
             rootfs: None,
+            host_root: false,
             cmdline: "console=ttyS0 quiet".to_owned(),
             memory: MEMORY,
             cpus: 1,
             disks: Vec::new(),
+            shares: Vec::new(),
             inject_agent: true,
             wall_clock: WallClock::default(),
         }

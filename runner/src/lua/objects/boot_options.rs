@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mlua::{Table, Value};
 use provium_cache::Input;
-use provium_guest::{BootOptions, DiskOption, FileContent, InjectedFile};
+use provium_guest::{BootOptions, DiskOption, FileContent, InjectedFile, ShareMode, ShareOption};
 
 use crate::config::{check_cpus, check_memory};
 use crate::lua::api::call::Call;
@@ -39,6 +39,7 @@ pub(crate) fn boot_options(call: &Call<'_>, options: Options<'_>) -> Result<Boot
             value => Some(time(&value).map_err(|message| options.fail("initial_time", message))?),
         },
         files: files(call, &options)?,
+        shares: shares(call, &options)?,
     };
     options.finish()?;
     Ok(read)
@@ -117,6 +118,45 @@ fn disks(call: &Call<'_>, options: &Options<'_>) -> Result<Option<Vec<DiskOption
         }
     }
     Ok(Some(read))
+}
+
+/// Reads the boot option `shares`: `{{host=, guest=, mode=}, …}`.
+fn shares(call: &Call<'_>, options: &Options<'_>) -> Result<Option<Vec<ShareOption>>, Raise> {
+    const KEY: &str = "shares";
+    let Some(table) = options.table(KEY)? else {
+        return Ok(None);
+    };
+    let items = array(&table).ok_or_else(|| options.fail(KEY, "expected an array of tables"))?;
+    let read = items.iter().enumerate().map(|(at, item)| {
+        let Value::Table(item) = item else {
+            let message = format!("item {}: expected a table, got {}", at + 1, type_name(item));
+            return Err(options.fail(KEY, message));
+        };
+        let item = options.item(item.clone());
+        let host = item
+            .text("host")?
+            .ok_or_else(|| item.fail("host", "is missing"))?;
+        let found = call
+            .find_host_file(&host)
+            .map_err(|message| item.fail("host", message))?;
+        let mode = match item.text("mode")? {
+            None => ShareMode::default(),
+            Some(word) => word
+                .parse()
+                .map_err(|message: String| item.fail("mode", message))?,
+        };
+        let share = ShareOption {
+            guest: item
+                .text("guest")?
+                .ok_or_else(|| item.fail("guest", "is missing"))?,
+            host: found,
+            mode,
+        };
+        item.finish()?;
+        share.check().map_err(|message| options.fail(KEY, message))?;
+        Ok(share)
+    });
+    read.collect::<Result<Vec<_>, Raise>>().map(Some)
 }
 
 /// Reads the boot option `files`: `{{path=, content=}, {path=, host=}, …}` or `{["/in/the/guest"] =

@@ -161,7 +161,8 @@ impl Vm {
     /// Why a program cannot be there, if nothing brings any.
     fn without_programs(&self, error: &GuestError) -> Option<String> {
         let profile = &self.0.profile;
-        let none = profile.guest.initrd.is_none() && profile.guest.rootfs.is_none();
+        let none =
+            profile.guest.initrd.is_none() && profile.guest.rootfs.is_none() && !profile.guest.host_root;
         let missing = error.errno() == Some(libc::ENOENT) && error.to_string().starts_with("exec ");
         (none && missing).then(|| {
             let root = match profile
