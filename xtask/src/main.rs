@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod demo;
+mod dist;
 mod docs_examples;
 mod guest;
 mod host_tests;
@@ -43,6 +44,12 @@ enum Command {
     },
     /// Install what is missing, make a guest of Debian's packages, build provium and run examples/hello/
     Demo,
+    /// Make the archive of a release, and try it in an empty Debian userland
+    Dist {
+        /// Compile with another of cargo's profiles, to try this command itself
+        #[arg(long, value_name = "NAME", default_value = "release")]
+        profile: String,
+    },
     /// Run every check and test, as CI does
     Test {
         /// Only these parts
@@ -106,6 +113,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Guest { fragments } => guest::build(&fragments),
         Command::Demo => demo::demo(),
+        Command::Dist { profile } => dist::dist(&profile),
         Command::Test { parts, filter } => suite::test(&parts, &filter),
         Command::Tidy { list: true } => tidy::list(),
         Command::Tidy { list: false } => tidy::check(),
