@@ -126,7 +126,7 @@ fn next(provium: &Path) -> String {
     let folder = provium.parent().unwrap_or(provium).display();
     format!(
         "\nprovium is {}. To have it on the PATH of this shell:\n\n    export PATH=\"{folder}:$PATH\"\n\n\
-         or, optimized and for good:\n\n    cargo install --path runner\n\nand then:\n\n    \
+         or, optimized and for good:\n\n    cargo install --locked --path runner\n\nand then:\n\n    \
          provium init ~/first      # a project with a first test\n    cd ~/first && provium\n",
         provium.display()
     )
@@ -142,7 +142,7 @@ mod tests {
         for part in [
             "provium is /clone/target/quick/provium.",
             "export PATH=\"/clone/target/quick:$PATH\"",
-            "cargo install --path runner",
+            "cargo install --locked --path runner",
             "provium init ",
         ] {
             assert!(text.contains(part), "{text}");
