@@ -165,17 +165,9 @@ fn apt(dir: &TempDir) -> String {
         &format!("{tree}/boot/config-9.1-cloud-amd64"),
         "CONFIG_X=y\n",
     );
-    let drivers = [
-        "virtio_mmio",
-        "vmw_vsock_virtio_transport",
-        "virtio_rng",
-        "virtio_blk",
-        "virtio_net",
-    ];
-    let drivers = drivers
-        .into_iter()
-        .chain(["pvpanic_mmio", "button", "ext4", "overlay"]);
-    let built_in: String = drivers.map(|name| format!("kernel/{name}.ko\n")).collect();
+    let built_in = provium_debian::kernel::NEEDED
+        .map(|name| format!("kernel/{name}.ko\n"))
+        .concat();
     let modules = format!("{tree}/lib/modules/9.1-cloud-amd64/modules.builtin");
     write(dir, &modules, &built_in);
     let busybox = dir.path().join("packages/busybox-static/tree/bin/busybox");

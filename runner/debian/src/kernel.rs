@@ -23,7 +23,7 @@ pub const IMAGE: &str = "vmlinuz";
 pub const INITRD: &str = "initrd.cpio";
 
 /// The drivers a guest of ours needs; what they depend on comes along.
-const NEEDED: [&str; 10] = [
+pub const NEEDED: [&str; 10] = [
     "virtio_mmio",
     "vmw_vsock_virtio_transport",
     "virtio_rng",

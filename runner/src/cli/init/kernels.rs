@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use provium_debian::guest::{self, DebianGuest};
+use provium_debian::guest;
 
 /// Where a kernel's build leaves it.
 const BUILT: &str = "arch/x86/boot/bzImage";
@@ -55,13 +55,13 @@ pub(super) fn named(file: &Path, cwd: &Path) -> anyhow::Result<Kernel> {
 }
 
 /// All that are found, the best first.
-pub(super) fn found(folder: &Path, guest: &DebianGuest) -> Vec<Kernel> {
+pub(super) fn found(folder: &Path) -> Vec<Kernel> {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(beside);
-    found_in(folder, guest, own, Path::new("/boot"))
+    found_in(folder, own, Path::new("/boot"))
 }
 
-fn found_in(folder: &Path, guest: &DebianGuest, own: Option<PathBuf>, boot: &Path) -> Vec<Kernel> {
+fn found_in(folder: &Path, own: Option<PathBuf>, boot: &Path) -> Vec<Kernel> {
     let mut kernels = Vec::new();
     if folder.join(BUILT).is_file() {
         kernels.push(Kernel::new(BUILT.to_owned(), guest::NAME, "built here"));
@@ -74,12 +74,9 @@ fn found_in(folder: &Path, guest: &DebianGuest, own: Option<PathBuf>, boot: &Pat
             "Provium's own",
         ));
     }
-    // One that is on the disk goes before one to be fetched, but not before one that is known to boot.
-    let (debian, machine) = (debian(), of_machine(boot));
-    match guest.kernel.exists() || machine.is_empty() {
-        true => kernels.extend([debian].into_iter().chain(machine)),
-        false => kernels.extend(machine.into_iter().chain([debian])),
-    }
+    // Before this machine's: it is known to boot, and the initrd is Debian's in any case.
+    kernels.push(debian());
+    kernels.extend(of_machine(boot));
     kernels
 }
 
@@ -119,10 +116,9 @@ mod tests {
     fn the_kernel_that_is_built_here_comes_first_and_debians_is_always_there() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (project, boot) = (dir.path().join("linux"), dir.path().join("boot"));
-        let guest = DebianGuest::at(dir.path());
         let own = || Some(PathBuf::from("/clone/target/guest"));
         let names = |own| {
-            let found = found_in(&project, &guest, own, &boot);
+            let found = found_in(&project, own, &boot);
             let root = dir.path().display().to_string();
             found
                 .into_iter()
@@ -137,8 +133,6 @@ mod tests {
         };
         write(&boot.join("vmlinuz-6.1"));
         write(&boot.join("config-6.1"));
-        assert_eq!(names(None), ["/boot/vmlinuz-6.1", "guest:debian"]);
-        write(&guest.kernel);
         assert_eq!(names(None), ["guest:debian", "/boot/vmlinuz-6.1"]);
         write(&project.join(BUILT));
         assert_eq!(names(own())[..2], [BUILT, "/clone/target/guest/vmlinux"]);

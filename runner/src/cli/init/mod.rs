@@ -35,7 +35,7 @@ pub(super) fn init(args: &InitProjectArgs) -> anyhow::Result<u8> {
     let debian = DebianGuest::at(&cache::base()?);
     let kernel = match &args.kernel {
         Some(file) => kernels::named(file, &cwd)?,
-        None => choose(kernels::found(&folder, &debian))?,
+        None => choose(kernels::found(&folder))?,
     };
     let written = write(&folder, &kernel)?;
     print(&report(&written, &folder, &cwd, &kernel, debian.initrd.exists()))?;
