@@ -201,3 +201,58 @@ fn a_paused_guest_stands_still_and_goes_on() {
             .contains("the machine has ended")
     );
 }
+
+/// Prints `text`, then halts for ever.
+fn prints(text: &str) -> Vec<u8> {
+    const CODE: usize = 21;
+    let at = 0x100_0000 + CODE as u32;
+    let mut code = vec![0x66, 0xba, 0xf8, 0x03, 0x48, 0xc7, 0xc6]; // mov dx, 0x3f8; mov rsi, text
+    code.extend(at.to_le_bytes());
+    code.push(0xb9); // mov ecx, length
+    code.extend((text.len() as u32).to_le_bytes());
+    code.extend([0xf3, 0x6e, 0xf4, 0xeb, 0xfd]); // rep outsb; hlt; jmp to it
+    assert_eq!(code.len(), CODE);
+    code.extend(text.as_bytes());
+    code
+}
+
+#[test]
+fn threads_of_a_machine_are_confined_from_their_first_instruction_on() {
+    let machine = start_payload(&prints("a"));
+    while machine.console_log().is_empty() {
+        std::thread::yield_now();
+    }
+    let mut seen = 0;
+    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
+        let name = status.lines().next().unwrap_or_default();
+        if ["provium-vcpu", "provium-machine", "provium-disk"]
+            .iter()
+            .any(|of| name.contains(of))
+        {
+            assert!(
+                status.contains("\nNoNewPrivs:\t1\n") && status.contains("\nSeccomp:\t2\n"),
+                "{status}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2, "{seen} threads");
+}
+
+#[test]
+fn a_system_call_that_a_thread_of_a_machine_has_no_need_of_ends_the_machine_and_is_named() {
+    // What a listener does, it does on the vCPU's thread.
+    let machine = start_payload(&prints("x\nWARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n"));
+    machine.on_splat(Some(std::sync::Arc::new(|_| {
+        let refused = std::fs::File::open("/etc/passwd").unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    })));
+    let Some(EndReason::Monitor(why)) = machine.wait_end(Some(LONG)) else {
+        panic!("{:?}", machine.ended());
+    };
+    assert!(
+        why.starts_with("a thread of it made the system call `openat`, which was refused"),
+        "{why}"
+    );
+}

@@ -14,6 +14,8 @@
 //! soundness  whether this host's KVM can run a guest at all
 //! boot       files → memory in which the first instruction can run
 //! kvm        every ioctl
+//! confine    what the threads of a machine may ask of the host's kernel
+//! helper     a thread for what those of machines may not do
 //! host_file  files of the host, if they are regular ones
 //! cmdline    a kernel command line, read as the kernel reads it
 //! slots      which device is at which address and on which interrupt line
@@ -25,7 +27,9 @@
 
 mod boot;
 pub mod cmdline;
+mod confine;
 pub mod disk;
+mod helper;
 pub mod host_file;
 mod kvm;
 mod layer;
@@ -42,6 +46,7 @@ pub use boot::acpi::AcpiError;
 pub use boot::kernel::LoadError;
 pub use boot::mptable::MpTableError;
 pub use boot::params::ParamsError;
+pub use helper::elsewhere;
 pub use kvm::KvmError;
 pub use kvm::host::HostModel;
 pub use kvm::stats::KvmCounts;

@@ -133,6 +133,9 @@ impl Drop for Qemu {
 /// XSETBV, so that KVM would replace the guest's XCR0 at every entry.
 const CPU: &str = "EPYC-v1,+svm,+npt,-xsave,-xsaveopt,-xsavec,-xgetbv1,-avx,-avx2,-f16c,-fma";
 
+/// What QEMU may not ask of the host's kernel: programs, other privileges, priorities, what is obsolete.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
 /// QEMU's command line; `channel` is the file descriptor of the stream to Provium inside.
 ///
 /// # Errors
@@ -155,6 +158,8 @@ fn arguments(prepared: &Prepared, shape: &Shape, channel: i32) -> io::Result<Vec
     add("-smp", shape.cpus.to_string().into());
     add("-m", format!("{}M", shape.memory_mib).into());
     add("-display", "none".into());
+    // It reads what the emulated host writes, which guests have had their hands on.
+    add("-sandbox", SANDBOX.into());
     add("-serial", "stdio".into());
     add("-kernel", prepared.kernel.clone().into());
     add("-initrd", prepared.initramfs.clone().into());
@@ -239,6 +244,7 @@ mod tests {
         assert!(shares[1..].iter().all(|share| !share.contains("readonly")));
         assert_eq!(values(&args, "-chardev"), ["socket,id=provium,fd=7"]);
         assert_eq!(values(&args, "-m"), ["2048M"]);
+        assert_eq!(values(&args, "-sandbox"), [SANDBOX]);
     }
 
     #[test]

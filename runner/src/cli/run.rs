@@ -10,6 +10,7 @@ use provium_base::cancel::Cancel;
 use provium_base::events::HostEvent;
 use provium_base::exit;
 use provium_guest::WarmPool;
+use provium_vmm::disk::keep_overlays_in;
 
 use super::args::{ProgressChoice, RunArgs};
 use super::chosen::{self, Chosen, History};
@@ -253,5 +254,10 @@ fn fixtures(project: &Project, ready: usize, pool: &Arc<Pool>, screen: &Screen) 
         // Its own disk is quicker than what it shares, and goes with it.
         fixtures.use_temporary(std::env::temp_dir());
     }
+    let of_disks = Arc::downgrade(&fixtures);
+    keep_overlays_in(move || match of_disks.upgrade() {
+        Some(fixtures) => fixtures.temporary().map_err(std::io::Error::other),
+        None => Ok(std::env::temp_dir()),
+    });
     fixtures
 }

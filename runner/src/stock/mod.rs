@@ -182,7 +182,7 @@ impl Fixtures {
     ///
     /// # Errors
     /// When it cannot be made.
-    fn temporary(&self) -> Result<PathBuf, String> {
+    pub(crate) fn temporary(&self) -> Result<PathBuf, String> {
         let mut known = self.temporary.lock();
         let known = match &mut *known {
             Some(known) => known,

@@ -14,6 +14,7 @@
 //! blocks   sets of block numbers
 //! image    an image file, and whether it is as it was
 //! fault    requests that fail or take their time
+//! overlay_files  the files that guests' writes go to
 //! saved    a disk in a snapshot's folder
 //! ```
 
@@ -22,6 +23,7 @@ mod error;
 mod fault;
 mod image;
 mod medium;
+mod overlay_files;
 pub(crate) mod saved;
 mod spec;
 mod store;
@@ -32,5 +34,6 @@ pub use error::{DiskError, SavedDiskError};
 pub use fault::{Fault, FaultMode};
 pub use image::{ForeignFormat, ImageStamp, foreign_format};
 pub use medium::Disk;
+pub use overlay_files::keep_overlays_in;
 pub use saved::{DiskState, ImageDigest, ImageState};
 pub use spec::{DiskSpec, MAX_DISK};

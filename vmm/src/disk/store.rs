@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::blocks::BlockSet;
 use super::image::ImageFile;
+use super::overlay_files;
 
 /// Bytes of a block; as many as a page, so that a snapshot's files are alike.
 pub(crate) const BLOCK: u64 = 4096;
@@ -69,7 +70,7 @@ impl SparseFile {
     fn file(&mut self) -> io::Result<&File> {
         match &mut self.file {
             Some(file) => Ok(file),
-            none => Ok(none.insert(tempfile::tempfile()?)),
+            none => Ok(none.insert(overlay_files::unnamed()?)),
         }
     }
 

@@ -12,6 +12,7 @@ use provium_devices::virtio::block::{Block, BlockHandle};
 
 use super::end::EndReason;
 use super::lifecycle::Lifecycle;
+use crate::confine::ThreadWork;
 use crate::disk::Disk;
 use crate::limits::MAX_DISKS;
 
@@ -58,6 +59,7 @@ impl DiskSlots {
             let (handle, life) = (place.handle.clone(), Arc::clone(&self.life));
             let thread = std::thread::Builder::new().name(format!("provium-disk{slot}"));
             state.thread = Some(thread.spawn(move || {
+                life.confine(ThreadWork::Disk);
                 let _panic = EndOnPanic(life);
                 handle.serve();
             })?);

@@ -19,6 +19,7 @@ use super::console::PanicSign;
 use super::end::{EndDecision, EndReason};
 use super::gate::Gate;
 use super::looks::Looks;
+use crate::confine::{Refusal, ThreadWork, confine};
 use crate::kvm::vcpu::RunPage;
 use crate::lost_pages::WatchedRange;
 use crate::snapshot::MemoryImage;
@@ -37,6 +38,7 @@ pub(crate) struct Lifecycle {
     pub(crate) threads: Mutex<Vec<VcpuThread>>,
     vsock: Vsock,
     panic: Mutex<Option<PanicNote>>,
+    refusal: Arc<Refusal>,
     /// What the guest's memory is mapped from; `None` where that is no file.
     mapped: Mutex<Option<MappedMemory>>,
     /// Wakes the supervisor.
@@ -70,6 +72,7 @@ impl Lifecycle {
             threads: Mutex::default(),
             vsock,
             panic: Mutex::default(),
+            refusal: Arc::default(),
             mapped: Mutex::default(),
             wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
         })
@@ -155,6 +158,25 @@ impl Lifecycle {
     pub(crate) fn forget_panic(&self) {
         *self.panic.lock() = None;
         self.wake_supervisor();
+    }
+
+    /// Confines the calling thread, which is the machine's, to what its work needs of the host's kernel; ends
+    /// the machine where that cannot be.
+    pub(crate) fn confine(&self, work: ThreadWork) {
+        if let Err(error) = confine(work, &self.refusal, self.wake.as_raw_fd()) {
+            self.end(EndReason::Monitor(format!(
+                "a thread of it cannot be confined by seccomp: {error}"
+            )));
+        }
+    }
+
+    /// The end of a machine one of whose threads has made a call that it has no need of.
+    pub(crate) fn refused(&self) -> Option<EndReason> {
+        let call = self.refusal.call()?;
+        Some(EndReason::Monitor(format!(
+            "a thread of it made the system call `{call}`, which was refused: its guest has taken it over, or \
+             this is a bug in Provium"
+        )))
     }
 
     /// Watches `ram`, into which `image` is mapped from now on.

@@ -13,6 +13,7 @@ use vmm_sys_util::timerfd::TimerFd;
 
 use super::end::EndReason;
 use super::lifecycle::Lifecycle;
+use crate::confine::ThreadWork;
 
 /// Time for which a panicking kernel may go on printing.
 const PANIC_GRACE: Duration = Duration::from_millis(500);
@@ -46,6 +47,7 @@ pub(crate) fn spawn(life: Arc<Lifecycle>) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("provium-machine".to_owned())
         .spawn(move || {
+            life.confine(ThreadWork::Supervisor);
             while life.end.get().is_none() {
                 if let Err(error) = manager.run() {
                     life.end(EndReason::Monitor(format!("its event loop failed: {error}")));
@@ -74,8 +76,8 @@ impl MutEventSubscriber for Supervisor {
         if events.fd() == self.life.wake.as_raw_fd() {
             // Only the wake-up matters, not how many there were.
             let _ = self.life.wake.read();
-            if let Some(lost) = self.life.memory_lost() {
-                return self.life.end(lost);
+            if let Some(end) = self.life.refused().or_else(|| self.life.memory_lost()) {
+                return self.life.end(end);
             }
             match self.life.panic_message() {
                 Some(_) if self.due.is_none() => {

@@ -16,6 +16,7 @@ use super::end::EndReason;
 use super::gate::Pass;
 use super::lifecycle::Lifecycle;
 use super::platform::Platform;
+use crate::confine::ThreadWork;
 use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vcpu_place;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
     let life = &context.life;
     // Counted by the starter, so that a pause right after the start waits for this thread.
     let _left = LeaveGate(life);
+    life.confine(ThreadWork::Vcpu);
     let mut looked = life.looks.number();
     let mut guard = vcpu.lock();
     // Address of a device that is busy with what this vCPU has written.

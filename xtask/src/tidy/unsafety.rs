@@ -67,6 +67,7 @@ const FILES: &[(&str, &str)] = &[
         "tests/hostile-agent/src/main.rs",
         "is the C library's entry point",
     ),
+    ("vmm/src/confine.rs", "a handler of SIGSYS"),
     ("vmm/src/kvm/stats.rs", "the descriptor of KVM's counters"),
     ("vmm/src/kvm/tsc.rs", "attributes of a vCPU"),
     ("vmm/src/kvm/vcpu.rs", "the page shared with KVM"),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use provium_base::cancel::{Cancel, CancelReason};
 use provium_base::failure::GuestSplat;
-use provium_vmm::{Splat, SplatListener};
+use provium_vmm::{Splat, SplatListener, elsewhere};
 
 use self::decide::Decision;
 pub(crate) use self::decide::check_pattern;
@@ -283,15 +283,17 @@ impl FileSplats {
         };
         state.waiting.push_back(waiting);
         if !state.running {
-            let splats = Arc::clone(self);
+            let (own, other) = (Arc::clone(self), Arc::clone(self));
             let thread = std::thread::Builder::new().name("splats".to_owned());
-            state.running = thread.spawn(move || splats.run()).is_ok();
+            // A vCPU's thread may start none.
+            let start = move || thread.spawn(move || own.run()).map_or_else(|_| other.run(), drop);
+            state.running = elsewhere(start).is_ok();
         }
         let running = state.running;
         drop(state);
         match running {
             true => drop(self.changed.notify_all()),
-            // Without a thread it is decided here, by what is there.
+            // Without anybody else it is decided here, by what is there.
             false => drop(self.take_one()),
         }
     }
