@@ -74,4 +74,5 @@ pub use vm::life::{ConsoleMark, Vm};
 pub use vm::splats::FoundSplat;
 pub use vm::timeline::{Epoch, Timeline};
 pub use vm::watch::LifeWatch;
+pub use wire::answer::memory_limit;
 pub use wire::stream::Connection;

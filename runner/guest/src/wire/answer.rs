@@ -47,7 +47,7 @@ impl TimeLimit {
 
 /// Most bytes of data that one answer may have in memory: what an agent sends without end must not take all
 /// that the host has.
-pub(crate) fn memory_limit() -> u64 {
+pub fn memory_limit() -> u64 {
     let system = rustix::system::sysinfo();
     let total = system.totalram.saturating_mul(system.mem_unit.into());
     (total / MEMORY_PART).max(MEMORY_ANYWAY)

@@ -2,7 +2,8 @@
 //!
 //! Input: pieces with the place they have in the whole, from waiting for the program and from the streams of
 //! its output, in any order and more than once. Output: the program's output from its first byte on, without
-//! gaps. Not here: a limit; the whole output is what a test asked for.
+//! gaps. Not here: how much is kept of all programs together, which `budget` says; an output that does not
+//! fit any more has an error in its place.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,22 +15,27 @@ use parking_lot::{Condvar, Mutex};
 use provium_base::units::LONGEST;
 use provium_guest::{Connection, FollowStream, GuestError, OutputChunk, StreamRead};
 
+use super::budget::{Budget, Room};
+
 /// Standard output, then standard error.
 pub(crate) const OUTPUTS: usize = 2;
 
 /// Time limit for a guest to end a stream of output that nobody wants any more.
 const PARTING: Duration = Duration::from_secs(2);
 
+/// Memory that a piece behind a gap takes beside its bytes.
+const PIECE: u64 = 64;
+
 /// Both outputs of a program, as far as they have come.
-#[derive(Default)]
 pub(crate) struct Capture {
     outputs: Mutex<[Output; OUTPUTS]>,
     changed: Condvar,
+    budget: Arc<Budget>,
 }
 
 /// One output of a program.
-#[derive(Default, Clone)]
 struct Output {
+    room: Room,
     /// The output from its first byte on, without a gap.
     whole: Vec<u8>,
     /// Pieces that lie behind a gap.
@@ -40,10 +46,37 @@ struct Output {
     over: bool,
     /// Error that broke the stream of it, if one did.
     broken: Option<String>,
+    /// What is said of an output of which a piece did not fit; no more is taken in.
+    full: Option<String>,
 }
 
 impl Output {
-    fn put(&mut self, from: u64, bytes: &[u8]) {
+    fn new(budget: &Arc<Budget>) -> Output {
+        Output {
+            room: budget.room(),
+            whole: Vec::new(),
+            ahead: BTreeMap::new(),
+            followed: false,
+            over: false,
+            broken: None,
+            full: None,
+        }
+    }
+
+    /// Takes room for `bytes` more; whether there was enough.
+    fn fits(&mut self, bytes: u64, most: u64) -> bool {
+        let fits = self.room.take(bytes);
+        if !fits {
+            self.full = Some(format!(
+                "the output of programs takes more than {} MiB, the most that is kept in memory of all together; \
+                 send it to a file in the guest",
+                most >> 20
+            ));
+        }
+        fits
+    }
+
+    fn put(&mut self, from: u64, bytes: &[u8], most: u64) {
         let have = self.whole.len() as u64;
         match usize::try_from(have.saturating_sub(from)) {
             _ if from > have => {
@@ -51,39 +84,58 @@ impl Output {
                     .ahead
                     .get(&from)
                     .is_some_and(|ahead| ahead.len() >= bytes.len());
-                if !there {
+                // What it is counted for stays counted when the gap is closed: it is kept then, too.
+                if !there && self.fits(bytes.len() as u64 + PIECE, most) {
                     self.ahead.insert(from, bytes.to_vec());
                 }
             }
-            Ok(known) if known < bytes.len() => self.whole.extend_from_slice(&bytes[known..]),
+            Ok(known) if known < bytes.len() && self.fits((bytes.len() - known) as u64, most) => {
+                self.whole.extend_from_slice(&bytes[known..]);
+            }
             _ => {}
         }
     }
 
-    /// Takes in a piece, and those that it reaches.
-    fn add(&mut self, from: u64, bytes: &[u8]) {
-        self.put(from, bytes);
+    /// Takes in a piece, and those that it reaches; none once a piece did not fit.
+    fn add(&mut self, from: u64, bytes: &[u8], most: u64) {
+        if self.full.is_some() {
+            return;
+        }
+        self.put(from, bytes, most);
         while let Some((at, _)) = self.ahead.first_key_value()
             && *at <= self.whole.len() as u64
             && let Some((at, bytes)) = self.ahead.pop_first()
         {
-            self.put(at, &bytes);
+            self.put(at, &bytes, most);
         }
     }
 }
 
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::within(Budget::of_run())
+    }
+}
+
 impl Capture {
+    /// Nothing so far; what comes is kept as far as there is room.
+    fn within(budget: Arc<Budget>) -> Capture {
+        Capture {
+            outputs: Mutex::new([Output::new(&budget), Output::new(&budget)]),
+            changed: Condvar::new(),
+            budget,
+        }
+    }
+
     /// A copy cut to these lengths, which no thread writes to.
     pub(crate) fn cut(&self, lengths: [u64; OUTPUTS]) -> Capture {
         let outputs = self.outputs.lock();
-        let cut = |at: usize| Output {
-            whole: outputs[at].whole[..outputs[at].whole.len().min(lengths[at] as usize)].to_vec(),
-            ..Output::default()
-        };
-        Capture {
-            outputs: Mutex::new([cut(0), cut(1)]),
-            changed: Condvar::new(),
+        let copy = Capture::within(Arc::clone(&self.budget));
+        for ((from, to), length) in outputs.iter().zip(copy.outputs.lock().iter_mut()).zip(lengths) {
+            let length = from.whole.len().min(length as usize);
+            to.add(0, &from.whole[..length], self.budget.most());
         }
+        copy
     }
 
     /// Number of bytes of each output that are here without a gap.
@@ -102,7 +154,7 @@ impl Capture {
     pub(crate) fn add(&self, pieces: &[OutputChunk; OUTPUTS]) {
         let mut outputs = self.outputs.lock();
         for (output, piece) in outputs.iter_mut().zip(pieces) {
-            output.add(piece.from, &piece.bytes);
+            output.add(piece.from, &piece.bytes, self.budget.most());
         }
         self.changed.notify_all();
     }
@@ -123,6 +175,9 @@ impl Capture {
             self.changed.wait_for(&mut outputs, left);
         }
         for output in outputs.iter_mut() {
+            if let Some(full) = &output.full {
+                return Err(full.clone());
+            }
             if let Some((at, _)) = output.ahead.first_key_value() {
                 let missing = at - output.whole.len() as u64;
                 return Err(format!("{missing} bytes of its output have been lost"));
@@ -143,7 +198,7 @@ impl Capture {
             if at < output.whole.len() {
                 return Ok(output.whole[at..].to_vec());
             }
-            if let Some(why) = &output.broken
+            if let Some(why) = output.full.as_ref().or(output.broken.as_ref())
                 && !output.over
             {
                 return Err(why.clone());
@@ -159,7 +214,7 @@ impl Capture {
     /// Whether no more can come of an output, or nobody brings it.
     pub(crate) fn is_over(&self, which: usize) -> bool {
         let output = &self.outputs.lock()[which];
-        output.over || (!output.followed && output.broken.is_none())
+        output.over || (!output.followed && output.broken.is_none() && output.full.is_none())
     }
 }
 
@@ -187,8 +242,12 @@ impl Feeder {
             let end = loop {
                 match stream.read(None) {
                     Ok(StreamRead::Bytes(bytes)) => {
-                        into.outputs.lock()[which].add(at, &bytes);
+                        let mut outputs = into.outputs.lock();
+                        outputs[which].add(at, &bytes, into.budget.most());
                         at += bytes.len() as u64;
+                        if let Some(full) = outputs[which].full.clone() {
+                            break Some(full);
+                        }
                     }
                     Ok(StreamRead::TimedOut) => {}
                     Ok(StreamRead::End) => break None,
@@ -283,5 +342,35 @@ mod tests {
         assert_eq!(cut.lengths(), [1, 0]);
         cut.add(&[piece(1, b"z"), piece(0, b"")]);
         assert_eq!(cut.finish(Duration::ZERO).unwrap()[0], b"az");
+    }
+
+    #[test]
+    fn what_does_not_fit_breaks_the_output_wherever_it_lies() {
+        let budget = Budget::new(300);
+        let add = |capture: &Capture, from: u64, len: usize| {
+            capture.add(&[piece(from, &vec![1; len]), piece(0, b"")]);
+        };
+        let one = Capture::within(Arc::clone(&budget));
+        add(&one, 0, 200);
+        let other = Capture::within(Arc::clone(&budget));
+        add(&other, 0, 101);
+        let error = other.finish(Duration::ZERO).unwrap_err();
+        assert!(error.contains("of all together; send it to a file"), "{error}");
+        assert_eq!(other.lengths(), [0, 0]);
+        assert_eq!(other.since(0, 0, Duration::ZERO), Err(error));
+        // Pieces behind a gap take more than their bytes.
+        let ahead = Capture::within(Arc::clone(&budget));
+        add(&ahead, 7, 1);
+        add(&ahead, 9, 1);
+        assert!(
+            ahead
+                .finish(Duration::ZERO)
+                .unwrap_err()
+                .contains("send it to a file")
+        );
+        drop((one, ahead));
+        let again = Capture::within(budget);
+        add(&again, 0, 300);
+        assert_eq!(again.finish(Duration::ZERO).unwrap()[0].len(), 300);
     }
 }

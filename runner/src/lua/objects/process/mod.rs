@@ -3,6 +3,7 @@
 //! Input: commands. Output: the userdata `RunResult` and `Process`. Not here: how a command reaches the
 //! agent.
 
+mod budget;
 mod capture;
 mod captured;
 pub(crate) mod command;
