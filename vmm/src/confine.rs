@@ -28,6 +28,8 @@ use crate::helper;
 pub(crate) enum ThreadWork {
     /// Runs a vCPU, and devices that have no thread of their own.
     Vcpu,
+    /// The same where folders of the host are shared with the guest, whose server is one of those devices.
+    VcpuWithShares,
     /// Serves a disk.
     Disk,
     /// Waits for what happens outside of vCPUs.
@@ -76,6 +78,38 @@ const ALL: &[i64] = &[
 
 const VCPU: &[i64] = &[libc::SYS_ioctl];
 
+/// What the server of shared folders asks for, which opens each path anew.
+const SHARES: &[i64] = &[
+    libc::SYS_ioctl,
+    libc::SYS_fallocate,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_fcntl,
+    libc::SYS_fdatasync,
+    libc::SYS_fstatfs,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getdents64,
+    libc::SYS_linkat,
+    libc::SYS_lseek,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    // To be confined further.
+    libc::SYS_prctl,
+    libc::SYS_seccomp,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_statfs,
+    libc::SYS_symlinkat,
+    libc::SYS_unlinkat,
+    libc::SYS_utimensat,
+];
+
 const DISK: &[i64] = &[
     libc::SYS_fallocate,
     libc::SYS_fdatasync,
@@ -97,9 +131,10 @@ const SUPERVISOR: &[i64] = &[
 
 impl ThreadWork {
     fn filter(self) -> Result<&'static BpfProgram, String> {
-        static FILTERS: [OnceLock<Result<BpfProgram, String>>; 3] = [const { OnceLock::new() }; 3];
+        static FILTERS: [OnceLock<Result<BpfProgram, String>>; 4] = [const { OnceLock::new() }; 4];
         let own = match self {
             ThreadWork::Vcpu => VCPU,
+            ThreadWork::VcpuWithShares => SHARES,
             ThreadWork::Disk => DISK,
             ThreadWork::Supervisor => SUPERVISOR,
         };
@@ -143,9 +178,9 @@ thread_local! {
     static TOLD: OnceCell<(Arc<Refusal>, RawFd)> = const { OnceCell::new() };
 }
 
-/// Confines the calling thread to what its work needs, for good; `refusal` notes the first call that it does
-/// not need, and the event counter `wake` is raised then, which has to be open for as long as the thread
-/// runs.
+/// Confines the calling thread to what its work needs, for good; done again, to what both lists have.
+/// `refusal` notes the first call that it does not need, and the event counter `wake` is raised then, which
+/// has to be open for as long as the thread runs.
 ///
 /// # Errors
 /// When the kernel has no such filters, or the handler cannot be installed.
@@ -155,8 +190,7 @@ pub(crate) fn confine(work: ThreadWork, refusal: &Arc<Refusal>, wake: RawFd) -> 
         .get_or_init(|| register_signal_handler(libc::SIGSYS, on_refusal).map_err(|error| error.errno()));
     installed.map_err(io::Error::from_raw_os_error)?;
     helper::start()?;
-    let told = TOLD.with(|told| told.set((Arc::clone(refusal), wake)));
-    told.map_err(|_| io::Error::other("the thread is confined already"))?;
+    TOLD.with(|told| _ = told.set((Arc::clone(refusal), wake)));
     seccompiler::apply_filter(work.filter().map_err(io::Error::other)?).map_err(io::Error::other)
 }
 
@@ -249,6 +283,25 @@ mod tests {
     }
 
     #[test]
+    fn a_vcpu_that_turns_out_to_have_no_shared_folders_may_open_nothing_any_more() {
+        let (refusal, wake) = (
+            Arc::new(Refusal::default()),
+            EventFd::new(libc::EFD_NONBLOCK).unwrap(),
+        );
+        let file = std::env::current_exe().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                confine(ThreadWork::VcpuWithShares, &refusal, wake.as_raw_fd()).unwrap();
+                std::fs::File::open(&file).unwrap();
+                confine(ThreadWork::Vcpu, &refusal, wake.as_raw_fd()).unwrap();
+                assert_eq!(refusal.call(), None);
+                std::fs::File::open(&file).unwrap_err();
+            });
+        });
+        assert_eq!(refusal.call().as_deref(), Some("openat"));
+    }
+
+    #[test]
     fn what_a_thread_does_is_not_refused() {
         for work in [ThreadWork::Vcpu, ThreadWork::Disk, ThreadWork::Supervisor] {
             let refused = on_a_thread(work, || {
@@ -259,6 +312,11 @@ mod tests {
             });
             assert_eq!(refused, None, "{work:?}");
         }
+        let file = std::env::current_exe().unwrap();
+        let opened = on_a_thread(ThreadWork::VcpuWithShares, || {
+            drop(std::fs::File::open(file).unwrap())
+        });
+        assert_eq!(opened, None);
         let file = tempfile::tempfile().unwrap();
         let refused = on_a_thread(ThreadWork::Disk, || {
             use std::os::unix::fs::FileExt;

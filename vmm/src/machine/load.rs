@@ -98,6 +98,13 @@ fn check(hardware: &Hardware, snapshot: &Snapshot) -> Result<(), MachineError> {
             machine: describe(hardware.shape),
         });
     }
+    // Threads of a guest without shared folders may not open any (`confine`), for good.
+    if state.devices.has_shares() && hardware.platform.is_without_shares() {
+        return Err(MachineError::Shape {
+            snapshot: "shared folders".to_owned(),
+            machine: "none".to_owned(),
+        });
+    }
     let saved = state.vcpus.first().map_or(0, |vcpu| vcpu.tsc_khz);
     if let Some(vcpu) = hardware.vcpus.first() {
         let vcpu = vcpu.lock();

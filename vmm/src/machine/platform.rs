@@ -4,7 +4,7 @@
 //! address, and the calls that concern all devices at once. Not here: what a single device does.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -77,6 +77,10 @@ pub(crate) struct Platform {
     pub(crate) power_button: Arc<dyn IrqLine>,
     /// The slots whose devices the guest is told of.
     pub(crate) virtio: Vec<DeviceSlot>,
+    /// Whether folders of the host are shared with the guest.
+    has_shares: AtomicBool,
+    /// Whether there are none, for good.
+    without_shares: AtomicBool,
 }
 
 impl Platform {
@@ -152,7 +156,21 @@ impl Platform {
             disks,
             power_button: vm.line(layout::POWER_BUTTON_GSI),
             virtio,
+            has_shares: AtomicBool::new(has_shares),
+            without_shares: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the guest, which runs for the first time, has no shared folders; if so, it never will.
+    pub(crate) fn runs_without_shares(&self) -> bool {
+        let without = !self.has_shares.load(Ordering::Acquire);
+        self.without_shares.fetch_or(without, Ordering::AcqRel);
+        without
+    }
+
+    /// Whether the guest can have no shared folders any more.
+    pub(crate) fn is_without_shares(&self) -> bool {
+        self.without_shares.load(Ordering::Acquire)
     }
 
     /// Has every device tell its driver what it has kept back; the machine is paused.
@@ -189,6 +207,7 @@ impl Platform {
         for (transport, state) in self.transports.iter().zip(&state.virtio) {
             transport.lock().restore(state)?;
         }
+        self.has_shares.store(state.has_shares(), Ordering::Release);
         self.pci.lock().restore(state.pci_address);
         self.serial.lock().restore(&state.serial)
     }

@@ -34,7 +34,9 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
     let life = &context.life;
     // Counted by the starter, so that a pause right after the start waits for this thread.
     let _left = LeaveGate(life);
-    life.confine(ThreadWork::Vcpu);
+    // Which devices the guest has is known when it first runs.
+    life.confine(ThreadWork::VcpuWithShares);
+    let mut ready = false;
     let mut looked = life.looks.number();
     let mut guard = vcpu.lock();
     // Address of a device that is busy with what this vCPU has written.
@@ -70,6 +72,12 @@ pub(crate) fn run(context: &VcpuContext, vcpu: &Mutex<Vcpu>) {
             continue;
         }
         busy = None;
+        if !ready {
+            ready = true;
+            if context.platform.runs_without_shares() {
+                life.confine(ThreadWork::Vcpu);
+            }
+        }
         if let RunOutcome::End(reason) = step(context, &mut guard, &mut busy) {
             life.end(reason);
         }

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use provium_devices::legacy::serial::SerialState;
-use provium_devices::virtio::saved::TransportState;
+use provium_devices::virtio::saved::{DeviceState, TransportState};
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;
@@ -83,6 +83,14 @@ pub struct DevicesState {
     pub pci_address: u32,
     /// The virtio devices, in the order of their slots.
     pub virtio: Vec<TransportState>,
+}
+
+impl DevicesState {
+    /// Whether folders of the host are shared with the guest.
+    pub(crate) fn has_shares(&self) -> bool {
+        let mut devices = self.virtio.iter().map(|transport| &transport.device);
+        devices.any(|device| matches!(device, DeviceState::Fs(fs) if !fs.folders.is_empty()))
+    }
 }
 
 impl MachineState {
