@@ -65,6 +65,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("run [CMD]", RUN, "a command has the streams, and its exit code is the command's"),
     ("run --kernel", RUN, "a folder is a build tree, and without an initrd there is a busybox"),
     ("run --rootfs", RUN, "an image is the root, and a shell reads what comes in"),
+    ("run --share", RUN, "on this machine's own root the command begins here, and folders are shared"),
     ("run --initrd", RUN, "a command has the streams, and its exit code is the command's"),
     ("run --fixture", RUN, "a fixture goes on, and a splat is the exit code"),
     ("run --append", RUN, "a command has the streams, and its exit code is the command's"),

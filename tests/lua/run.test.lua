@@ -52,6 +52,19 @@ test("an image is the root, and a shell reads what comes in", function(t)
   t:assert_eq(stdout, "debian\n")
 end)
 
+test("on this machine's own root the command begins here, and folders are shared", function(t)
+  local line = [[mkdir shared && $provium run --accel kvm -k %s/vmlinux --memory 256M --rootfs host --share shared:/mnt/shared:rw -- \
+    bash -c 'pwd; echo $BASH_VERSION; cat /etc/os-release > /mnt/shared/release; echo lost > lost; ls -A /root']]
+  local code, stdout, stderr = shell(line:format(guest))
+  t:assert_eq(code, 0, stderr)
+  local _, here = shell("pwd; bash -c 'echo $BASH_VERSION'")
+  t:assert_eq(stdout, here)
+  t:assert_eq({shell("cmp shared/release /etc/os-release && ls lost")}, {2, "", "ls: cannot access 'lost': No such file or directory\n"})
+  code, _, stderr = shell(("$provium run --accel kvm -k %s/vmlinux --share nowhere -- true"):format(guest))
+  t:assert_eq(code, 125)
+  t:assert_contains(stderr, "--share: nowhere")
+end)
+
 test("what does not exist is told from what cannot be executed, and both from a guest that is not there", function(t)
   local code, stdout, stderr = shell("$provium run --accel kvm -- no-such-command")
   t:assert_eq({code, stdout}, {127, ""})

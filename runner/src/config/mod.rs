@@ -29,6 +29,7 @@ pub use overrides::{KernelChoice, Overrides, PresetChoice};
 pub use profile::{Build, Profile};
 use provium_guest::ShareMode;
 pub use provium_guest::WallClock;
+pub use shares::HOST_ROOT;
 pub use splats::{SplatPolicy, SplatRules};
 
 /// The name that is looked for, in the working directory and its parents.

@@ -11,7 +11,7 @@ use super::out::Out;
 use super::table::{Located, Section};
 
 /// What `rootfs` says for this machine's own root; `./host` is a folder of that name.
-const HOST_ROOT: &str = "host";
+pub const HOST_ROOT: &str = "host";
 /// Every key of a shared folder.
 const KEYS: &[&str] = &["guest", "host", "mode"];
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use provium_base::units;
+use provium_guest::ShareMode;
 
 use crate::doctor::Accel;
 
@@ -23,6 +24,7 @@ Examples:
   provium run -k . -- uname -a              the kernel of this build tree
   provium run minimal -- cat /proc/cmdline  a profile of provium.toml
   provium run -k bzImage                    a shell
+  provium run -k . --rootfs host -- ./tool   this machine's programs and this folder, on that kernel
   provium run --fixture login -- ps         a fixture's guest, where it was saved
 
 Exit codes: the command's own, 128+N if signal N ended it; 120 the kernel panicked or the machine died, 121 it
@@ -39,9 +41,14 @@ pub struct GuestRunArgs {
     /// The kernel, a bzImage or vmlinux, or a build tree of one; in place of PROFILE's where both are given
     #[arg(short, long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath, help_heading = "Guest")]
     pub kernel: Option<PathBuf>,
-    /// A disk image, or a folder to make one of, that becomes /
-    #[arg(long, value_name = "DIR|IMAGE", value_hint = ValueHint::AnyPath, help_heading = "Guest")]
+    /// A disk image, or a folder to make one of, that becomes /; `host` is this machine's own, read-only
+    /// below the guest's memory, with the current folder
+    #[arg(long, value_name = "host|DIR|IMAGE", value_hint = ValueHint::AnyPath, help_heading = "Guest")]
     pub rootfs: Option<PathBuf>,
+    /// A folder of this machine for the guest, at GUEST or where it is here; MODE is ro (the default), rw or
+    /// overlay; can be given several times
+    #[arg(long, value_name = "HOST[:GUEST[:MODE]]", value_parser = share, help_heading = "Guest")]
+    pub share: Vec<ShareArg>,
     /// The initramfs [default: without --rootfs, one of this machine's static busybox]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Guest")]
     pub initrd: Option<PathBuf>,
@@ -49,7 +56,7 @@ pub struct GuestRunArgs {
     #[arg(
         long,
         value_name = "NAME",
-        conflicts_with_all = ["profile", "kernel", "rootfs", "initrd", "append", "memory", "cpus"],
+        conflicts_with_all = ["profile", "kernel", "rootfs", "initrd", "append", "memory", "cpus", "share"],
         help_heading = "Guest"
     )]
     pub fixture: Option<String>,
@@ -75,6 +82,35 @@ pub struct GuestRunArgs {
     /// The configuration [default: provium.toml here or in a parent folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Project")]
     pub config: Option<PathBuf>,
+}
+
+/// A folder for the guest, as it is written.
+#[derive(Debug, Clone)]
+pub struct ShareArg {
+    /// The folder, relative to the current one.
+    pub host: PathBuf,
+    /// Its place in the guest; where it is here without.
+    pub guest: Option<String>,
+    /// What the guest may do with it.
+    pub mode: ShareMode,
+}
+
+fn share(text: &str) -> Result<ShareArg, String> {
+    let mut parts = text.split(':');
+    let host = parts
+        .next()
+        .filter(|host| !host.is_empty())
+        .ok_or("it names no folder")?;
+    let guest = parts.next().filter(|guest| !guest.is_empty()).map(str::to_owned);
+    let mode = parts.next().map_or(Ok(ShareMode::default()), str::parse)?;
+    match parts.next() {
+        None => Ok(ShareArg {
+            host: host.into(),
+            guest,
+            mode,
+        }),
+        Some(_) => Err("expected HOST, HOST:GUEST or HOST:GUEST:MODE".to_owned()),
+    }
 }
 
 fn memory(text: &str) -> Result<u64, String> {

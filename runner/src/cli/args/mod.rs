@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use guest::{FetchArgs, GuestArgs, GuestCommand, InitProjectArgs};
-pub use guest_run::GuestRunArgs;
+pub use guest_run::{GuestRunArgs, ShareArg};
 pub use host::{DoctorArgs, HostArgs, InitArgs};
 pub use matrix::Matrix;
 pub use reports::{CoverageArgs, ReportArgs};

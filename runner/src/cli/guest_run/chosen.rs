@@ -11,10 +11,10 @@ use provium_base::initrd;
 use provium_debian::guest::{self, DebianGuest};
 use provium_guest::GuestSpec;
 
-use super::busybox;
+use super::{busybox, shared};
 use crate::cli::args::GuestRunArgs;
 use crate::cli::project::{Project, configuration};
-use crate::config::{Config, Profile};
+use crate::config::{Config, HOST_ROOT, Profile};
 
 /// The profile of a guest that no profile describes.
 const NAME: &str = "run";
@@ -117,8 +117,15 @@ fn change(profile: &mut Profile, args: &GuestRunArgs, cwd: &Path) -> Result<()> 
         profile.build = None;
     }
     if let Some(rootfs) = &args.rootfs {
-        guest.rootfs = Some(present(rootfs, "--rootfs", cwd, |ready| ready.rootfs)?);
+        guest.host_root = rootfs.as_os_str() == HOST_ROOT;
+        guest.rootfs = match guest.host_root {
+            true => None,
+            false => Some(present(rootfs, "--rootfs", cwd, |ready| ready.rootfs)?),
+        };
     }
+    guest
+        .shares
+        .extend(shared::folders(&args.share, guest.host_root, cwd)?);
     if let Some(given) = &args.initrd {
         let path = present(given, "--initrd", cwd, |ready| ready.initrd)?;
         if path.is_dir() {
@@ -140,7 +147,7 @@ fn change(profile: &mut Profile, args: &GuestRunArgs, cwd: &Path) -> Result<()> 
             profile.name
         );
     }
-    if guest.initrd.is_none() && guest.rootfs.is_none() {
+    if guest.initrd.is_none() && guest.rootfs.is_none() && !guest.host_root {
         guest.initrd = Some(busybox::initrd(&provium_debian::cache::base()?.join("provium"))?);
     }
     guest.memory = args.memory.unwrap_or(guest.memory);

@@ -3,6 +3,7 @@
 //! ```text
 //! chosen    what boots: a profile, a kernel alone, a fixture
 //! busybox   the initramfs where none is given
+//! shared    folders of this machine in it
 //! streams   the command with this process's streams
 //! signals   signals for the command
 //! watch     console, splats and time, from outside
@@ -14,6 +15,7 @@
 
 mod busybox;
 mod chosen;
+mod shared;
 mod signals;
 mod streams;
 mod verdict;
@@ -21,6 +23,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -29,8 +32,8 @@ use provium_base::terminal::Terminals;
 use provium_cache::Chain;
 use provium_emulated::EmulatedRun;
 use provium_guest::{
-    BootOptions, Cancel, ExecSpec, FoundSplat, HostStore, LifeWatch, SetupError, VmError, VmHandle, VmState,
-    WarmPool,
+    BootOptions, Cancel, ExecSpec, FoundSplat, GuestSpec, HostStore, LifeWatch, SetupError, VmError,
+    VmHandle, VmState, WarmPool,
 };
 
 use self::chosen::Chosen;
@@ -131,6 +134,9 @@ fn elsewhere(chosen: &Chosen, signals: Watch) -> Result<Verdict> {
             .with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
         request.writable.push(cache.clone());
     }
+    request
+        .writable
+        .extend(chosen.project.config.folders_that_guests_write());
     // From here on signals are for the run inside.
     drop(signals);
     let code = provium_emulated::run(request)?;
@@ -151,7 +157,12 @@ fn in_guest(
         Ok(vm) => vm,
         Err(verdict) => return Ok(verdict),
     };
-    let ended = streams::attend(&vm, command(args), &signals.signals, cancel);
+    let ended = streams::attend(
+        &vm,
+        command(args, vm.spec(), &chosen.project.cwd),
+        &signals.signals,
+        cancel,
+    );
     let own = match ended {
         Ok((status, taint)) => {
             let unseen = unseen(&vm, taint, cancel);
@@ -232,7 +243,7 @@ fn unseen(vm: &VmHandle, taint: u64, cancel: &Arc<Cancel>) -> std::result::Resul
 }
 
 /// The command, or a shell.
-fn command(args: &GuestRunArgs) -> ExecSpec {
+fn command(args: &GuestRunArgs, guest: &GuestSpec, cwd: &Path) -> ExecSpec {
     let argv = match &args.command[..] {
         [] => vec![b"/bin/sh".to_vec()],
         given => given.iter().map(|word| word.clone().into_vec()).collect(),
@@ -244,6 +255,7 @@ fn command(args: &GuestRunArgs) -> ExecSpec {
             .map(|term| (b"TERM".to_vec(), term.into_vec()))
             .into_iter()
             .collect(),
+        cwd: shared::begins_in(guest, cwd).map(String::into_bytes),
         ..ExecSpec::default()
     }
 }
