@@ -22,7 +22,7 @@ pub mod state;
 pub mod virtio;
 
 pub use bus::{Bus, BusDevice};
-pub use irq::{IrqLine, SharedLine};
+pub use irq::IrqLine;
 pub use legacy::power::PowerEvent;
 pub use ram::GuestRam;
 pub use state::{QueueState, StateError};

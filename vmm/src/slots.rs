@@ -51,15 +51,16 @@ const fn row(number: usize, used_for: SlotUse, gsi: u32) -> DeviceSlot {
     }
 }
 
-/// The one line that two devices have.
-pub(crate) const SHARED_LINE: u32 = 6;
+/// The one line that two devices will have.
+const SHARED_LINE: u32 = 6;
 /// Number of the first row for a disk.
 const FIRST_DISK: usize = 2;
 
 /// All slots. Lines below 16 come first, which a kernel without ACPI reaches through its legacy controller as
-/// well. The last two interfaces have those of a second serial port and of a coprocessor, neither of which a
-/// machine here has. With that all pins are taken, and shared folders have their line together with the
-/// source of random numbers, which hardly uses it.
+/// well. The seventh interface has that of a second serial port, and shared folders that of a coprocessor,
+/// neither of which a machine here has. With that all pins are taken, and the eighth interface will have its
+/// line together with the source of random numbers: drivers on one line ask each of its devices, which is two
+/// exits a device.
 pub(crate) const TABLE: [DeviceSlot; FIRST_DISK + MAX_DISKS as usize + MAX_NICS as usize + 1] = [
     row(0, SlotUse::Vsock, 5),
     row(1, SlotUse::Rng, SHARED_LINE),
@@ -78,8 +79,8 @@ pub(crate) const TABLE: [DeviceSlot; FIRST_DISK + MAX_DISKS as usize + MAX_NICS 
     row(14, SlotUse::Nic(4), 22),
     row(15, SlotUse::Nic(5), 23),
     row(16, SlotUse::Nic(6), 3),
-    row(17, SlotUse::Nic(7), 13),
-    row(18, SlotUse::Fs, SHARED_LINE),
+    row(17, SlotUse::Nic(7), SHARED_LINE),
+    row(18, SlotUse::Fs, 13),
 ];
 
 /// The number of the row that is for disk slot `disk`.
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(lines.len(), TABLE.len() - 1, "two devices on one line");
         let on_shared = TABLE.iter().filter(|slot| slot.gsi == SHARED_LINE);
         let on_shared: Vec<SlotUse> = on_shared.map(|slot| slot.used_for).collect();
-        assert_eq!(on_shared, [SlotUse::Rng, SlotUse::Fs]);
+        assert_eq!(on_shared, [SlotUse::Rng, SlotUse::Nic(7)]);
         assert!(lines.iter().all(|line| *line < layout::IOAPIC_PINS), "{lines:?}");
         // The timer, the keyboard controller, the legacy controllers' cascade, the clock.
         let others = [0, 1, 2, 8, layout::SERIAL_GSI, layout::POWER_BUTTON_GSI];
@@ -144,7 +145,7 @@ mod tests {
     /// Guests in snapshots have been told these.
     #[test]
     fn what_guests_were_told_stays_as_it_was() {
-        assert_eq!((TABLE[18].base, TABLE[18].gsi), (0xd001_2000, 6));
+        assert_eq!((TABLE[18].base, TABLE[18].gsi), (0xd001_2000, 13));
         let told: Vec<(u64, u32)> = TABLE[..10].iter().map(|slot| (slot.base, slot.gsi)).collect();
         let lines = [5, 6, 7, 10, 11, 12, 14, 15, 16, 17];
         let expected: Vec<(u64, u32)> = (0..10)

@@ -18,7 +18,7 @@ use provium_devices::virtio::page::RegisterPage;
 use provium_devices::virtio::registers::reg;
 use provium_devices::virtio::rng::Rng;
 use provium_devices::virtio::vsock::Vsock;
-use provium_devices::{Bus, GuestRam, IrqLine, SharedLine, StateError};
+use provium_devices::{Bus, GuestRam, IrqLine, StateError};
 
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
@@ -123,7 +123,6 @@ impl Platform {
         let mut slots = slots.into_iter();
         let has_shares = !devices.shares.is_empty();
         let mut shares = Some(devices.shares);
-        let mut on_shared_line = SharedLine::split(vm.line(slots::SHARED_LINE), 2).into_iter();
         for slot in slots::TABLE {
             let device: Box<dyn VirtioDevice> = match slot.used_for {
                 SlotUse::Vsock => Box::new(vsock.clone()),
@@ -132,11 +131,7 @@ impl Platform {
                 SlotUse::Nic(_) => continue,
                 SlotUse::Fs => Box::new(Fs::new(Box::new(shares.take().unwrap_or_default()))),
             };
-            let line = match slot.gsi {
-                slots::SHARED_LINE => on_shared_line.next().expect("an end for each device on the line"),
-                gsi => vm.line(gsi),
-            };
-            let mut transport = MmioTransport::new(device, ram.clone(), line);
+            let mut transport = MmioTransport::new(device, ram.clone(), vm.line(slot.gsi));
             if let Some(page) = vm.register_page(slot.base, reg::INTERRUPT_ACK)? {
                 transport = transport.on_page(Box::new(SharedPage(page)));
             }

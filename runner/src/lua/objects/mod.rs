@@ -12,6 +12,7 @@ pub(crate) mod dmesg;
 pub(crate) mod files;
 pub(crate) mod fixture;
 pub(crate) mod fixture_entry;
+pub(crate) mod folders;
 pub(crate) mod lab;
 pub(crate) mod open_file;
 pub(crate) mod operation;

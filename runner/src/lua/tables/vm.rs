@@ -4,7 +4,7 @@ use super::remote;
 use crate::lua::api::binding::{Kind, Method};
 use crate::lua::objects::vm::handle::Vm;
 use crate::lua::objects::vm::{methods, wait};
-use crate::lua::objects::{clock, console, disk, files, snapshot, worker};
+use crate::lua::objects::{clock, console, disk, files, folders, snapshot, worker};
 
 impl Kind for Vm {
     const NAME: &'static str = "VM";
@@ -18,6 +18,7 @@ impl Kind for Vm {
         all.extend(methods::open_things());
         all.extend(snapshot::calls::vm_methods());
         all.extend(files::vm_methods());
+        all.extend(folders::vm_methods());
         all.extend(disk::vm_methods());
         all.extend(wait::methods());
         all.extend(remote::methods());
