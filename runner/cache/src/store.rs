@@ -117,7 +117,7 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be made, or the cache's folder holds something else or is somebody else's.
-    pub(crate) fn prepare(&self) -> Result<(), FixtureError> {
+    pub fn prepare(&self) -> Result<(), FixtureError> {
         let tag = self.dir.join(TAG);
         // In this order, for another process may be making both, the tag first.
         let filled = self.entries().exists();

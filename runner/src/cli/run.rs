@@ -32,7 +32,7 @@ use crate::session::journal::Journal;
 use crate::session::known::KnownFailures;
 use crate::session::pool::Pool;
 use crate::session::{Ending, Outcome, RunOptions, Session};
-use crate::stock::Fixtures;
+use crate::stock::{Fixtures, Sweep};
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<u8> {
     if args.running.watch {
@@ -143,9 +143,14 @@ fn work(
 /// What runs of the project share.
 pub(super) fn session(args: &RunArgs, project: &Project, screen: &Screen) -> Session {
     let pool = Pool::of_host(&Settings::resolve(args, &Surroundings::of_process()).pool);
+    // Before an emulated host starts, `read_outside` has seen to the cache.
+    let sweep = match args.running.journal {
+        None => Sweep::Here,
+        Some(_) => Sweep::Outside,
+    };
     Session::new(
         project.config.clone(),
-        fixtures(project, args.running.ready, &pool, screen),
+        fixtures(project, sweep, args.running.ready, &pool, screen),
         pool,
         screen.sink.clone(),
         Arc::new(lua::run_file),
@@ -228,7 +233,7 @@ pub(super) fn clear_artifacts(args: &RunArgs, project: &Project) -> anyhow::Resu
 /// Reads what takes much longer to read in the emulated host.
 pub(super) fn read_outside(args: &RunArgs, project: &Project, screen: &Screen, cancel: &Arc<Cancel>) {
     let pool = Pool::of_host(&Settings::resolve(args, &Surroundings::of_process()).pool);
-    fixtures(project, 0, &pool, screen).read_outside(cancel);
+    fixtures(project, Sweep::Here, 0, &pool, screen).read_outside(cancel);
 }
 
 /// The known failures that the command line names, or else the configuration.
@@ -246,10 +251,16 @@ fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<Kn
 }
 
 /// The project's fixtures, for which `ready` machines are made ahead.
-fn fixtures(project: &Project, ready: usize, pool: &Arc<Pool>, screen: &Screen) -> Arc<Fixtures> {
+fn fixtures(
+    project: &Project,
+    sweep: Sweep,
+    ready: usize,
+    pool: &Arc<Pool>,
+    screen: &Screen,
+) -> Arc<Fixtures> {
     let build = lua::builder(pool);
     let (config, sink) = (project.config.clone(), screen.sink.clone());
-    let fixtures = Fixtures::new(config, WarmPool::new(ready), sink, build);
+    let fixtures = Fixtures::swept(sweep, config, WarmPool::new(ready), sink, build);
     if provium_emulated::is_inside() {
         // Its own disk is quicker than what it shares, and goes with it.
         fixtures.use_temporary(std::env::temp_dir());

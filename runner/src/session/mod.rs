@@ -236,6 +236,14 @@ impl Session {
         })
     }
 
+    /// Makes room in the fixture cache, beside whatever runs next; see [`Fixtures::make_room`].
+    pub fn make_room(&self) {
+        let fixtures = Arc::clone(&self.fixtures);
+        let thread = std::thread::Builder::new().name("make room".into());
+        // Without a thread it is left to the next start.
+        drop(thread.spawn(move || fixtures.make_room()));
+    }
+
     /// Runs one test of one file, by its name, even if it calls itself slow; what else `options` filters by
     /// is ignored.
     ///

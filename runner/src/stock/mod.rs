@@ -20,7 +20,7 @@ mod world;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -68,8 +68,12 @@ pub struct Fixtures {
     sink: Arc<dyn Sink>,
     build: Box<BuildFixture>,
     store: OnceLock<Store>,
-    /// Whether the cache was swept and room made in it.
+    /// Who sweeps the cache and makes room in it.
+    sweep: Sweep,
+    /// Whether that was seen to.
     prepared: PerRun<()>,
+    /// Whether something was built since room was made.
+    built: AtomicBool,
     world: PerRun<Arc<ProjectWorld>>,
     /// Which run this is.
     run: AtomicU64,
@@ -87,6 +91,16 @@ enum Temporary {
     Stage(Stage),
     /// One that somebody else keeps clean.
     Given(PathBuf),
+}
+
+/// Who sweeps the cache and makes room in it before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Whoever takes a fixture first.
+    Here,
+    /// The process outside of the emulated host, where looking at all entries takes milliseconds and not
+    /// seconds.
+    Outside,
 }
 
 /// A fixture whose snapshots are open.
@@ -130,7 +144,20 @@ impl Fixtures {
         sink: Arc<dyn Sink>,
         build: Box<BuildFixture>,
     ) -> Arc<Fixtures> {
+        Fixtures::swept(Sweep::Here, config, pool, sink, build)
+    }
+
+    /// The same, with a word about who makes room in the cache.
+    pub fn swept(
+        sweep: Sweep,
+        config: Arc<Config>,
+        pool: WarmPool,
+        sink: Arc<dyn Sink>,
+        build: Box<BuildFixture>,
+    ) -> Arc<Fixtures> {
         Arc::new(Fixtures {
+            sweep,
+            built: AtomicBool::new(false),
             config,
             pool,
             sink,
@@ -169,8 +196,23 @@ impl Fixtures {
     /// # Errors
     /// When its folder cannot be made or written, or holds something else.
     pub fn prepare(&self) -> Result<(), String> {
-        self.prepared
-            .get(|| self.store().tidy(&*self.sink).map_err(|error| error.to_string()))
+        self.prepared.get(|| {
+            let prepared = match self.sweep {
+                Sweep::Here => self.store().tidy(&*self.sink),
+                Sweep::Outside => self.store().prepare(),
+            };
+            prepared.map_err(|error| error.to_string())
+        })
+    }
+
+    /// Makes room in the cache if anything was built since that was done, at a time when nobody waits. What
+    /// goes wrong is for the next run to say.
+    pub fn make_room(&self) {
+        if self.built.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.store().tidy(&*self.sink)
+        {
+            tracing::debug!(%error, "no room is made in the cache");
+        }
     }
 
     /// Has what goes with the session made in this folder, which goes by itself.
@@ -260,6 +302,7 @@ impl Fixtures {
         let mut build = |building: &Building| {
             // The next run makes room for what comes now.
             self.prepared.forget();
+            self.built.store(true, Ordering::Relaxed);
             (self.build)(&self.config, self, source, building, cancel)
         };
         let entry = self

@@ -51,6 +51,10 @@ impl Project {
 
     /// Its fixtures as a new process has them, and who hears of what happens to them.
     pub(crate) fn fixtures(&self) -> (Arc<Fixtures>, Recorder) {
+        self.fixtures_swept(Sweep::Here)
+    }
+
+    fn fixtures_swept(&self, sweep: Sweep) -> (Arc<Fixtures>, Recorder) {
         let (heard, builds) = (Recorder::default(), Arc::clone(&self.builds));
         let build = move |_: &Arc<Config>,
                           fixtures: &Arc<Fixtures>,
@@ -72,7 +76,8 @@ impl Project {
             FixtureMeta { lab: true, vms }.write(building.dir())
         };
         let sink = Arc::new(heard.clone());
-        let fixtures = Fixtures::new(Arc::clone(&self.config), WarmPool::new(0), sink, Box::new(build));
+        let config = Arc::clone(&self.config);
+        let fixtures = Fixtures::swept(sweep, config, WarmPool::new(0), sink, Box::new(build));
         (fixtures, heard)
     }
 
@@ -130,6 +135,30 @@ fn each_use_of_a_fixture_is_an_event_and_its_first_a_build() {
     assert_eq!(id(&obtain(&fixtures, "top")), id(&first));
     assert_eq!(lines(&heard), ["fixture `top`: from the cache"]);
     assert_eq!(project.builds(), 0, "another process finds it");
+}
+
+#[test]
+fn a_cache_swept_elsewhere_is_swept_here_once_something_was_built() {
+    let project = Project::new(&[("a", "")]);
+    let (fixtures, _) = project.fixtures();
+    obtain(&fixtures, "a");
+    let unusable = project.config.cache_dir.join("entries/unusable");
+    fs::create_dir(&unusable).expect("a folder");
+    let (inside, _) = project.fixtures_swept(Sweep::Outside);
+    obtain(&inside, "a");
+    inside.make_room();
+    assert!(unusable.exists(), "nobody has looked");
+    project.write("a", "2");
+    inside.begin_run();
+    obtain(&inside, "a");
+    assert!(unusable.exists(), "nobody waits for a sweep");
+    inside.make_room();
+    assert!(!unusable.exists());
+
+    fs::create_dir(&unusable).expect("a folder");
+    let (here, _) = project.fixtures();
+    obtain(&here, "a");
+    assert!(!unusable.exists());
 }
 
 #[test]

@@ -225,6 +225,9 @@ pub(super) fn serve() -> anyhow::Result<u8> {
         if cancel.is_cancelled().is_some() {
             break;
         }
+        if let Some((_, session)) = &runner.held {
+            session.make_room();
+        }
     }
     Ok(code)
 }
