@@ -72,7 +72,10 @@ impl Source {
     }
 
     /// Unpacks the source below `scratch` and returns its folder.
-    fn unpack(&self, scratch: &Path) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When the package cannot be had or unpacked.
+    pub(super) fn unpack(&self, scratch: &Path) -> Result<PathBuf> {
         let (archive, below) = match self {
             Source::Installed { archive, .. } => (archive.clone(), None),
             Source::Apt(package) => {
@@ -146,13 +149,21 @@ fn pack_headers(tree: &Path, objects: &Path, scratch: &Path, target: &Path) -> R
     run(make(tree, objects)
         .arg("run-command")
         .arg(format!("KBUILD_RUN_COMMAND={install}")))?;
-    // One order, owner and time: the archive is part of what is checked for having changed.
+    pack(&headers, target)
+}
+
+/// Packs a folder into the archive `target`, in one order, with one owner and time: it is part of what is
+/// checked for having changed.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub(super) fn pack(folder: &Path, target: &Path) -> Result<()> {
     run(Command::new("tar")
         .args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
         .args(["--mtime=@0", "-I", "gzip --no-name -6", "-cf"])
         .arg(target)
         .arg("-C")
-        .arg(&headers)
+        .arg(folder)
         .arg("."))
 }
 
@@ -195,7 +206,7 @@ fn configure(tree: &Path, objects: &Path, fragments: &[(String, String)]) -> Res
 }
 
 /// `make` with everything fixed that would otherwise differ from build to build.
-fn make(tree: &Path, objects: &Path) -> Command {
+pub(super) fn make(tree: &Path, objects: &Path) -> Command {
     let mut make = Command::new("make");
     make.arg("--silent")
         .arg("-C")

@@ -3,9 +3,9 @@
 //! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `vmlinux.debug`, `bzImage`,
 //! `System.map`, `config`, and `headers/` to build modules with), `initrd.cpio` (busybox), `hostile.cpio` (an
 //! agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}`, `debian.ext4` (a userland to be `/`),
-//! for tests two small kernels with checkers, in `checked/` and `races/`, and beside each kernel `splat.ko`
-//! (a module that goes wrong); with fragments, our kernel's files and its module in `target/guest-NAME/`
-//! instead.
+//! for tests two small kernels with checkers, in `checked/` and `races/`, `selftests.tar.gz` (some of the
+//! kernel's own tests), and beside each kernel `splat.ko` (a module that goes wrong); with
+//! fragments, our kernel's files and its module in `target/guest-NAME/` instead.
 //! Kernels come from a cache outside the tree (see [`provium_debian::cache`]); the archives are put together
 //! anew, in milliseconds.
 
@@ -13,6 +13,7 @@ mod config;
 mod hostile;
 mod kernel;
 mod module;
+mod selftests;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,7 @@ pub(crate) fn build(fragments: &[String]) -> Result<()> {
         )?;
         place(&hostile::archive()?, &folder.join("hostile.cpio"))?;
         debian_files(&cache, &folder)?;
+        copy(&selftests::archive(&cache)?, &folder.join(selftests::FILE))?;
     }
     let kernel = kernel_files(&cache, fragments, &folder)?;
     headers(&kernel, &folder.join("headers"))?;
