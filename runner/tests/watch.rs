@@ -196,16 +196,17 @@ fn what_a_run_itself_writes_runs_nothing_again() {
 
 #[test]
 fn keys_run_all_what_failed_the_same_again_and_what_is_named() {
+    let both = [FAILS, "test('other', function() end)\n"].concat();
     let dir = project(&[
         ("provium.toml", ""),
         ("a.test.lua", PASSES),
-        ("b.test.lua", FAILS),
+        ("b.test.lua", &both),
     ]);
     let mut watch = Watch::of(&dir, &["-j1"]);
     let all = [
         "PASS a.test.lua",
         "FAIL b.test.lua",
-        "2 file(s); 1 passed, 1 failed, 0 skipped",
+        "2 file(s); 2 passed, 1 failed, 0 skipped",
     ];
     let failed = ["FAIL b.test.lua", "1 file(s); 0 passed, 1 failed, 0 skipped"];
     assert_eq!(watch.round(), all);

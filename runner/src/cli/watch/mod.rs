@@ -114,6 +114,7 @@ pub(super) fn watch(args: RunArgs) -> anyhow::Result<u8> {
     let all = Round {
         files: None,
         pattern: None,
+        failed: false,
         reload: false,
     };
     let watch = Watch {
@@ -173,6 +174,7 @@ impl Watch {
             Ok(()) => self.begin(Round {
                 files: None,
                 pattern: self.last.pattern.clone(),
+                failed: false,
                 reload: true,
             }),
             Err(error) => {
@@ -206,11 +208,12 @@ impl Watch {
     }
 
     /// Begins a round for which the user begins to wait now.
-    fn begin_now(&mut self, files: Option<BTreeSet<PathBuf>>) {
+    fn begin_now(&mut self, files: Option<Vec<PathBuf>>, failed: bool) {
         self.sink.begin(Instant::now());
         self.begin(Round {
-            files: files.map(|files| files.into_iter().collect()),
+            files,
             pattern: self.last.pattern.clone(),
+            failed,
             reload: false,
         });
     }
@@ -220,18 +223,18 @@ impl Watch {
             return;
         }
         match key {
-            Key::All => self.begin_now(None),
-            Key::Again => self.begin_now(self.last.files.clone().map(|files| files.into_iter().collect())),
+            Key::All => self.begin_now(None, false),
+            Key::Again => self.begin_now(self.last.files.clone(), self.last.failed),
             Key::Failed => {
                 let failed = self.uses.lock().failed();
                 match failed.is_empty() {
                     true => self.say("nothing has failed"),
-                    false => self.begin_now(Some(failed)),
+                    false => self.begin_now(Some(failed.into_iter().collect()), true),
                 }
             }
             Key::Pattern(pattern) => {
                 self.last.pattern = Some(pattern).filter(|pattern| !pattern.is_empty());
-                self.begin_now(None);
+                self.begin_now(None, false);
             }
             Key::Quit => {}
         }
@@ -311,6 +314,7 @@ impl Watch {
         self.begin(Round {
             files: (!touched.all).then(|| touched.files.into_iter().collect()),
             pattern: self.last.pattern.clone(),
+            failed: false,
             reload: false,
         });
     }

@@ -34,6 +34,8 @@ pub(super) struct Round {
     pub(super) files: Option<Vec<PathBuf>>,
     /// Text in the names of the tests that are wanted, if not all are.
     pub(super) pattern: Option<String>,
+    /// Whether only the tests of them that failed when they ran last are wanted.
+    pub(super) failed: bool,
     /// Whether the configuration is to be read again.
     pub(super) reload: bool,
 }
@@ -198,6 +200,7 @@ impl Runner {
             args.choose.paths.clone_from(files);
         }
         args.select.filter = round.pattern.clone().or(args.select.filter);
+        args.select.rerun_failed |= round.failed;
         // A journal is for a run that begins again as a whole.
         args.running.journal = None;
         match run::carry_out(&args, project, session, &self.cancel)? {
