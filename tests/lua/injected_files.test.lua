@@ -1,5 +1,7 @@
 -- The boot option `files`, and the kernel log.
 
+local inner = require("inner")
+
 test("an array of files", function(t)
   local binary = "\0\255\n" .. ("x"):rep(100000)
   local vm = provium:vm("v", "small"):boot({files = {
@@ -26,6 +28,33 @@ end)
 test("below a root of its own", function(t)
   local vm = provium:vm("v", "debian"):boot({files = {{path = "/opt/mine/file", content = "here"}}})
   t:assert_eq(vm:read_file("/opt/mine/file"), "here")
+end)
+
+-- One entry of a cpio archive.
+local function entry(name, mode, content)
+  local head = ("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x"):format(
+    0, mode, 0, 0, 1, 0, #content, 0, 0, 0, 0, #name + 1, 0)
+  local function padded(text) return text .. ("\0"):rep(-#text % 4) end
+  return padded(head .. name .. "\0") .. padded(content)
+end
+
+test("below a link that the initrd brings", function(t)
+  local initrd <close> = assert(io.open("../../target/guest/initrd.cpio", "rb"))
+  local merged = entry("usr", 16877, "") .. entry("usr/lib", 16877, "") .. entry("lib", 41471, "usr/lib")
+    .. entry("usr/lib/marker", 33188, "original") .. entry("TRAILER!!!", 0, "")
+  local folder = inner.project(t, {
+    ["merged.cpio"] = merged .. initrd:read("a"),
+    ["merged.test.lua"] = [[
+      test("x", function(t)
+        local vm = provium:vm("v", "small", {files = {{path = "/lib/modules/6.1/tool.ko", content = "x"}}}):boot()
+        t:assert_eq(vm:read_file("/usr/lib/modules/6.1/tool.ko"), "x")
+        t:assert_eq(vm:read_file("/lib/marker"), "original")
+      end)
+    ]],
+  })
+  os.execute(("sed -i 's,^ *initrd = .*,initrd = \"merged.cpio\",' %s/provium.toml"):format(folder))
+  local result = inner.result(folder .. "/merged.test.lua", "", "--config " .. folder .. "/provium.toml")
+  t:assert(result.passed, json.encode(result))
 end)
 
 test("what cannot be is refused", function(t)

@@ -83,6 +83,36 @@ test("what does not exist is told from what cannot be executed, and both from a 
   t:assert_contains(stderr, "no.toml")
 end)
 
+test("what cannot boot is refused before it is tried", function(t)
+  local function refused(arguments)
+    local code, _, stderr = shell("$provium run small --accel kvm " .. arguments .. " -- true")
+    t:assert_eq(code, 125, stderr)
+    return stderr
+  end
+  t:assert_contains(refused("--append 'one=\"two'"), "a quote that is not closed")
+  t:assert_contains(refused("--initrd provium.toml"), "no newc cpio archive")
+  t:assert_contains(refused(("--initrd %s/debian.ext4"):format(guest)), "give it as `rootfs`")
+  os.execute(("head -c 99999 %s/initrd.cpio >%s/cut"):format(guest, folder))
+  t:assert_contains(refused("--initrd cut"), "truncated")
+end)
+
+-- Bytes as the kernel has lz4: one block, in which nothing is packed.
+local function lz4(bytes)
+  local more = #bytes - 15
+  local block = "\xf0" .. ("\xff"):rep(more // 255) .. string.char(more % 255) .. bytes
+  return "\x02\x21\x4c\x18" .. string.pack("<I4", #block) .. block
+end
+
+test("an initrd in lz4 boots", function(t)
+  local plain <close> = assert(io.open(guest .. "/initrd.cpio", "rb"))
+  local packed = assert(io.open(folder .. "/initrd.lz4", "wb"))
+  packed:write(lz4(plain:read("a")))
+  packed:close()
+  local code, stdout, stderr = shell("$provium run small --accel kvm --initrd initrd.lz4 -- cat /etc/hostname")
+  t:assert_eq(code, 0, stderr)
+  t:assert_eq(stdout, "guest\n")
+end)
+
 test("a fixture goes on, and a splat is the exit code", function(t)
   local run = "$provium run --accel kvm --fixture base -- sh -c 'cat /run/saved; echo warn > /proc/splat'"
   local code, stdout, stderr = shell(run)

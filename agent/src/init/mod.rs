@@ -86,6 +86,9 @@ fn mount_all(cmdline: &[u8]) -> Result<bool, String> {
         rootfs::enter().map_err(|why| format!("cannot make the disk `rootfs` the root: {why}"))?;
     }
     let shared = shares.enter_root().map_err(cannot)?;
+    if !on_disk && !shared {
+        rootfs::stay().map_err(|error| format!("cannot put files into the initramfs: {error}"))?;
+    }
     shares.attach().map_err(cannot)?;
     Ok(on_disk || shared)
 }

@@ -52,21 +52,28 @@ pub(super) fn enter_at(root: &CStr) -> Result<(), String> {
         let _ = fs::create_dir(&to);
         mount_move(&from, &to).map_err(|error| failed(&format!("moving /{part}"), error))?;
     }
-    let files = rustix::fs::openat(
-        CWD,
-        FILES,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
+    let files = files();
     rustix::process::chdir(root).map_err(|error| failed("entering it", error))?;
     mount_move(c".", c"/").map_err(|error| failed("moving it to /", error))?;
     rustix::process::chroot(c".").map_err(|error| failed("changing the root", error))?;
     rustix::process::chdir(c"/").map_err(|error| failed("entering /", error))?;
     mounts::mount(&mounts::RUN);
-    if let Ok(files) = files {
-        take_in(&files).map_err(|error| format!("putting files into it: {error}"))?;
+    match files {
+        Some(files) => take_in(&files).map_err(|error| format!("putting files into it: {error}")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Puts the host's files into the initramfs, where that stays the root. The kernel would do it by itself, but
+/// for a folder's name that is a link it puts a folder in place of that.
+pub(super) fn stay() -> io::Result<()> {
+    files().map_or(Ok(()), |files| take_in(&files))
+}
+
+/// What the host has put into the initramfs for the root, if anything.
+fn files() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, FILES, flags, Mode::empty()).ok()
 }
 
 fn shown(path: &CStr) -> &str {
@@ -212,6 +219,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
     if fs::symlink_metadata(to).is_ok_and(|there| !there.is_dir()) {
         fs::remove_file(to).map_err(named)?;
+    }
+    if kind.is_file() && fs::rename(from, to).is_ok() {
+        return Ok(());
     }
     if kind.is_symlink() {
         symlink(fs::read_link(from).map_err(named)?, to).map_err(named)?;

@@ -299,10 +299,15 @@ fn low_end(ram: &GuestRam) -> u64 {
         .unwrap_or(0)
 }
 
+/// Zeros behind the user's initrd, as bytes. The kernel's own reader of lz4 goes on behind the end of what it
+/// is given, as if another block followed, unless that block has a length of zero.
+const END_OF_LZ4: u64 = 4;
+
 /// Places the archives one behind the other, as high as the kernel allows: `early`, the user's initrd, those
 /// of `extra`. Gives their address and length, `None` when there are none.
 ///
-/// The kernel unpacks one archive after the other and skips the zeros between them.
+/// The kernel unpacks one archive after the other and skips the zeros between them. Behind the user's there
+/// are [`END_OF_LZ4`] of them at least.
 pub(crate) fn load_initrd(
     ram: &GuestRam,
     kernel: &LoadedKernel,
@@ -323,7 +328,8 @@ pub(crate) fn load_initrd(
         user = Some((path, file));
     }
     let start = (early.len() as u64).next_multiple_of(4);
-    let mut total = start + first.next_multiple_of(4);
+    let end = if user.is_some() { first + END_OF_LZ4 } else { 0 };
+    let mut total = start + end.next_multiple_of(4);
     let behind: Vec<(u64, &Arc<[u8]>)> = extra
         .iter()
         .map(|archive| {
@@ -514,10 +520,10 @@ mod tests {
         let (address, len) = load_initrd(&ram, &kernel, b"early", Some(user.path()), &extra)
             .unwrap()
             .unwrap();
-        assert_eq!((address.0, len), (0x3fff000, 28));
-        let mut bytes = [0; 28];
+        assert_eq!((address.0, len), (0x3fff000, 32));
+        let mut bytes = [0; 32];
         ram.read_slice(&mut bytes, address).unwrap();
-        assert_eq!(&bytes, b"early\0\0\0user's\0\0extra\0\0\0more");
+        assert_eq!(&bytes, b"early\0\0\0user's\0\0\0\0\0\0extra\0\0\0more");
         assert_eq!(load_initrd(&ram, &kernel, b"", None, &[]).unwrap(), None);
         let huge = [vec![0; 60 << 20].into()];
         let error = load_initrd(&ram, &kernel, b"", None, &huge)

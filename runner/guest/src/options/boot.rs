@@ -94,11 +94,11 @@ impl BootOptions {
     /// The machine that `spec` makes with these changes, without disks.
     ///
     /// # Errors
-    /// A file for the guest that cannot be read.
+    /// A file for the guest that cannot be read; a command line with a quote that is not closed.
     pub fn machine(&self, spec: &GuestSpec) -> Result<MachineConfig, OptionsError> {
         let rootfs = spec.rootfs.is_some() && spec.inject_agent;
         let host_root = spec.host_root && spec.inject_agent;
-        let files = files::archives(self.files.as_deref().unwrap_or_default(), rootfs || host_root)?;
+        let files = files::archives(self.files.as_deref().unwrap_or_default(), spec.inject_agent)?;
         let shares = self.shares.as_deref().unwrap_or(&spec.shares);
         let base = self.cmdline.as_ref().unwrap_or(&spec.cmdline);
         // For the agent, which makes the disk of that name its root.
@@ -109,6 +109,10 @@ impl BootOptions {
             .flatten()
             .collect::<Vec<_>>()
             .join(" ");
+        // The agent's own words, which come last, would be part of the user's.
+        if spec.inject_agent && cmdline.matches('"').count() % 2 == 1 {
+            return Err(OptionsError::OpenQuote(cmdline));
+        }
         let (cmdline, mut extra_initrds) = match spec.inject_agent {
             true => (with_agent(&cmdline), vec![Arc::clone(agent_archive())]),
             false => (cmdline, Vec::new()),
@@ -296,7 +300,8 @@ mod tests {
         assert!(has(injected, ".provium/files/etc/motd"));
         // Two megabytes, which no machine has a copy of.
         assert!(Arc::ptr_eq(agent, agent_archive()));
-        assert!(has(&machine.early_initrd, ".provium/files/etc"));
+        assert!(has(injected, ".provium/files/etc"));
+        assert!(machine.early_initrd.is_empty());
         let plain = GuestSpec {
             inject_agent: false,
             ..spec

@@ -32,6 +32,11 @@ pub enum OptionsError {
     /// A file for the guest fits no archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A quote in the command line has no other end.
+    #[error(
+        "the kernel command line has a quote that is not closed, which makes one word of all that follows it: {0}"
+    )]
+    OpenQuote(String),
     /// A disk's image is of a format that the monitor does not read.
     #[error(
         "disk `{id}`: {} is in the format {}, and only raw images are supported; convert it: {}{}",

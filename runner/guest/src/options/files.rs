@@ -1,9 +1,10 @@
 //! Files that a guest finds in its file system when it starts.
 //!
-//! Input: [`InjectedFile`]s. Output: archives for the kernel to unpack. Parents come before the user's
-//! initrd, so that a folder or a link it has under that name wins; the files come behind it, so that they
-//! win. A guest whose root is a disk finds them below a folder of the agent's, which copies them. Files of
-//! the host are read at each boot. Not here: folders, links and devices.
+//! Input: [`InjectedFile`]s. Output: archives for the kernel to unpack. They are below a folder of the
+//! agent's, which puts them in their places, whatever the root is, and leaves folders and links that lead
+//! there as they are. Without the agent, parents come before the user's initrd, so that a folder it has under
+//! that name wins, and the files behind it, so that they win. Files of the host are read at each boot. Not
+//! here: folders, links and devices.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +19,8 @@ use super::error::OptionsError;
 
 /// Permissions where nothing else is said.
 const MODE: u32 = 0o644;
-/// Where the agent looks for files that belong below another root.
-const BELOW_ROOTFS: &str = "/.provium/files";
+/// Where the agent looks for them.
+const BELOW_AGENT: &str = "/.provium/files";
 
 /// A file for the guest. The order of the fields is that of their names, in which fixtures hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,9 +90,9 @@ impl InjectedFile {
     }
 
     /// Its path in the archive, its permissions and its content.
-    fn read(&self, rootfs: bool) -> Result<(String, u32, Vec<u8>), OptionsError> {
-        let path = match rootfs {
-            true => format!("{BELOW_ROOTFS}{}", self.path),
+    fn read(&self, agent: bool) -> Result<(String, u32, Vec<u8>), OptionsError> {
+        let path = match agent {
+            true => format!("{BELOW_AGENT}{}", self.path),
             false => self.path.clone(),
         };
         let (mode, content) = match &self.content {
@@ -105,15 +106,15 @@ impl InjectedFile {
     }
 }
 
-/// The archives that hold the files, for a guest whose root is its initramfs or, with `rootfs`, a disk.
+/// The archives that hold the files, for a guest with or without an agent.
 ///
 /// # Errors
 /// The file that cannot be read or is too large.
-pub(super) fn archives(files: &[InjectedFile], rootfs: bool) -> Result<FileArchives, OptionsError> {
+pub(super) fn archives(files: &[InjectedFile], agent: bool) -> Result<FileArchives, OptionsError> {
     if files.is_empty() {
         return Ok(FileArchives::default());
     }
-    let read = files.iter().map(|file| file.read(rootfs));
+    let read = files.iter().map(|file| file.read(agent));
     let read: Vec<_> = read.collect::<Result<_, _>>()?;
     let entries: Vec<_> = read
         .iter()
@@ -123,9 +124,15 @@ pub(super) fn archives(files: &[InjectedFile], rootfs: bool) -> Result<FileArchi
             content,
         })
         .collect();
-    Ok(FileArchives {
-        early: initramfs::folders(&entries)?,
-        late: initramfs::files(&entries)?,
+    Ok(match agent {
+        true => FileArchives {
+            early: Vec::new(),
+            late: initramfs::archive(&entries)?,
+        },
+        false => FileArchives {
+            early: initramfs::folders(&entries)?,
+            late: initramfs::files(&entries)?,
+        },
     })
 }
 
