@@ -165,7 +165,7 @@ fn apt(dir: &TempDir) -> String {
         &format!("{tree}/boot/config-9.1-cloud-amd64"),
         "CONFIG_X=y\n",
     );
-    let built_in = provium_debian::kernel::NEEDED
+    let built_in = provium_base::modules::GUEST_NEEDS
         .map(|name| format!("kernel/{name}.ko\n"))
         .concat();
     let modules = format!("{tree}/lib/modules/9.1-cloud-amd64/modules.builtin");

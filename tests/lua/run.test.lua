@@ -113,6 +113,27 @@ test("an initrd in lz4 boots", function(t)
   t:assert_eq(stdout, "guest\n")
 end)
 
+test("a distribution's kernel finds its modules, and another is told where they are", function(t)
+  local cloud = guest .. "/debian-cloud"
+  local list <close> = io.popen("ls " .. cloud .. "/modules")
+  local version = list:read("l")
+  os.execute(("cd %s && mkdir -p root/boot root/lib && ln -s %s/vmlinuz root/boot/vmlinuz-%s && ln -s %s/modules root/lib/"):format(
+    folder, cloud, version, cloud))
+  local code, stdout, stderr = shell(("$provium run --accel kvm -k root/boot/vmlinuz-%s -- uname -r"):format(version))
+  t:assert_eq({code, stdout}, {0, version .. "\n"}, stderr)
+  local toml <close> = io.open(folder .. "/modules.toml", "w")
+  toml:write(([[
+    [profiles.cloud]
+    kernel = "%s/vmlinuz"
+    modules = "root/lib/modules/%s"
+    initrd = "%s/initrd.cpio"
+    cmdline = "console=ttyS0 quiet"
+  ]]):format(cloud, version, guest))
+  toml:flush()
+  code, stdout, stderr = shell("$provium run --accel kvm --config modules.toml -- grep -c '^overlay ' /proc/modules")
+  t:assert_eq({code, stdout}, {0, "1\n"}, stderr)
+end)
+
 test("a fixture goes on, and a splat is the exit code", function(t)
   local run = "$provium run --accel kvm --fixture base -- sh -c 'cat /run/saved; echo warn > /proc/splat'"
   local code, stdout, stderr = shell(run)

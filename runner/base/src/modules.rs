@@ -13,6 +13,22 @@ use object::elf::FileHeader64;
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 use walkdir::WalkDir;
 
+/// The drivers that a guest of ours needs; what they depend on comes along.
+pub const GUEST_NEEDS: [&str; 10] = [
+    "virtio_mmio",
+    "vmw_vsock_virtio_transport",
+    "virtio_rng",
+    "virtio_blk",
+    "virtio_net",
+    "virtiofs",
+    "pvpanic_mmio",
+    "button",
+    "ext4",
+    "overlay",
+];
+/// What ext4 asks the kernel for by name, where that is a module.
+pub const GUEST_WANTS: [&str; 2] = ["crc32c_generic", "crc32c_intel"];
+
 /// Why modules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {

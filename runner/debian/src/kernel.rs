@@ -22,21 +22,6 @@ pub const IMAGE: &str = "vmlinuz";
 /// Name of the initrd in an entry.
 pub const INITRD: &str = "initrd.cpio";
 
-/// The drivers a guest of ours needs; what they depend on comes along.
-pub const NEEDED: [&str; 10] = [
-    "virtio_mmio",
-    "vmw_vsock_virtio_transport",
-    "virtio_rng",
-    "virtio_blk",
-    "virtio_net",
-    "virtiofs",
-    "pvpanic_mmio",
-    "button",
-    "ext4",
-    "overlay",
-];
-/// What ext4 asks the kernel for by name, where that is a module.
-const WANTED: [&str; 2] = ["crc32c_generic", "crc32c_intel"];
 /// Where the agent looks for modules, in a folder for each version.
 const MODULES: &str = "/.provium/modules";
 
@@ -89,7 +74,10 @@ fn build(cache: &Cache<'_>, package: &Package, scratch: &Path, out: &Path) -> Re
     )?;
 
     let mut archive = busybox::userland(cache)?;
-    for (index, module) in modules::load(&modules, &NEEDED, &WANTED)?.into_iter().enumerate() {
+    for (index, module) in modules::load(&modules, &modules::GUEST_NEEDS, &modules::GUEST_WANTS)?
+        .into_iter()
+        .enumerate()
+    {
         archive.file(
             &format!("{MODULES}/{version}/{index:02}-{}.ko", module.name),
             0o644,

@@ -52,6 +52,7 @@ pub use options::boot::BootOptions;
 pub use options::disk::DiskOption;
 pub use options::error::OptionsError;
 pub use options::files::{FileContent, InjectedFile};
+pub use options::modules::{modules_archive, modules_of};
 pub use options::share::{ShareMode, ShareOption};
 pub use options::spec::{GuestSpec, WallClock};
 pub use provium_base::cancel::{Cancel, CancelReason};

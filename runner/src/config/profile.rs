@@ -33,6 +33,7 @@ pub(super) const KEYS: &[&str] = &[
     "inject_agent",
     "kernel",
     "memory",
+    "modules",
     "rootfs",
     "shares",
     "wall_clock",
@@ -89,6 +90,7 @@ impl Profile {
             ("kernel", Some(&self.guest.kernel)),
             ("initrd", self.guest.initrd.as_ref()),
             ("rootfs", self.guest.rootfs.as_ref()),
+            ("modules", self.guest.modules.as_ref()),
         ];
         let line = |key| self.lines.get(key).copied();
         let files = files.into_iter().map(|(key, path)| (key, path, line(key)));
@@ -109,6 +111,11 @@ impl Profile {
                 }
                 Ok(metadata) if metadata.is_file() => continue,
                 Ok(metadata) if key == "rootfs" && metadata.is_dir() => continue,
+                Ok(metadata) if key == "modules" => match metadata.is_dir() && path.join("kernel").is_dir() {
+                    true => continue,
+                    false => "is no folder of modules, which has the kernel's version as its name and `kernel` in it"
+                        .to_owned(),
+                },
                 Ok(_) if key == "rootfs" => "is neither a disk image nor a folder".to_owned(),
                 Ok(_) => "is not a file".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
@@ -139,6 +146,7 @@ pub(super) struct RawProfile {
     pub(super) kernel: Option<Located<PathBuf>>,
     initrd: Option<Located<PathBuf>>,
     rootfs: Option<Located<PathBuf>>,
+    modules: Option<Located<PathBuf>>,
     /// Whether that is this machine's own root.
     host_root: Option<bool>,
     cmdline: Option<Located<String>>,
@@ -196,6 +204,7 @@ impl RawProfile {
             kernel: section.path_or_guest("kernel", |guest| guest.kernel)?,
             initrd: section.path_or_guest("initrd", |guest| guest.initrd)?,
             rootfs: section.path_or_guest("rootfs", |guest| guest.rootfs)?,
+            modules: section.path("modules")?,
             host_root: shares::is_host_root(section)?,
             cmdline,
             cmdline_file: section.path("cmdline_file")?,
@@ -220,6 +229,7 @@ impl RawProfile {
             initrd: self.initrd.or(base.initrd),
             host_root: self.host_root.or(base.host_root),
             rootfs: self.rootfs.or(base.rootfs),
+            modules: self.modules.or(base.modules),
             cmdline: self.cmdline.or(base.cmdline),
             cmdline_file: self.cmdline_file.or(base.cmdline_file),
             memory: self.memory.or(base.memory),
@@ -248,8 +258,10 @@ impl RawProfile {
         let path = |key, path: Option<Located<PathBuf>>| path.map(|path| out.expand(key, path)).transpose();
         let kernel = out.expand("kernel", kernel)?;
         let (initrd, rootfs) = (path("initrd", self.initrd)?, path("rootfs", self.rootfs)?);
+        let modules = path("modules", self.modules)?;
         let mut lines = BTreeMap::from([("kernel", kernel.line)]);
         lines.extend(initrd.as_ref().map(|initrd| ("initrd", initrd.line)));
+        lines.extend(modules.as_ref().map(|modules| ("modules", modules.line)));
         lines.extend(rootfs.as_ref().map(|rootfs| ("rootfs", rootfs.line)));
         let mut debuginfo = Vec::new();
         if let Some(Located { value, line }) = self.debuginfo {
@@ -293,6 +305,7 @@ impl RawProfile {
                 initrd: initrd.map(|initrd| initrd.value),
                 rootfs: rootfs.filter(|_| !host_root).map(|rootfs| rootfs.value),
                 host_root,
+                modules: modules.map(|modules| modules.value),
                 cmdline: words
                     .filter(|part| !part.is_empty())
                     .collect::<Vec<_>>()

@@ -665,8 +665,29 @@ fn an_initrd_that_no_kernel_unpacks_is_refused() {
     fs::write(project.path(FILE_NAME), format!("{toml}inject_agent = false\n")).expect("write");
     check(&project).expect("nothing to say");
     fs::write(project.path(FILE_NAME), toml).expect("write");
-    fs::write(project.path("i"), "070701").expect("write");
+    fs::write(project.path("i"), b"\x1f\x8b").expect("write");
     check(&project).expect("an archive");
+    fs::write(project.path("i"), "070701").expect("write");
+    let error = check(&project).expect_err("no end").to_string();
+    assert!(error.contains("truncated"), "{error}");
+}
+
+#[test]
+fn modules_are_a_folder_as_kernels_install_them() {
+    let project = Project::new("[profiles.p]\nkernel = 'k'\ncmdline = 'q'\nmodules = 'lib/6.1-x'\n");
+    fs::write(project.path("k"), "").expect("write");
+    let check = |project: &Project| project.load().expect("a good file").check_files();
+    let error = check(&project).expect_err("no folder").to_string();
+    assert!(
+        error.starts_with("provium.toml:4: `modules` in [profiles.p]: /")
+            && error.ends_with("does not exist"),
+        "{error}"
+    );
+    fs::create_dir_all(project.path("lib/6.1-x")).expect("a folder");
+    let error = check(&project).expect_err("no modules").to_string();
+    assert!(error.contains("is no folder of modules"), "{error}");
+    fs::create_dir(project.path("lib/6.1-x/kernel")).expect("a folder");
+    check(&project).expect("nothing to say");
 }
 
 #[test]

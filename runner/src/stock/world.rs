@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use provium_cache::{Digest, FixtureError, HostIdentity, ProfileInputs, ProjectFiles, ProjectWorld, Store};
-use provium_guest::{NOTE_VERSION, agent_archive};
+use provium_guest::{NOTE_VERSION, agent_archive, modules_archive};
 use provium_vmm::HostModel;
 use provium_vmm::snapshot::FORMAT_VERSION;
 
@@ -67,6 +67,13 @@ fn profile_inputs(profile: &Profile) -> ProfileInputs {
         ]
         .concat()
     }));
+    if let Some(folder) = profile.guest.modules() {
+        settings.push(match modules_archive(&folder) {
+            Ok(archive) => Digest::of(&archive).as_bytes().to_vec(),
+            // A boot says so.
+            Err(error) => error.to_string().into_bytes(),
+        });
+    }
     if profile.guest.host_root {
         settings.push(host_root_state());
     }
@@ -134,5 +141,24 @@ mod tests {
         for (at, one) in all.iter().enumerate() {
             assert!(!all[..at].contains(one), "{at}: {one:?}");
         }
+    }
+
+    #[test]
+    fn what_is_loaded_of_a_kernels_modules_is_an_input() {
+        let settings = |content: Option<&str>| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let toml = "[profiles.p]\nkernel = 'k'\ncmdline = 'q'\nmodules = '6.1-x'\n";
+            std::fs::write(folder.path().join("provium.toml"), toml).expect("a file");
+            let drivers = folder.path().join("6.1-x/kernel");
+            std::fs::create_dir_all(&drivers).expect("a folder");
+            if let Some(content) = content {
+                std::fs::write(drivers.join("virtio_mmio.ko"), content).expect("a file");
+            }
+            let config = Config::load(None, folder.path(), &[], &Environment::default());
+            profile_inputs(&config.expect("a good file").profiles["p"]).settings
+        };
+        let all = [settings(None), settings(Some("one")), settings(Some("other"))];
+        assert!(all[0] != all[1] && all[1] != all[2], "{all:?}");
+        assert_eq!(all[1], settings(Some("one")));
     }
 }

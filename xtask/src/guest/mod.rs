@@ -2,9 +2,9 @@
 //!
 //! Input: names of fragments. Output: in `target/guest/` our kernel (`vmlinux`, `vmlinux.debug`, `bzImage`,
 //! `System.map`, `config`, and `headers/` to build modules with), `initrd.cpio` (busybox), `hostile.cpio` (an
-//! agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio}`, `debian.ext4` (a userland to be `/`),
-//! for tests two small kernels with checkers, in `checked/` and `races/`, `selftests.tar.gz` (some of the
-//! kernel's own tests), and beside each kernel `splat.ko` (a module that goes wrong); with
+//! agent that lies, for tests), `debian-cloud/{vmlinuz,initrd.cpio,modules}`, `debian.ext4` (a userland to be
+//! `/`), for tests two small kernels with checkers, in `checked/` and `races/`, `selftests.tar.gz` (some of
+//! the kernel's own tests), and beside each kernel `splat.ko` (a module that goes wrong); with
 //! fragments, our kernel's files and its module in `target/guest-NAME/` instead.
 //! Kernels come from a cache outside the tree (see [`provium_debian::cache`]); the archives are put together
 //! anew, in milliseconds.
@@ -112,8 +112,15 @@ fn debian_files(cache: &Cache<'_>, folder: &Path) -> Result<()> {
     let cloud = folder.join("debian-cloud");
     copy(&guest.kernel, &cloud.join("vmlinuz"))?;
     copy(&guest.initrd, &cloud.join("initrd.cpio"))?;
+    let kernel = provium_debian::kernel::cloud(cache)?;
+    let modules = cloud.join("modules");
+    if modules.is_symlink() {
+        std::fs::remove_file(&modules).with_context(|| format!("remove {}", modules.display()))?;
+    }
+    std::os::unix::fs::symlink(kernel.entry.join("lib/modules"), &modules)
+        .with_context(|| format!("link {}", modules.display()))?;
     copy(
-        &module::for_debian(cache, &provium_debian::kernel::cloud(cache)?.package)?,
+        &module::for_debian(cache, &kernel.package)?,
         &cloud.join(module::FILE),
     )?;
     link(&guest.rootfs.canonicalize()?, &folder.join(userland::IMAGE))

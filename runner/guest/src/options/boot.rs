@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::disk::{DiskOption, check_raw};
 use super::error::OptionsError;
 use super::files::{self, InjectedFile};
+use super::modules::modules_archive;
 use super::share::{self, ShareOption};
 use super::spec::{GuestSpec, WallClock};
 use crate::start::agent_archive::agent_archive;
@@ -94,7 +95,8 @@ impl BootOptions {
     /// The machine that `spec` makes with these changes, without disks.
     ///
     /// # Errors
-    /// A file for the guest that cannot be read; a command line with a quote that is not closed.
+    /// A file for the guest, or a module, that cannot be read; a command line with a quote that is not
+    /// closed.
     pub fn machine(&self, spec: &GuestSpec) -> Result<MachineConfig, OptionsError> {
         let rootfs = spec.rootfs.is_some() && spec.inject_agent;
         let host_root = spec.host_root && spec.inject_agent;
@@ -117,6 +119,9 @@ impl BootOptions {
             true => (with_agent(&cmdline), vec![Arc::clone(agent_archive())]),
             false => (cmdline, Vec::new()),
         };
+        if let Some(folder) = spec.modules().filter(|_| spec.inject_agent) {
+            extra_initrds.push(modules_archive(&folder)?);
+        }
         if !files.late.is_empty() {
             extra_initrds.push(files.late.into());
         }

@@ -32,6 +32,9 @@ pub enum OptionsError {
     /// A file for the guest fits no archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A module of the kernel cannot be had.
+    #[error(transparent)]
+    Modules(provium_base::modules::ModuleError),
     /// A quote in the command line has no other end.
     #[error(
         "the kernel command line has a quote that is not closed, which makes one word of all that follows it: {0}"

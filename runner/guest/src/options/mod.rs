@@ -17,5 +17,6 @@ pub(crate) mod boot;
 pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod files;
+pub(crate) mod modules;
 pub(crate) mod share;
 pub(crate) mod spec;

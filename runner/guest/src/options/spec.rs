@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::disk::DiskOption;
+use super::modules::modules_of;
 use super::share::ShareOption;
 
 /// Bytes of memory where nothing else is said.
@@ -22,6 +23,9 @@ pub struct GuestSpec {
     pub rootfs: Option<PathBuf>,
     /// Whether the host's own root becomes `/`, below a layer of memory; there is no `rootfs` then.
     pub host_root: bool,
+    /// The folder `lib/modules/VERSION` of the kernel, where its drivers are modules; without, the one beside
+    /// `boot/vmlinuz-VERSION`.
+    pub modules: Option<PathBuf>,
     /// The kernel's command line; what the agent and the devices need is added to it.
     pub cmdline: String,
     /// Bytes of memory.
@@ -39,6 +43,11 @@ pub struct GuestSpec {
 }
 
 impl GuestSpec {
+    /// The folder with the kernel's modules, if it has any.
+    pub fn modules(&self) -> Option<PathBuf> {
+        self.modules.clone().or_else(|| modules_of(&self.kernel))
+    }
+
     /// A kernel with the agent, 512 MiB and one vCPU.
     pub fn new(kernel: impl Into<PathBuf>) -> GuestSpec {
         GuestSpec {
@@ -46,6 +55,7 @@ impl GuestSpec {
             initrd: None,
             rootfs: None,
             host_root: false,
+            modules: None,
             cmdline: "console=ttyS0 quiet".to_owned(),
             memory: MEMORY,
             cpus: 1,
