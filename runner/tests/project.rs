@@ -7,8 +7,10 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::process::Command;
 
+use provium_debian::guest::DebianGuest;
 use support::{Ran, finished, project, provium, write};
 use tempfile::TempDir;
 
@@ -206,12 +208,9 @@ fn a_fetched_guest_is_at_hand_in_any_project() {
         ran.stdout,
         "kernel = \"guest:debian\"\ninitrd = \"guest:debian\"\n"
     );
-    let guest = dir.path().join("cache/provium/guest");
-    assert_eq!(
-        fs::read_to_string(guest.join("debian-kernel/vmlinuz")).expect("a kernel"),
-        "the kernel"
-    );
-    assert!(guest.join("debian-kernel/lib/modules/9.1-cloud-amd64").is_dir());
+    let kernel = ready_kernel(&dir);
+    assert_eq!(fs::read_to_string(&kernel).expect("a kernel"), "the kernel");
+    assert!(kernel.with_file_name("lib/modules/9.1-cloud-amd64").is_dir());
     let checked = cached(&dir, &["--accel", "kvm"]);
     assert!(!checked.stderr.contains("guest fetch"), "{}", checked.stderr);
 
@@ -222,8 +221,7 @@ fn a_fetched_guest_is_at_hand_in_any_project() {
     let newer = "packages/linux-image-9.1-cloud-amd64/tree/boot/vmlinuz-9.1-cloud-amd64";
     write(&dir, newer, "a newer kernel");
     assert_eq!(fetch(&dir, &path, &[]).code, Some(0));
-    let kernel = fs::read_to_string(guest.join("debian-kernel/vmlinuz"));
-    assert_eq!(kernel.expect("a kernel"), "a newer kernel");
+    assert_eq!(fs::read_to_string(&kernel).expect("a kernel"), "a newer kernel");
 }
 
 #[test]
@@ -261,6 +259,11 @@ fn a_machine_without_apt_is_told_so() {
     );
 }
 
+/// Where the ready guest's kernel is, or would be.
+fn ready_kernel(dir: &TempDir) -> PathBuf {
+    DebianGuest::at(&dir.path().join("cache")).kernel
+}
+
 #[test]
 fn a_kernel_of_the_command_line_can_be_the_ready_one() {
     let profile = "[profiles.p]\nkernel = 'k'\ncmdline = 'quiet'\n";
@@ -271,7 +274,8 @@ fn a_kernel_of_the_command_line_can_be_the_ready_one() {
         "{ran:?}"
     );
     write(&dir, "cache/provium/guest/cloud-1/vmlinuz", "a kernel");
-    symlink("cloud-1", dir.path().join("cache/provium/guest/debian-kernel")).expect("a link");
+    let link = ready_kernel(&dir);
+    symlink("cloud-1", link.parent().expect("the link")).expect("a link");
     let ran = cached(&dir, &["list", "--kernel", "p=guest:debian"]);
     assert!(!ran.stderr.contains("guest fetch"), "{ran:?}");
 }

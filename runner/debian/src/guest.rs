@@ -4,7 +4,8 @@
 //! where they are. Not here: how each is made.
 //!
 //! Two links in the cache say what is current, so that a newer kernel comes with its own modules at once:
-//! `debian-kernel` and `debian-userland`.
+//! `debian-kernel-RECIPE` and `debian-userland`. A guest of another recipe is none: it may lack a module that
+//! is needed now.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::{apt, kernel, userland};
 /// The word of a profile's `kernel`, `initrd` and `rootfs` that stands for this guest.
 pub const NAME: &str = "guest:debian";
 
-const KERNEL_LINK: &str = "debian-kernel";
+const KERNEL_LINK: &str = "debian-kernel-";
 const USERLAND_LINK: &str = "debian-userland";
 
 /// The guest's files.
@@ -34,7 +35,7 @@ impl DebianGuest {
     /// Where the files are, or will be, in the cache below the folder for caches `base`.
     pub fn at(base: &Path) -> DebianGuest {
         let (kernel, userland) = (
-            Cache::below(base).join(KERNEL_LINK),
+            Cache::below(base).join(kernel_link()),
             Cache::below(base).join(USERLAND_LINK),
         );
         DebianGuest {
@@ -49,10 +50,15 @@ impl DebianGuest {
 pub fn hint(path: &Path) -> Option<&'static str> {
     let folder = path.parent()?.file_name()?;
     match folder.to_str()? {
-        KERNEL_LINK => Some("`provium guest fetch` makes it"),
         USERLAND_LINK => Some("`provium guest fetch --userland` makes it"),
+        name if name == kernel_link() => Some("`provium guest fetch` makes it"),
         _ => None,
     }
+}
+
+/// Name of the link to the current kernel.
+fn kernel_link() -> String {
+    format!("{KERNEL_LINK}{}", kernel::RECIPE)
 }
 
 /// Makes the guest current: fetches what is newer than what the cache has, and the userland too if asked for.
@@ -62,7 +68,7 @@ pub fn hint(path: &Path) -> Option<&'static str> {
 pub fn fetch(base: &Path, with_userland: bool, say: &dyn Fn(&str)) -> Result<DebianGuest> {
     apt::refresh(say)?;
     let cache = Cache::at(base, say)?;
-    link(&cache, &kernel::cloud(&cache)?.entry, KERNEL_LINK)?;
+    link(&cache, &kernel::cloud(&cache)?.entry, &kernel_link())?;
     if with_userland {
         link(&cache, &userland::entry(&cache)?, USERLAND_LINK)?;
     }
@@ -100,7 +106,7 @@ mod tests {
             let entry = cache.folder().join(format!("cloud-{content}"));
             std::fs::create_dir(&entry).unwrap();
             std::fs::write(entry.join(kernel::IMAGE), content).unwrap();
-            link(&cache, &entry, KERNEL_LINK).unwrap();
+            link(&cache, &entry, &kernel_link()).unwrap();
             let kernel = DebianGuest::at(base.path()).kernel;
             assert_eq!(std::fs::read_to_string(kernel).unwrap(), content);
         }

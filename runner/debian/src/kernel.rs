@@ -14,7 +14,7 @@ use crate::cache::{self, Cache};
 use crate::package::Package;
 
 /// Part of the cache key: raised when the steps below leave something else.
-const RECIPE: &str = "3";
+pub(crate) const RECIPE: &str = "3";
 /// The package that always depends on the newest kernel.
 const META: &str = "linux-image-cloud-amd64";
 /// Name of the bzImage in an entry.

@@ -1,8 +1,9 @@
 //! What a configuration comes to, and the exact words for each mistake in one.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use provium_debian::guest::DebianGuest;
 use provium_guest::DiskOption;
 use tempfile::TempDir;
 
@@ -699,18 +700,20 @@ fn a_ready_guest_stands_for_its_files() {
     };
     let config = loaded(&profile("guest:debian"));
     let guest = &config.profile("p").expect("a profile").guest;
-    let cache = Path::new("/home/u/.cache/provium/guest");
-    assert_eq!(guest.kernel, cache.join("debian-kernel/vmlinuz"));
-    assert_eq!(guest.initrd, Some(cache.join("debian-kernel/initrd.cpio")));
-    assert_eq!(guest.rootfs, Some(cache.join("debian-userland/debian.ext4")));
+    let ready = DebianGuest::at(Path::new("/home/u/.cache"));
+    assert_eq!(guest.kernel, ready.kernel);
+    assert_eq!(guest.initrd, Some(ready.initrd));
+    assert_eq!(guest.rootfs, Some(ready.rootfs));
     assert_eq!(
         error(&profile("guest:debain")),
         "provium.toml:2: `kernel` in [profiles.p]: there is no guest `guest:debain`; there is `guest:debian`"
     );
     assert_eq!(
         error(&profile("guest:debian")),
-        "provium.toml:2: `kernel` in [profiles.p]: /home/u/.cache/provium/guest/debian-kernel/vmlinuz does not exist; \
-         `provium guest fetch` makes it"
+        format!(
+            "provium.toml:2: `kernel` in [profiles.p]: {} does not exist; `provium guest fetch` makes it",
+            ready.kernel.display()
+        )
     );
 }
 
