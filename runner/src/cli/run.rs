@@ -113,6 +113,10 @@ fn work(
     control: Option<Control>,
 ) -> anyhow::Result<u8> {
     args.running.journal = Some(journal);
+    let sweep = match control {
+        Some(_) => Sweep::Here,
+        None => Sweep::Outside,
+    };
     let cancel = Cancel::new();
     let screen = Screen::elsewhere()?;
     let _watch = match control {
@@ -131,7 +135,7 @@ fn work(
         }
     };
     screen.own_stdout()?;
-    let mut session = session(&args, project, &screen);
+    let mut session = session(&args, project, sweep, &screen);
     let outcome = carry_out(&args, project, &mut session, &cancel);
     drop(session); // its guests end before the report is judged
     match outcome? {
@@ -140,14 +144,10 @@ fn work(
     }
 }
 
-/// What runs of the project share.
-pub(super) fn session(args: &RunArgs, project: &Project, screen: &Screen) -> Session {
+/// What runs of the project share. `sweep` says who sees to the cache: before an emulated host starts,
+/// [`read_outside`] has.
+pub(super) fn session(args: &RunArgs, project: &Project, sweep: Sweep, screen: &Screen) -> Session {
     let pool = Pool::of_host(&Settings::resolve(args, &Surroundings::of_process()).pool);
-    // Before an emulated host starts, `read_outside` has seen to the cache.
-    let sweep = match args.running.journal {
-        None => Sweep::Here,
-        Some(_) => Sweep::Outside,
-    };
     Session::new(
         project.config.clone(),
         fixtures(project, sweep, args.running.ready, &pool, screen),

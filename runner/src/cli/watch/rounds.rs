@@ -26,6 +26,7 @@ use crate::cli::relay::Receiving;
 use crate::cli::screen::Screen;
 use crate::cli::{defaults, host, run};
 use crate::session::Session;
+use crate::stock::Sweep;
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl Rounds {
         wake: mpsc::Sender<Wake>,
     ) -> io::Result<Rounds> {
         let (sender, rounds) = mpsc::channel::<Round>();
-        let mut runner = Runner::new(Arc::clone(screen), Arc::clone(cancel));
+        let mut runner = Runner::new(Arc::clone(screen), Sweep::Here, Arc::clone(cancel));
         thread::Builder::new().name("rounds".into()).spawn(move || {
             for round in rounds {
                 let _ = wake.send(Wake::RoundEnded(runner.run(&round)));
@@ -158,14 +159,16 @@ impl Drop for EmulatedRounds {
 /// Runs rounds in this process.
 struct Runner {
     screen: Arc<Screen>,
+    sweep: Sweep,
     cancel: Arc<Cancel>,
     held: Option<(Project, Session)>,
 }
 
 impl Runner {
-    fn new(screen: Arc<Screen>, cancel: Arc<Cancel>) -> Runner {
+    fn new(screen: Arc<Screen>, sweep: Sweep, cancel: Arc<Cancel>) -> Runner {
         Runner {
             screen,
+            sweep,
             cancel,
             held: None,
         }
@@ -191,7 +194,7 @@ impl Runner {
                 let project = Project::load(&args.choose.project, &args.choose.paths)?;
                 project.config.check_files()?;
                 let with_defaults = defaults::apply(&project.config, Cli::try_parse()?.run)?;
-                let session = run::session(&with_defaults, &project, &self.screen);
+                let session = run::session(&with_defaults, &project, self.sweep, &self.screen);
                 self.held.insert((project, session))
             }
         };
@@ -216,7 +219,7 @@ pub(super) fn serve() -> anyhow::Result<u8> {
     let _watch = SignalWatch::new(&cancel)?;
     let screen = Arc::new(Screen::elsewhere()?);
     screen.own_stdout()?;
-    let mut runner = Runner::new(Arc::clone(&screen), Arc::clone(&cancel));
+    let mut runner = Runner::new(Arc::clone(&screen), Sweep::Outside, Arc::clone(&cancel));
     let mut code = exit::SUCCESS;
     for line in io::stdin().lock().lines() {
         let round: Round = serde_json::from_str(&line?)?;
