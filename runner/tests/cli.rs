@@ -195,7 +195,7 @@ fn json_lines_hold_everything_and_nothing_else_is_on_stdout() {
 #[test]
 fn a_file_without_a_test_is_no_pass() {
     let files = [
-        ("a.test.lua", "local x = 1\n"),
+        ("a.test.lua", "print('x is', 1)\n"),
         ("b.test.lua", PASSES),
         ("c.test.lua", "todo('write it')\n"),
         ("d.test.lua", "assert(1 == 1)\n"),
@@ -206,7 +206,7 @@ fn a_file_without_a_test_is_no_pass() {
     let (first, rest) = ran.stdout.split_once("PASS b.test.lua").expect("the second file");
     assert_eq!(
         first,
-        "NONE a.test.lua (0 passed, 1 failed, 0 skipped)\n  it has no test: no `test(…)`, no assertion, no \
+        "NONE a.test.lua (0 passed, 1 failed, 0 skipped)\n  | x is\t1\n  it has no test: no `test(…)`, no assertion, no \
          `todo()`; --allow-empty lets it pass\n"
     );
     assert!(

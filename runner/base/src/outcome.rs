@@ -38,6 +38,9 @@ pub struct FileResult {
     /// Whether the file has no test at all: it registers none, asserts nothing and has no `todo()`.
     #[serde(default)]
     pub no_tests: bool,
+    /// Lines that its own code printed and that are in no test's log, for there was none behind them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 impl FileResult {
@@ -53,6 +56,7 @@ impl FileResult {
             tests: Vec::new(),
             not_run: Vec::new(),
             no_tests: false,
+            log: Vec::new(),
         }
     }
 }

@@ -96,6 +96,9 @@ impl PlainReporter {
         if !result.not_run.is_empty() {
             text::indent(&mut out, "  ", &not_run(&result.not_run));
         }
+        for line in &result.log {
+            text::indent(&mut out, "  | ", line);
+        }
         if result.no_tests && !result.passed {
             let hint = "it has no test: no `test(…)`, no assertion, no `todo()`; --allow-empty lets it pass";
             text::indent(&mut out, "  ", hint);

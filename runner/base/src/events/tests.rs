@@ -100,6 +100,7 @@ fn every_event() -> Vec<Event> {
         tests: vec![result.clone()],
         not_run: vec!["behind it".into()],
         no_tests: false,
+        log: vec!["printed".to_owned()],
     };
     let fixture = || "net/router".to_owned();
     vec![

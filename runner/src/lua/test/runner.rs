@@ -75,6 +75,7 @@ pub(crate) fn run(
         duration_ns: nanos(started.elapsed()),
         tests,
         no_tests,
+        log: file.printed.take(),
         ..FileResult::new(&job.shown)
     }
 }

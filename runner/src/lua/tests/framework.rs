@@ -171,6 +171,16 @@ fn the_filter_leaves_tests_out() {
 }
 
 #[test]
+fn what_no_test_is_behind_is_the_files_own_log() {
+    assert_eq!(run("print('a', 1) print('b')").log, ["a\t1", "b"]);
+    let kept = run("print('before') test('x', function() end)");
+    assert_eq!(
+        (kept.log.len(), &kept.tests[0].log),
+        (0, &vec!["before".to_owned()])
+    );
+}
+
+#[test]
 fn a_file_without_a_test_says_so() {
     assert!(run("local x = 1").no_tests);
     assert!(run("").no_tests);
