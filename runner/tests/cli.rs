@@ -86,9 +86,9 @@ fn no_tests_says_where_it_looked() {
     let ran = run(&dir, &["lst"]);
     let message = "provium: error: `lst` is neither a command nor a path; did you mean `provium list`?\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
-    let ran = run(&dir, &["run"]);
+    let ran = run(&dir, &["fly"]);
     let message =
-        "provium: error: `run` is neither a command nor a path; `provium --help` lists the commands\n";
+        "provium: error: `fly` is neither a command nor a path; `provium --help` lists the commands\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), message));
     let ran = run(&dir, &["run/it"]);
     let message = "provium: error: no such file or folder: run/it\n";
@@ -371,12 +371,15 @@ fn a_journal_spares_what_has_ended() {
     assert_eq!(first.code, Some(1));
     let second = run(&dir, &args);
     assert_eq!(second.code, Some(1));
-    // Whoever keeps a journal reports elsewhere: what comes out is the run's events.
+    // Whoever keeps a journal reports elsewhere: what comes out is the run's events, in hexadecimal.
+    let event = |line: &str| -> Event {
+        let digits = (0..line.len()).step_by(2).map(|at| &line[at..at + 2]);
+        let bytes: Result<Vec<u8>, _> = digits.map(|pair| u8::from_str_radix(pair, 16)).collect();
+        rmp_serde::from_slice(&bytes.expect(line)).expect(line)
+    };
     let events = |ran: &Ran| -> Vec<Event> {
         let lines = ran.stdout.lines().filter(|line| !line.is_empty());
-        lines
-            .map(|line| serde_json::from_str(line).expect(line))
-            .collect()
+        lines.map(event).collect()
     };
     let shown = |events: &[Event]| -> Vec<bool> {
         let ends = events.iter().filter_map(|event| match event {

@@ -85,7 +85,7 @@ fn report(
     // Tests that boot nothing run on any host, unless one is asked for by name.
     let accel = args.running.accel;
     if !project.config.profiles.is_empty()
-        && (accel == Accel::Tcg || chosen.may_boot(project)?)
+        && (accel != Accel::Auto || chosen.may_boot(project)?)
         && let Way::EmulatedHost { because } = doctor::choose(accel)?
     {
         drop(worker);
