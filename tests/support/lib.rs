@@ -103,12 +103,15 @@ pub fn times(variable: &str, ordinary: usize) -> usize {
     }
 }
 
+/// Name of the one thread that helps those of all machines: it starts with the first and stays.
+const HELPER: &str = "provium-helper";
+
 /// Resources that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
     /// Open descriptors, by what they are.
     pub descriptors: Vec<String>,
-    /// Names of its threads.
+    /// Names of its threads, but for [`HELPER`].
     pub threads: Vec<String>,
     /// Mappings of guest memory or KVM.
     pub guest_mappings: usize,
@@ -136,6 +139,7 @@ impl Holdings {
         let mut threads: Vec<String> = tasks
             .iter()
             .filter_map(|task| std::fs::read_to_string(task.join("comm")).ok())
+            .filter(|name| name.trim_end() != HELPER)
             .collect();
         threads.sort();
         let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
