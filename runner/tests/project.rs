@@ -259,6 +259,23 @@ fn a_machine_without_apt_is_told_so() {
     );
 }
 
+#[test]
+fn a_run_takes_the_ready_guest_where_nothing_is_named() {
+    let dir = project(&[]);
+    let args = ["run", "--accel", "kvm", "--", "true"];
+    let ran = cached(&dir, &args);
+    assert_eq!(ran.code, Some(125), "{ran:?}");
+    assert!(ran.stderr.contains("what is to boot?"), "{ran:?}");
+    for name in ["vmlinuz", "initrd.cpio"] {
+        write(&dir, &format!("cache/provium/guest/cloud-1/{name}"), "no kernel");
+    }
+    let link = ready_kernel(&dir);
+    symlink("cloud-1", link.parent().expect("the link")).expect("a link");
+    let ran = cached(&dir, &args);
+    assert_eq!(ran.code, Some(125), "{ran:?}");
+    assert!(!ran.stderr.contains("what is to boot?"), "{ran:?}");
+}
+
 /// Where the ready guest's kernel is, or would be.
 fn ready_kernel(dir: &TempDir) -> PathBuf {
     DebianGuest::at(&dir.path().join("cache")).kernel

@@ -72,7 +72,7 @@ test("what does not exist is told from what cannot be executed, and both from a 
   code, _, stderr = shell("$provium run nothing --accel kvm -- true")
   t:assert_eq(code, 125)
   t:assert_contains(stderr, "there is no profile `nothing`")
-  code, _, stderr = shell("cd / && $provium run --accel kvm -- true")
+  code, _, stderr = shell("cd / && XDG_CACHE_HOME=/nowhere $provium run --accel kvm -- true")
   t:assert_eq(code, 125)
   t:assert_contains(stderr, "-k .")
   code, _, stderr = shell("$provium run -k . --accel kvm -- true")

@@ -82,7 +82,8 @@ fn ready() -> Result<DebianGuest> {
     Ok(DebianGuest::at(&provium_debian::cache::base()?))
 }
 
-/// The profile that is named, or the only one, or one of a kernel alone.
+/// The profile that is named, or the only one, or one of a kernel alone; the ready guest's where there is
+/// nothing to choose from.
 fn profile(args: &GuestRunArgs, config: &Config, cwd: &Path) -> Result<Profile> {
     if let Some(name) = &args.profile {
         return Ok(config.profile(name).map_err(anyhow::Error::msg)?.clone());
@@ -101,10 +102,18 @@ fn profile(args: &GuestRunArgs, config: &Config, cwd: &Path) -> Result<Profile> 
             let names: Vec<_> = config.profiles.keys().map(String::as_str).collect();
             bail!("which profile? There are {}", names.join(", "))
         }
-        (None, _) => bail!(
-            "what is to boot? Give a kernel or a build tree (-k bzImage, -k .), `-k guest:debian` after `provium \
-             guest fetch`, or a profile of a provium.toml"
-        ),
+        (None, _) => {
+            let ready = ready()?;
+            if !ready.kernel.is_file() {
+                bail!(
+                    "what is to boot? Give a kernel or a build tree (-k bzImage, -k .), or a profile of a provium.toml; \
+                     or type `provium guest fetch` once, whose kernel is taken where nothing is given"
+                );
+            }
+            let mut guest = GuestSpec::new(ready.kernel);
+            guest.initrd = Some(ready.initrd);
+            Ok(Profile::of_guest(NAME, guest))
+        }
     }
 }
 
