@@ -81,14 +81,7 @@ pub(super) fn run(
         &*sink,
     );
     receiving.end();
-    let code = code?;
-    screen.reports.check()?;
-    match screen.is_read() {
-        Ok(true) => Ok(code),
-        _ if code == exit::INTERRUPTED => Ok(code),
-        Ok(false) => Ok(exit::HARNESS),
-        Err(error) => Err(error),
-    }
+    screen.code_of(code?)
 }
 
 /// Runs this very command line, which begins with the `words` of a subcommand, in the emulated host, where

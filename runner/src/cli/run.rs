@@ -95,14 +95,7 @@ fn report(
         return host::run(project, &artifacts, watch, &cancel, &screen);
     }
     let code = worker.run(&screen, watch, &cancel)?;
-    screen.reports.check()?;
-    match screen.is_read() {
-        Ok(true) => Ok(code),
-        // The terminal may have gone away, which is why the run was ended.
-        _ if code == exit::INTERRUPTED => Ok(code),
-        Ok(false) => Ok(exit::HARNESS),
-        Err(error) => Err(error),
-    }
+    screen.code_of(code)
 }
 
 /// Runs the tests, and leaves it to another process to report them.

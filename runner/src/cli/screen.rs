@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use provium_base::events::{Sink, Sinks};
+use provium_base::exit;
 
 use super::args::{ProgressChoice, ReportArgs};
 use super::interrupt;
@@ -138,6 +139,21 @@ impl Screen {
     /// The system's.
     pub(super) fn own_stdout(&self) -> anyhow::Result<()> {
         rustix::stdio::dup2_stdout(io::stderr()).map_err(|error| not_kept(error.into()))
+    }
+
+    /// The exit code of a run that came to `code` elsewhere and was reported here.
+    ///
+    /// # Errors
+    /// When a report could not be written.
+    pub(super) fn code_of(&self, code: u8) -> anyhow::Result<u8> {
+        self.reports.check()?;
+        match self.is_read() {
+            Ok(true) => Ok(code),
+            // The terminal may have gone away, which is why the run was ended.
+            _ if code == exit::INTERRUPTED => Ok(code),
+            Ok(false) => Ok(exit::HARNESS),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the whole report was read by somebody; it is not when the reader of a pipe has gone, as `head`

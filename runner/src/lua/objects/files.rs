@@ -4,6 +4,7 @@
 //! arguments is asked alone or in a batch. Not here: open files; `open_file` has those.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use mlua::{Lua, Table};
 use provium_base::cause::Cause;
@@ -224,7 +225,9 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
     }]
 }
 
-fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
+/// The arguments of what is pushed: a path on the host, which becomes an input of a fixture unless `auto_dep`
+/// is false, and one in the guest.
+pub(super) fn pushed(call: &mut Call<'_>) -> Result<(PathBuf, Vec<u8>), Raise> {
     call.at_most(3)?;
     let host = call.host_file(0)?;
     let guest = call.path(1)?;
@@ -234,6 +237,11 @@ fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
     if auto_dep {
         call.takes_in_file(&host)?;
     }
+    Ok((host, guest))
+}
+
+fn push_file(call: &mut Call<'_>, vm: &Vm) -> Answer {
+    let (host, guest) = pushed(call)?;
     if host.is_dir() {
         return Err(call.fail(format_args!(
             "{} is a folder, and only files are copied",

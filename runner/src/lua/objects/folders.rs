@@ -16,6 +16,7 @@ use walkdir::WalkDir;
 use crate::lua::api::binding::Method;
 use crate::lua::api::call::Call;
 use crate::lua::api::raise::{Answer, Raise, none};
+use crate::lua::objects::files::pushed;
 use crate::lua::objects::remote::Remote;
 use crate::lua::objects::vm::handle::Vm;
 
@@ -41,15 +42,7 @@ pub(crate) fn vm_methods() -> Vec<Method<Vm>> {
 }
 
 fn push_dir(call: &mut Call<'_>, vm: &Vm) -> Answer {
-    call.at_most(3)?;
-    let host = call.host_file(0)?;
-    let guest = call.path(1)?;
-    let options = call.options(2)?;
-    let auto_dep = options.boolean("auto_dep")?.unwrap_or(true);
-    options.finish()?;
-    if auto_dep {
-        call.takes_in_file(&host)?;
-    }
+    let (host, guest) = pushed(call)?;
     if !host.is_dir() {
         return Err(call.fail(format_args!("{} is not a folder", host.display())));
     }
