@@ -5,6 +5,7 @@
 //! fixture boots is never read.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,6 +145,9 @@ impl ProjectWorld {
                 .map_err(FixtureError::io("reading", path))?;
             hasher.part(digest.as_bytes());
         }
+        // A snapshot opens the image below its root disk where it was: the same image elsewhere is another.
+        let place = rootfs.as_deref().unwrap_or(Path::new(""));
+        hasher.part(place.as_os_str().as_bytes());
         let agent = profile.agent.then_some(self.agent);
         hasher.part(agent.unwrap_or(Digest::MISSING).as_bytes());
         for setting in &profile.settings {
