@@ -22,7 +22,7 @@ use crate::console::say;
 use crate::failure::errno_text;
 use crate::root::InitRoot;
 use crate::session::Session;
-use crate::{fds, listener, sys, vsock};
+use crate::{fds, listener, oom, sys, vsock};
 
 /// First and longest pause between two attempts to reach the host.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -42,6 +42,9 @@ pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<Own
     // Fails where it leads a session already, which is as good; the name is for people only.
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"provium-agent");
+    if let Some(proc) = &proc {
+        oom::spare(proc);
+    }
     let agent = Agent::new(init_root).unwrap_or_else(|error| {
         say!("cannot make a pipe: {}", errno_text(error));
         std::process::exit(1)

@@ -41,6 +41,7 @@ mod fds;
 mod follow;
 mod listener;
 mod lock;
+mod oom;
 mod open_files;
 mod ops;
 mod parked;

@@ -32,7 +32,7 @@ use crate::failure::{errno_text, failed, impossible};
 use crate::root::InitRoot;
 use crate::serve;
 use crate::session::Session;
-use crate::{fds, listener, sys, vsock};
+use crate::{fds, listener, oom, sys, vsock};
 
 /// Makes a worker that answers on a parked connection.
 pub(crate) fn spawn(session: &Session, ticket: u64, as_thread: bool) -> Result<Response, OpError> {
@@ -135,6 +135,8 @@ fn live(setup: ProcessSetup) -> ! {
         report,
         init_root,
     } = setup;
+    // While the descriptor for it is still there.
+    oom::expose_for_good();
     let needed = [
         Some(&connection),
         Some(&report),

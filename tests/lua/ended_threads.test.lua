@@ -136,6 +136,19 @@ test("a kernel that panics on an oops ends the VM", {splat = "ok"}, function(t)
   t:assert_eq(vm:state(), "dead")
 end)
 
+test("memory that runs out ends programs and workers, not the agent", function(t)
+  local vm = provium:vm("v", "small"):boot()
+  local score = "/proc/self/oom_score_adj"
+  t:assert_eq(vm:read_file(score), "-1000\n")
+  t:assert_eq(vm:run("cat " .. score).stdout, "0\n")
+  local worker = vm:spawn_worker()
+  t:assert_eq(worker:read_file(score), "0\n")
+  t:assert_eq(worker:run("cat " .. score).stdout, "0\n")
+  worker:close()
+  t:assert_eq(vm:run("tail /dev/zero").signal, 9, "of the program")
+  t:assert_eq(vm:run("echo alive").stdout, "alive\n")
+end)
+
 test("an agent that is killed: the message says by what", function(t)
   local vm = provium:vm("v", "small"):boot()
   local pid = vm:syscall(SYS.getpid).ret

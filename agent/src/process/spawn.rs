@@ -16,7 +16,7 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
 
-use crate::{fds, sys};
+use crate::{fds, oom, sys};
 
 /// Bytes of the child's stack until it has a program of its own; it uses some hundred.
 const STACK: usize = 64 * 1024;
@@ -126,6 +126,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
 
 fn set_up(plan: &Plan<'_>, files: Option<Rlimit>) -> Result<(), SpawnError> {
     let [stdin, stdout, stderr] = plan.stdio;
+    oom::expose();
     let group = match plan.terminal {
         // A new session has a new process group of the same number.
         Some(terminal) => rustix::process::setsid().and_then(|_| rustix::process::ioctl_tiocsctty(terminal)),
