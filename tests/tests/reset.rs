@@ -108,8 +108,8 @@ fn dispose(guest: Guest) {
         .dispose();
 }
 
-fn put_back_again_and_again(cpus: u8) {
-    let resets = times("PROVIUM_SOAK_RESETS", 100);
+fn put_back_again_and_again(cpus: u8, by_default: usize) {
+    let resets = times("PROVIUM_SOAK_RESETS", by_default);
     let before = settled();
     let watch = Watch::default();
     let mut guest = boot_guest(MachineConfig { cpus, ..config() });
@@ -181,16 +181,21 @@ fn put_back_again_and_again(cpus: u8) {
 
 #[test]
 fn a_busy_guest_is_put_back_again_and_again() {
-    put_back_again_and_again(1);
+    put_back_again_and_again(1, 100);
 }
 
 #[test]
 fn a_busy_guest_of_two_vcpus_is_put_back_again_and_again() {
-    put_back_again_and_again(2);
+    put_back_again_and_again(2, 100);
 }
 
-fn resumed_again_and_again(cpus: u8) {
-    let resumes = times("PROVIUM_SOAK_RESUMES", 100);
+#[test]
+fn a_busy_guest_of_four_vcpus_is_put_back_again_and_again() {
+    put_back_again_and_again(4, 10);
+}
+
+fn resumed_again_and_again(cpus: u8, by_default: usize) {
+    let resumes = times("PROVIUM_SOAK_RESUMES", by_default);
     let before = settled();
     let watch = Watch::default();
     let mut guest = boot_guest(MachineConfig { cpus, ..config() });
@@ -233,12 +238,17 @@ fn resumed_again_and_again(cpus: u8) {
 
 #[test]
 fn a_snapshot_is_resumed_again_and_again() {
-    resumed_again_and_again(1);
+    resumed_again_and_again(1, 100);
 }
 
 #[test]
 fn a_snapshot_of_two_vcpus_is_resumed_again_and_again() {
-    resumed_again_and_again(2);
+    resumed_again_and_again(2, 100);
+}
+
+#[test]
+fn a_snapshot_of_four_vcpus_is_resumed_again_and_again() {
+    resumed_again_and_again(4, 10);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod packages;
 mod phases;
 mod suite;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -78,6 +79,9 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 1000)]
         resumes: u32,
     },
+    /// Kill and stop runs, let their disks and memory run out, put guests back ten thousand times: nothing
+    /// may be lost, hang or be left behind (needs root; hours)
+    Torture(torture::TortureArguments),
     /// Measure Provium beside the least any monitor has to do; print a table, write target/bench.json
     Bench(bench::BenchArguments),
     /// Run KVM tests as one of several workers (started by `test` and `soak`)
@@ -122,6 +126,7 @@ fn main() -> ExitCode {
             resets,
             resumes,
         } => soak(boots, resets, resumes),
+        Command::Torture(arguments) => torture::torture(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::RunTests(arguments) => kvm::worker::work(&arguments),
     };
