@@ -12,9 +12,10 @@ use super::splats::RawSplats;
 use super::table::{Located, Section};
 
 /// The keys that are no flags.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "cache_dir",
     "cache_max_size",
+    "disk_max",
     "ignore_splats",
     "known_failures",
     "roots",
@@ -27,6 +28,7 @@ pub(super) struct General {
     pub(super) roots: Option<Located<Vec<PathBuf>>>,
     pub(super) cache_dir: Option<Located<PathBuf>>,
     pub(super) cache_max_size: Option<Located<u64>>,
+    pub(super) disk_max: Option<Located<u64>>,
     pub(super) known_failures: Option<Located<PathBuf>>,
     pub(super) splats: RawSplats,
     pub(super) flags: Vec<FlagDefault>,
@@ -70,6 +72,7 @@ impl General {
             roots,
             cache_dir: section.path("cache_dir")?,
             cache_max_size: section.size("cache_max_size")?,
+            disk_max: section.size("disk_max")?,
             known_failures: section.path("known_failures")?,
             splats: RawSplats::read(section)?,
             flags: there.collect::<Result<_, _>>()?,
@@ -85,6 +88,7 @@ impl General {
             roots: self.roots.or(base.roots),
             cache_dir: self.cache_dir.or(base.cache_dir),
             cache_max_size: self.cache_max_size.or(base.cache_max_size),
+            disk_max: self.disk_max.or(base.disk_max),
             known_failures: self.known_failures.or(base.known_failures),
             splats: self.splats.or(base.splats),
             flags: self.flags,

@@ -21,6 +21,9 @@ use super::{Config, ConfigError};
 /// Cache size where the file says nothing, in bytes.
 pub(super) const CACHE_MAX_SIZE: u64 = 20 << 30;
 
+/// What guests may write to disks where the file says nothing, in bytes.
+pub(super) const DISK_MAX: u64 = 20 << 30;
+
 /// What the configuration takes from the process's environment.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -112,6 +115,7 @@ pub(super) fn load(
         roots,
         cache_dir,
         cache_max_size,
+        disk_max,
         known_failures,
         splats,
         flags,
@@ -124,6 +128,7 @@ pub(super) fn load(
         roots_line,
         cache_dir: cache_dir.map_or_else(|| env.cache_dir(), |dir| dir.value),
         cache_max_size: cache_max_size.map_or(CACHE_MAX_SIZE, |size| size.value),
+        disk_max: disk_max.map_or(DISK_MAX, |size| size.value),
         known_failures: known_failures.map(|path| path.value),
         splats: splats.rules(),
         flags,

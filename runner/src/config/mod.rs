@@ -54,6 +54,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Size in bytes at which the least used cache entries go.
     pub cache_max_size: u64,
+    /// Bytes that what guests write to disks may take on the host, in a whole run.
+    pub disk_max: u64,
     /// The file of tests that are known to fail.
     pub known_failures: Option<PathBuf>,
     /// What splats of guests' kernels mean.
@@ -126,6 +128,7 @@ impl Config {
             roots_line: None,
             cache_dir: env.cache_dir(),
             cache_max_size: load::CACHE_MAX_SIZE,
+            disk_max: load::DISK_MAX,
             known_failures: None,
             splats: SplatRules::default(),
             flags: Vec::new(),

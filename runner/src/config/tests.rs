@@ -56,6 +56,7 @@ fn every_key_arrives() {
         roots = ["tests", "/more"]
         cache_dir = "~/cache"
         cache_max_size = "5G"
+        disk_max = "1G"
         [profiles.full]
         kernel = "vmlinux"
         initrd = "sub/initrd"
@@ -73,6 +74,7 @@ fn every_key_arrives() {
     assert_eq!(config.roots, [project.path("tests"), "/more".into()]);
     assert_eq!(config.cache_dir, PathBuf::from("/home/u/cache"));
     assert_eq!(config.cache_max_size, 5 << 30);
+    assert_eq!(config.disk_max, 1 << 30);
     let profile = config.profile("full").expect("the profile");
     assert_eq!(profile.guest.kernel, project.path("vmlinux"));
     assert_eq!(profile.guest.initrd, Some(project.path("sub/initrd")));
@@ -339,7 +341,7 @@ fn mistakes_name_file_line_and_remedy() {
         ),
         (
             "[provium]\nzzz = 1".into(),
-            "provium.toml:2: unknown key `zzz` in [provium]; valid keys are cache_dir, cache_max_size, ignore_splats, known_failures, roots, splats",
+            "provium.toml:2: unknown key `zzz` in [provium]; valid keys are cache_dir, cache_max_size, disk_max, ignore_splats, known_failures, roots, splats",
         ),
         (
             "\n[provum]\nroots = ['.']".into(),

@@ -12,6 +12,7 @@ use provium_devices::virtio::block::{Access, Backend, FaultEffect, ID_BYTES, SEC
 use super::error::DiskError;
 use super::fault::{Fault, Faults};
 use super::image::ImageFile;
+use super::overlay_files;
 use super::spec::DiskSpec;
 use super::store::Store;
 
@@ -28,6 +29,8 @@ pub(super) struct DiskContent {
     pub(super) store: Store,
     /// Whether it has power; without, every request of the guest fails.
     pub(super) powered: bool,
+    /// Whether somebody has been told that the host could not serve a request; once is enough.
+    told: bool,
 }
 
 impl std::fmt::Debug for Disk {
@@ -59,7 +62,11 @@ impl Disk {
         Arc::new(Disk {
             spec,
             size,
-            content: Mutex::new(DiskContent { store, powered }),
+            content: Mutex::new(DiskContent {
+                store,
+                powered,
+                told: false,
+            }),
             faults: Mutex::default(),
         })
     }
@@ -208,19 +215,38 @@ impl Backend for Disk {
     }
 
     fn read(&self, sector: u64, data: &mut [u8]) -> io::Result<()> {
-        self.powered()?.store.read(sector * SECTOR, data)
+        let mut content = self.powered()?;
+        let done = content.store.read(sector * SECTOR, data);
+        self.noted("read", &mut content, done)
     }
 
     fn write(&self, sector: u64, data: &[u8]) -> io::Result<()> {
-        self.powered()?.store.write(sector * SECTOR, data)
+        let mut content = self.powered()?;
+        let done = content.store.write(sector * SECTOR, data);
+        self.noted("write", &mut content, done)
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.powered()?.store.flush()
+        let mut content = self.powered()?;
+        let done = content.store.flush();
+        self.noted("flush", &mut content, done)
     }
 }
 
 impl Disk {
+    /// Has somebody told of the first request that the host could not serve, which no fault of a test's is.
+    fn noted(&self, what: &str, content: &mut DiskContent, done: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &done
+            && !std::mem::replace(&mut content.told, true)
+        {
+            overlay_files::failed(format!(
+                "disk `{}`: a {what} of the guest's failed on the host, the guest sees an I/O error: {error}",
+                self.spec.id
+            ));
+        }
+        done
+    }
+
     fn powered(&self) -> io::Result<MutexGuard<'_, DiskContent>> {
         let content = self.content();
         match content.powered {

@@ -14,7 +14,8 @@
 //! blocks   sets of block numbers
 //! image    an image file, and whether it is as it was
 //! fault    requests that fail or take their time
-//! overlay_files  the files that guests' writes go to
+//! overlay_files  the files that guests' writes go to, and who hears when that fails
+//! space    how much they take
 //! saved    a disk in a snapshot's folder
 //! ```
 
@@ -25,6 +26,7 @@ mod image;
 mod medium;
 mod overlay_files;
 pub(crate) mod saved;
+mod space;
 mod spec;
 mod store;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use error::{DiskError, SavedDiskError};
 pub use fault::{Fault, FaultMode};
 pub use image::{ForeignFormat, ImageStamp, foreign_format};
 pub use medium::Disk;
-pub use overlay_files::keep_overlays_in;
+pub use overlay_files::{keep_overlays_in, tell_of_failures};
 pub use saved::{DiskState, ImageDigest, ImageState};
+pub use space::limit_overlays;
 pub use spec::{DiskSpec, MAX_DISK};

@@ -1,7 +1,8 @@
 //! Files without a name, for what guests write to disks.
 //!
-//! Input: the folder that they are to be in. Output: open files, which go with their descriptors. Not here:
-//! what is written. The threads that serve disks may open no file, so another opens them.
+//! Input: the folder that they are to be in, and who hears of failures. Output: open files, which go with
+//! their descriptors. Not here: what is written. The threads that serve disks may open no file, so another
+//! opens them.
 
 use std::fs::File;
 use std::io;
@@ -21,6 +22,26 @@ static FOLDER: Mutex<Option<Box<Folder>>> = Mutex::new(None);
 /// Says in which folder the files of all disks are to be, from the next on: it is asked each time.
 pub fn keep_overlays_in(folder: impl Fn() -> io::Result<PathBuf> + Send + 'static) {
     *FOLDER.lock() = Some(Box::new(folder));
+}
+
+/// Hears of a failure, in a sentence.
+type Hears = dyn Fn(String) + Send;
+
+static HEARS: Mutex<Option<Box<Hears>>> = Mutex::new(None);
+
+/// Says who hears when the host cannot do what a guest asked of a disk; the guest itself sees an I/O error.
+pub fn tell_of_failures(hears: impl Fn(String) + Send + 'static) {
+    *HEARS.lock() = Some(Box::new(hears));
+}
+
+/// Tells of a failure.
+pub(super) fn failed(what: String) {
+    // If there is no thread for that any more, nobody is left who could be told.
+    let _ = elsewhere(move || {
+        if let Some(hears) = HEARS.lock().as_ref() {
+            hears(what);
+        }
+    });
 }
 
 /// A file without a name.

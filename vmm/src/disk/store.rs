@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::blocks::BlockSet;
 use super::image::ImageFile;
 use super::overlay_files;
+use super::space::Space;
 
 /// Bytes of a block; as many as a page, so that a snapshot's files are alike.
 pub(crate) const BLOCK: u64 = 4096;
@@ -32,6 +33,8 @@ pub(crate) struct BlockLayer {
 struct SparseFile {
     file: Option<File>,
     blocks: BlockSet,
+    /// Bytes of `blocks`.
+    space: Space,
 }
 
 /// The undo log: what was there before the writes that have not been flushed.
@@ -81,8 +84,33 @@ impl SparseFile {
         }
     }
 
+    /// Writes within blocks of which the rest is there already.
+    fn write(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
+        let blocks = at / BLOCK..(at + data.len() as u64).div_ceil(BLOCK);
+        let new = blocks
+            .clone()
+            .filter(|block| !self.blocks.contains(*block))
+            .count() as u64
+            * BLOCK;
+        self.space.take(new)?;
+        let written = self.file().and_then(|file| file.write_all_at(data, at));
+        match written {
+            Ok(()) => self.blocks.extend(blocks),
+            Err(_) => self.space.give_back(new),
+        }
+        written
+    }
+
+    fn remove(&mut self, block: u64) {
+        if self.blocks.contains(block) {
+            self.blocks.remove(block);
+            self.space.give_back(BLOCK);
+        }
+    }
+
     fn clear(&mut self) -> io::Result<()> {
         self.blocks.clear();
+        self.space = Space::default();
         self.file.as_ref().map_or(Ok(()), |file| file.set_len(0))
     }
 }
@@ -178,8 +206,7 @@ impl Store {
             old[(from - start) as usize..(to - start) as usize]
                 .copy_from_slice(&data[(from - at) as usize..(to - at) as usize]);
             let len = self.block_len(block);
-            self.undo.saved.file()?.write_all_at(&old[..len], start)?;
-            self.undo.saved.blocks.insert(block);
+            self.undo.saved.write(start, &old[..len])?;
             self.undo.absent.remove(block);
         }
         self.put(at, data)
@@ -187,22 +214,19 @@ impl Store {
 
     fn put(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
         let end = at + data.len() as u64;
-        let blocks = at / BLOCK..end.div_ceil(BLOCK);
         if let (true, Some(image)) = (self.through, &self.image) {
             return image.write(at, data);
         }
-        for block in blocks.clone() {
+        for block in at / BLOCK..end.div_ceil(BLOCK) {
             let start = block * BLOCK;
             let whole = at <= start && start + self.block_len(block) as u64 <= end;
             if !whole && !self.overlay.blocks.contains(block) {
                 let mut content = vec![0; self.block_len(block)];
                 self.read(start, &mut content)?;
-                self.overlay.file()?.write_all_at(&content, start)?;
+                self.overlay.write(start, &content)?;
             }
         }
-        self.overlay.file()?.write_all_at(data, at)?;
-        self.overlay.blocks.extend(blocks);
-        Ok(())
+        self.overlay.write(at, data)
     }
 
     fn is_unflushed(&self, block: u64) -> bool {
@@ -226,9 +250,7 @@ impl Store {
         }
         let mut content = vec![0; self.block_len(block)];
         self.read(block * BLOCK, &mut content)?;
-        self.undo.saved.file()?.write_all_at(&content, block * BLOCK)?;
-        self.undo.saved.blocks.insert(block);
-        Ok(())
+        self.undo.saved.write(block * BLOCK, &content)
     }
 
     /// Makes everything written so far last over a power cut.
@@ -244,7 +266,7 @@ impl Store {
     /// Takes back everything that was not flushed.
     pub(crate) fn roll_back(&mut self) -> io::Result<()> {
         for block in self.undo.absent.iter() {
-            self.overlay.blocks.remove(block);
+            self.overlay.remove(block);
         }
         self.undo.absent.clear();
         let mut content = vec![0; BLOCK as usize];
@@ -254,8 +276,7 @@ impl Store {
             match (&self.image, self.through) {
                 (Some(image), true) => image.write(block * BLOCK, content)?,
                 _ => {
-                    self.overlay.file()?.write_all_at(content, block * BLOCK)?;
-                    self.overlay.blocks.insert(block);
+                    self.overlay.write(block * BLOCK, content)?;
                 }
             }
         }
