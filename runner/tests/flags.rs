@@ -36,6 +36,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("--maxfail", RUNNING, "a_run_ends_at_the_failure_that_maxfail_says"),
     ("--durations", RUNNING, "the_slowest_tests_are_named_at_the_end"),
     ("--matrix", COMMAND, "a matrix says where kernels differ"),
+    ("--no-build", BISECT, "no_build_takes_what_is_there"),
     ("--jobs", RUNNING, "as_many_files_run_at_a_time_as_jobs_says"),
     ("--mem", RUNNING, "claims_share_what_the_flags_say"),
     ("--cpus", RUNNING, "claims_share_what_the_flags_say"),
@@ -131,6 +132,19 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("fixture why --preset", CONFIGURATION, "a_preset_stands_in_for_parts_of_the_file"),
     ("fixture why --kernel", CONFIGURATION, "a_kernel_comes_from_the_command_line"),
     ("fixture why --accel", RUNNING, "every_command_that_runs_guests_goes_where_accel_says"),
+    ("bisect", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect [TESTS]", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect --good", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect --bad", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect --fresh", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect --tree", BISECT, "the_sources_can_be_those_of_another_repository"),
+    ("bisect --first-parent", BISECT, "a_merge_is_searched_on_both_sides_or_on_the_first_alone"),
+    ("bisect --repeat", BISECT, "a_test_that_fails_at_times_is_repeated_as_often_as_it_takes"),
+    ("bisect --confidence", BISECT, "a_test_that_fails_at_times_is_repeated_as_often_as_it_takes"),
+    ("bisect --boot-failure", BISECT_GUESTS, "a module that breaks is found, by the driver and by git"),
+    ("bisect step", BISECT, "each_exit_code_of_a_step_is_what_git_bisect_run_takes_it_for"),
+    ("bisect step [TESTS]", BISECT, "each_exit_code_of_a_step_is_what_git_bisect_run_takes_it_for"),
+    ("bisect step --boot-failure", BISECT_GUESTS, "a module that breaks is found, by the driver and by git"),
     ("init", PROJECT, "init_makes_a_project_and_leaves_alone_what_is_there"),
     ("init [DIR]", PROJECT, "init_makes_a_project_and_leaves_alone_what_is_there"),
     ("init --kernel", PROJECT, "init_takes_the_kernel_that_is_named"),
@@ -172,6 +186,8 @@ const ARTIFACTS: &str = "runner/tests/artifacts.rs";
 const EMULATED: &str = "runner/tests/emulated_host.rs";
 const PROJECT: &str = "runner/tests/project.rs";
 const EDITORS: &str = "runner/tests/editors.rs";
+const BISECT: &str = "runner/tests/bisect.rs";
+const BISECT_GUESTS: &str = "tests/lua/bisect.test.lua";
 const COMMAND: &str = "tests/lua/command.test.lua";
 const RUN: &str = "tests/lua/run.test.lua";
 

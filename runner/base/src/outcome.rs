@@ -98,6 +98,9 @@ pub struct TestResult {
     /// Its parts that have results of their own, of the last time it ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subtests: Vec<Subtest>,
+    /// How often it ran and failed, where it ran in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Rounds>,
     /// Its metadata, as the test wrote it.
     #[serde(default, skip_serializing_if = "Meta::is_empty")]
     pub meta: Meta,
@@ -121,9 +124,19 @@ impl TestResult {
             flaky: false,
             failure: None,
             subtests: Vec::new(),
+            rounds: None,
             meta: Meta::new(),
         }
     }
+}
+
+/// What became of a test in all rounds of `--repeat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rounds {
+    /// Rounds in which it ran.
+    pub run: u32,
+    /// Those in which it counted against the run.
+    pub failed: u32,
 }
 
 /// How a test ended.

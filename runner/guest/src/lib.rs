@@ -69,7 +69,7 @@ pub use start::resume::{
 pub use start::wall_clock;
 pub use start::warm_pool::WarmPool;
 pub use vm::disks::ROOTFS_DISK;
-pub use vm::error::{VmError, VmState};
+pub use vm::error::{VmError, VmState, says_no_boot};
 pub use vm::gate::{Gate, Lease};
 pub use vm::life::{ConsoleMark, Vm};
 pub use vm::splats::FoundSplat;

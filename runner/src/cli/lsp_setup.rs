@@ -21,7 +21,7 @@ pub(super) fn lsp_setup(args: &LspSetupArgs) -> anyhow::Result<u8> {
     let cwd = std::env::current_dir().context("the current folder cannot be used")?;
     let start = args.dir.as_ref().map_or(cwd.clone(), |dir| cwd.join(dir));
     anyhow::ensure!(start.is_dir(), "no such folder: {}", start.display());
-    let config = configuration(None, &start, &[], None, Vec::new())?;
+    let config = configuration(None, &start, &[], None, Vec::new(), None)?;
     let folder = match args.dir {
         Some(_) => start,
         None => config.project.clone(),

@@ -7,19 +7,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 
 use provium_base::cancel::Cancel;
 use provium_base::exit;
 use provium_base::outcome::{FileResult, TestStatus};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use super::again;
 use super::args::{Matrix, RunArgs};
-use super::interrupt::{self, SignalWatch};
+use super::interrupt::SignalWatch;
 use super::print::{complain, in_line, print};
 use super::project::Project;
 use crate::session::artifacts::Artifacts;
@@ -62,7 +59,7 @@ pub(super) fn run(project: &Project, args: &RunArgs, matrix: &Matrix) -> anyhow:
         let own = beside(&folder, number);
         command.arg(format!("--artifacts={}", own.to_string_lossy()));
         command.args(without_matrix(&written, args.show.json));
-        let ended = one(command, &cancel, |line| {
+        let ended = again::again(command, &cancel, |line| {
             table.add(number, kernel, line, args.show.json)
         })?;
         match ended {
@@ -102,34 +99,6 @@ fn without_matrix(written: &[OsString], json: bool) -> Vec<OsString> {
 fn beside(folder: &Path, number: usize) -> std::path::PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!("{name}-kernel-{}", number + 1))
-}
-
-/// Runs one command to its end; `line` is given each line of its report. Returns its exit code.
-fn one(
-    mut command: Command,
-    cancel: &Arc<Cancel>,
-    mut line: impl FnMut(&str) -> anyhow::Result<()>,
-) -> anyhow::Result<u8> {
-    // Ctrl-C is passed on, once; a terminal would give it to both.
-    let mut child = command.process_group(0).stdout(Stdio::piped()).spawn()?;
-    let pid = Pid::from_child(&child);
-    interrupt::at_once(move || {
-        let _ = kill_process_group(pid, Signal::KILL);
-    });
-    let told = cancel.on_cancel(Box::new(move || {
-        let _ = kill_process(pid, Signal::INT);
-    }));
-    let stdout = child.stdout.take().expect("it is piped");
-    for text in BufReader::new(stdout).lines() {
-        line(&text?)?;
-    }
-    let status = child.wait()?;
-    drop(told);
-    interrupt::at_once(|| {});
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(exit::INTERRUPTED))
 }
 
 /// How a test ended on one kernel, and its message.

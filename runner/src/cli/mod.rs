@@ -3,7 +3,9 @@
 //! Input: the process's arguments, environment and working directory. Output: text and an exit code. Not
 //! here: any work of its own; each command is a file with a call into the module that does it.
 
+mod again;
 pub mod args;
+mod bisect;
 mod chosen;
 mod completions;
 mod coverage;
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| args::helpful(error).exit());
     let done = match cli.command {
         None => run::run(cli.run),
+        Some(Command::Bisect(args)) => Ok(bisect::bisect(args)),
         Some(Command::Run(args)) => guest_run::run(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Fixture(args)) => fixture::fixture(&args),

@@ -13,9 +13,9 @@ use provium_base::nearest::nearest;
 
 use super::args::{Cli, ProjectArgs};
 use super::defaults;
-use crate::config::{Config, ConfigError, Environment, KernelChoice, Overrides, PresetChoice};
+use crate::config::{Config, ConfigError, Environment, KernelChoice, Overrides, PresetChoice, Sources};
 use crate::discover::{self, DiscoverError, TestFile};
-use crate::session::build::{self, BuildError};
+use crate::session::build::{self, BuildError, BuildLog};
 
 /// The configuration and where the command was called.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ impl Project {
             paths,
             preset(args),
             args.kernel.clone(),
+            sources(args),
         );
         let config = config.map_err(|error: ConfigError| anyhow::anyhow!(error))?;
         tracing::debug!(file = ?config.file, profiles = config.profiles.len(), "configuration");
@@ -72,7 +73,11 @@ impl Project {
         cancel: &Arc<Cancel>,
         sink: &dyn Sink,
     ) -> anyhow::Result<bool> {
-        match build::build_profiles(&self.config, verbose, cancel, sink) {
+        let log = match verbose {
+            true => BuildLog::Shown,
+            false => BuildLog::Kept,
+        };
+        match build::build_profiles(&self.config, log, cancel, sink) {
             Err(BuildError::Cancelled(_, CancelReason::Interrupted)) => Ok(false),
             built => Ok(built.map(|()| true)?),
         }
@@ -86,13 +91,23 @@ pub(super) fn configuration(
     paths: &[PathBuf],
     preset: Option<PresetChoice>,
     kernels: Vec<KernelChoice>,
+    sources: Option<Sources>,
 ) -> Result<Config, ConfigError> {
     let overrides = Overrides {
         preset,
         kernels,
+        sources,
         flags: defaults::keys(),
     };
     Config::load_with(file, cwd, paths, &Environment::of_process(), &overrides)
+}
+
+/// The folders of builds that the command line names.
+fn sources(args: &ProjectArgs) -> Option<Sources> {
+    Some(Sources {
+        tree: args.tree.clone()?,
+        out: args.out.clone()?,
+    })
 }
 
 /// The preset that the command line or else the environment names.

@@ -77,7 +77,7 @@ fn report(
     let screen = Screen::new(settings, &args.reports, around, &project.cwd)?;
     let cancel = Cancel::new();
     let watch = SignalWatch::new(&cancel)?;
-    if !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
+    if !args.running.no_build && !project.build_profiles(args.show.verbose, &cancel, &*screen.sink)? {
         return Ok(exit::INTERRUPTED);
     }
     project.config.check_files()?;

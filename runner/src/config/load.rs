@@ -110,7 +110,7 @@ pub(super) fn load(
     for kernel in &overrides.kernels {
         overrides::put_kernel(&mut profiles, kernel, cwd, &caches, &shown)?;
     }
-    let profiles = profile::resolve(&profiles, &shown, dir)?;
+    let profiles = profile::resolve(&profiles, &shown, dir, overrides.sources.as_ref())?;
     let General {
         roots,
         cache_dir,

@@ -11,6 +11,7 @@ use provium_base::nearest::nearest;
 use provium_debian::guest::{self, DebianGuest};
 
 use super::ConfigError;
+use super::out::Sources;
 use super::profile::RawProfile;
 use super::table::Located;
 
@@ -21,6 +22,8 @@ pub struct Overrides {
     pub preset: Option<PresetChoice>,
     /// Kernels of profiles.
     pub kernels: Vec<KernelChoice>,
+    /// What profiles' builds build, and where to.
+    pub sources: Option<Sources>,
     /// Keys of `[provium]` that give a flag its value.
     pub flags: Vec<String>,
 }

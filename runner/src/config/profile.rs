@@ -14,7 +14,7 @@ use provium_guest::{DiskOption, GuestSpec, WallClock};
 use provium_vmm::host_file;
 
 use super::disks::{self, RawDisk};
-use super::out::Out;
+use super::out::{Build, Folders, Out, Sources};
 use super::shares::{self, RawShare};
 use super::table::{Located, Section};
 use super::{ConfigError, MEMORY_DEFAULT, check_cpus, check_memory};
@@ -36,6 +36,7 @@ pub(super) const KEYS: &[&str] = &[
     "modules",
     "rootfs",
     "shares",
+    "tree",
     "wall_clock",
 ];
 
@@ -57,17 +58,6 @@ pub struct Profile {
     pub(crate) disk_lines: Vec<usize>,
     /// Line of each shared folder.
     pub(crate) share_lines: Vec<usize>,
-}
-
-/// A command that makes what a profile boots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Build {
-    /// Shell command, `{out}` already put in.
-    pub command: String,
-    /// The folder that `{out}` stands for, made before the command runs.
-    pub out: Option<PathBuf>,
-    /// Where the command runs: the configuration's folder.
-    pub dir: PathBuf,
 }
 
 impl Profile {
@@ -161,6 +151,7 @@ pub(super) struct RawProfile {
     /// The command, and the profile that says it.
     build: Option<(Located<String>, String)>,
     build_out: Option<Located<PathBuf>>,
+    tree: Option<Located<PathBuf>>,
 }
 
 impl RawProfile {
@@ -217,6 +208,7 @@ impl RawProfile {
             wall_clock,
             build: section.string("build")?.map(|build| (build, name.to_owned())),
             build_out: section.path("build_out")?,
+            tree: section.path("tree")?,
         })
     }
 
@@ -241,10 +233,17 @@ impl RawProfile {
             wall_clock: self.wall_clock.or(base.wall_clock),
             build: self.build.or(base.build),
             build_out: self.build_out.or(base.build_out),
+            tree: self.tree.or(base.tree),
         }
     }
 
-    fn resolve(self, name: &str, shown: &str, dir: &Path) -> Result<Profile, ConfigError> {
+    fn resolve(
+        self,
+        name: &str,
+        shown: &str,
+        dir: &Path,
+        sources: Option<&Sources>,
+    ) -> Result<Profile, ConfigError> {
         let missing = |key: &str| {
             ConfigError::at(
                 shown,
@@ -254,7 +253,12 @@ impl RawProfile {
         };
         let kernel = self.kernel.ok_or_else(|| missing("kernel"))?;
         let cmdline = self.cmdline.ok_or_else(|| missing("cmdline"))?;
-        let out = Out::new(name, shown, dir, self.build.as_ref(), self.build_out)?;
+        let folders = Folders {
+            build: self.build,
+            out: self.build_out,
+            tree: self.tree,
+        };
+        let out = Out::new(name, shown, dir, &folders, sources)?;
         let path = |key, path: Option<Located<PathBuf>>| path.map(|path| out.expand(key, path)).transpose();
         let kernel = out.expand("kernel", kernel)?;
         let (initrd, rootfs) = (path("initrd", self.initrd)?, path("rootfs", self.rootfs)?);
@@ -289,11 +293,7 @@ impl RawProfile {
         }
         let (shares, share_lines) = shares::expand(self.shares.unwrap_or_default(), &out)?;
         let host_root = self.host_root.unwrap_or_default();
-        let build = self.build.map(|(build, _)| Build {
-            command: out.command(&build.value),
-            out: out.folder().map(Path::to_owned),
-            dir: dir.to_owned(),
-        });
+        let build = folders.build.as_ref().map(|(build, _)| out.build(&build.value));
         let words = cmdline_file
             .iter()
             .map(String::as_str)
@@ -331,11 +331,12 @@ pub(super) fn resolve(
     raw: &BTreeMap<String, RawProfile>,
     shown: &str,
     dir: &Path,
+    sources: Option<&Sources>,
 ) -> Result<BTreeMap<String, Profile>, ConfigError> {
     let mut profiles = BTreeMap::new();
     for name in raw.keys() {
         let merged = inherited(raw, name, shown, &mut Vec::new())?;
-        profiles.insert(name.clone(), merged.resolve(name, shown, dir)?);
+        profiles.insert(name.clone(), merged.resolve(name, shown, dir, sources)?);
     }
     Ok(profiles)
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,14 +50,24 @@ pub enum BuildError {
     Cancelled(String, CancelReason),
 }
 
-/// Runs the build of every profile that has one. `sink` hears of each that starts and of each that ends well;
-/// with `verbose` the commands' output goes to stderr as it comes.
+/// What becomes of what builds print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildLog<'a> {
+    /// The end of it is in the error of a build that fails.
+    Kept,
+    /// It goes to stderr as it comes.
+    Shown,
+    /// It is written to this file, and the end of it is in the error as well.
+    File(&'a Path),
+}
+
+/// Runs the build of every profile that has one. `sink` hears of each that starts and of each that ends well.
 ///
 /// # Errors
 /// [`BuildError`] for the first that fails.
 pub fn build_profiles(
     config: &Config,
-    verbose: bool,
+    log: BuildLog<'_>,
     cancel: &Arc<Cancel>,
     sink: &dyn Sink,
 ) -> Result<(), BuildError> {
@@ -71,7 +82,7 @@ pub fn build_profiles(
             command: build.command.clone(),
         });
         let started = Instant::now();
-        build_one(&profile.name, build, verbose, cancel)?;
+        build_one(&profile.name, build, log, cancel)?;
         sink.emit(ProfileEvent::Built {
             profile: profile.name.clone(),
             took: started.elapsed(),
@@ -81,7 +92,7 @@ pub fn build_profiles(
     Ok(())
 }
 
-fn build_one(profile: &str, build: &Build, verbose: bool, cancel: &Arc<Cancel>) -> Result<(), BuildError> {
+fn build_one(profile: &str, build: &Build, to: BuildLog<'_>, cancel: &Arc<Cancel>) -> Result<(), BuildError> {
     let error = |what: &str, source| BuildError::Start {
         profile: profile.to_owned(),
         what: what.to_owned(),
@@ -90,10 +101,14 @@ fn build_one(profile: &str, build: &Build, verbose: bool, cancel: &Arc<Cancel>) 
     if let Some(out) = &build.out {
         std::fs::create_dir_all(out).map_err(|source| error(&format!("making {}", out.display()), source))?;
     }
-    let mut log = tempfile::tempfile().map_err(|source| error("keeping its log", source))?;
-    let stream = || match verbose {
-        true => io::stderr().try_clone_stdio(),
-        false => log.try_clone().map(Stdio::from),
+    let log = match to {
+        BuildLog::File(path) => File::options().create(true).append(true).read(true).open(path),
+        BuildLog::Kept | BuildLog::Shown => tempfile::tempfile(),
+    };
+    let mut log = log.map_err(|source| error("keeping its log", source))?;
+    let stream = || match to {
+        BuildLog::Shown => io::stderr().try_clone_stdio(),
+        BuildLog::Kept | BuildLog::File(_) => log.try_clone().map(Stdio::from),
     };
     let mut command = Command::new("/bin/sh");
     command
@@ -143,7 +158,7 @@ impl CloneStdio for io::Stderr {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use provium_base::events::{Discard, Event, Recorder};
@@ -164,7 +179,7 @@ mod tests {
                     build = 'echo x >>count; cp count {out}/k'\n[profiles.b]\ninherits = 'a'\n\
                     [profiles.c]\nkernel = 'k'\ncmdline = 'q'";
         let heard = Recorder::default();
-        build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &heard).expect("builds");
+        build_profiles(&config(dir.path(), toml), BuildLog::Kept, &Cancel::new(), &heard).expect("builds");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("out dir/k")).expect("built"),
             "x\n"
@@ -185,8 +200,13 @@ mod tests {
     fn a_failed_build_shows_the_end_of_its_log() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let toml = "[profiles.a]\nkernel = 'k'\ncmdline = 'q'\nbuild = 'seq 100; echo oops >&2; exit 3'";
-        let error =
-            build_profiles(&config(dir.path(), toml), false, &Cancel::new(), &Discard).expect_err("exit 3");
+        let error = build_profiles(
+            &config(dir.path(), toml),
+            BuildLog::Kept,
+            &Cancel::new(),
+            &Discard,
+        )
+        .expect_err("exit 3");
         let text = error.to_string();
         let lines: Vec<_> = text.lines().collect();
         let command = "seq 100; echo oops >&2; exit 3";
@@ -212,7 +232,7 @@ mod tests {
             other.cancel(CancelReason::Interrupted);
         });
         let started = Instant::now();
-        let error = build_profiles(&config, false, &cancel, &Discard).expect_err("cancelled");
+        let error = build_profiles(&config, BuildLog::Kept, &cancel, &Discard).expect_err("cancelled");
         assert_eq!(error.to_string(), "`build` of profile a: interrupted");
         assert!(started.elapsed() < Duration::from_secs(60));
         thread.join().expect("the cancelling thread");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::failure::{Failure, SourcePlace};
 use crate::meta::MetaValue;
-use crate::outcome::{FileResult, TestStatus, Timeliness};
+use crate::outcome::{FileResult, Rounds, TestStatus, Timeliness};
 use crate::subtest::{Subtest, SubtestCounts};
 
 /// The place of each variant in [`every_event`]; a new variant is an error here until it has one.
@@ -88,6 +88,7 @@ fn every_event() -> Vec<Event> {
             subtests: vec![Subtest::new("inner", TestStatus::Skipped)],
             ..Subtest::new("outer", TestStatus::Passed)
         }],
+        rounds: Some(Rounds { run: 40, failed: 3 }),
         meta: meta(),
     };
     let file = FileResult {

@@ -40,6 +40,19 @@ impl fmt::Display for VmState {
     }
 }
 
+/// What the message of a VM that did not boot says of it, behind its name.
+const DID_NOT_BOOT: &str = "did not boot";
+
+/// Whether a failure's message says, with [`VmError::Boot`] in it, that a VM did not boot.
+pub fn says_no_boot(message: &str) -> bool {
+    message.lines().any(|line| {
+        let (before, found) = line
+            .split_once(&format!("` {DID_NOT_BOOT}: "))
+            .unwrap_or_default();
+        !found.is_empty() && before.contains("VM `")
+    })
+}
+
 /// Why a VM did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
@@ -56,7 +69,7 @@ pub enum VmError {
         needs: &'static str,
     },
     /// It did not boot.
-    #[error("VM `{name}` did not boot: {error}")]
+    #[error("VM `{name}` {DID_NOT_BOOT}: {error}")]
     Boot {
         /// The VM.
         name: String,

@@ -35,6 +35,12 @@ pub struct ProjectArgs {
     /// The kernel of a profile, in place of the configuration's
     #[arg(long, value_name = "PROFILE=FILE")]
     pub kernel: Vec<KernelChoice>,
+    /// What `{tree}` stands for in all profiles, in place of their `tree`
+    #[arg(long, value_name = "DIR", requires = "out", hide = true)]
+    pub tree: Option<PathBuf>,
+    /// Where `{out}` of all profiles is, each below its name
+    #[arg(long, value_name = "DIR", requires = "tree", hide = true)]
+    pub out: Option<PathBuf>,
 }
 
 /// Which tests.

@@ -3,6 +3,7 @@
 //! Input: the process's arguments. Output: [`Cli`], checked only for form; all that clap knows is here. Not
 //! here: defaults that depend on the machine, the terminal or the configuration; `settings` decides those.
 
+mod bisect;
 mod choose;
 mod fixture;
 mod guest;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+pub use bisect::{BisectArgs, BisectCommand, BootFailure, DriverArgs, StepArgs};
 pub use choose::{ChooseArgs, OrderArgs, ProjectArgs, SelectArgs};
 pub use fixture::{BuildArgs, FixtureArgs, FixtureCommand, LookArgs, Which};
 pub use guest::{FetchArgs, GuestArgs, GuestCommand, InitProjectArgs};
@@ -69,6 +71,11 @@ pub struct Cli {
 pub enum Command {
     /// Boot a guest and run one command in it, or a shell
     Run(GuestRunArgs),
+    /// Find the commit that broke a test
+    ///
+    /// Builds and tests commits between GOOD and BAD in a worktree of its own. TESTS are what `provium`
+    /// itself takes: paths and flags. An interrupted bisect goes on where it was when it is started again.
+    Bisect(BisectArgs),
     /// List the tests that would run, without booting anything
     List(ListArgs),
     /// Look after the cache of fixtures

@@ -35,6 +35,9 @@ pub struct RunningArgs {
     /// Machines kept ready for the next fixture; 0 to make each when it is needed
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub ready: usize,
+    /// Take what profiles boot as it is: run no `build`
+    #[arg(long)]
+    pub no_build: bool,
     /// Let files pass that have no test
     #[arg(long)]
     pub allow_empty: bool,

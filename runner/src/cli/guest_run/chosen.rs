@@ -35,7 +35,7 @@ impl Chosen {
     /// What is not there, or is not enough, and what to write.
     pub(super) fn of(args: &GuestRunArgs) -> Result<Chosen> {
         let cwd = std::env::current_dir().context("the current folder cannot be used")?;
-        let config = configuration(args.config.as_deref(), &cwd, &[], None, Vec::new());
+        let config = configuration(args.config.as_deref(), &cwd, &[], None, Vec::new(), None);
         let config = config.map_err(|error| anyhow!(error))?;
         if args.fixture.is_some() {
             let config = Arc::new(config);

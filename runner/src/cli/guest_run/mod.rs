@@ -47,7 +47,7 @@ use super::print::complain;
 use crate::doctor::{self, Way};
 use crate::lua;
 use crate::report::{NoticeReporter, Notices, Output};
-use crate::session::build;
+use crate::session::build::{self, BuildLog};
 use crate::session::pool::{Limits, Pool};
 use crate::stock::Fixtures;
 
@@ -75,7 +75,7 @@ fn carry_out(args: &GuestRunArgs) -> Result<Verdict> {
     let sink = Arc::new(NoticeReporter::new(Arc::new(Output::stderr()), Notices::All));
     // In the emulated host, it was built outside.
     if !provium_emulated::is_inside() {
-        let built = build::build_profiles(config, false, &cancel, &*sink);
+        let built = build::build_profiles(config, BuildLog::Kept, &cancel, &*sink);
         if let Some(signal) = signals.signals.ended_by() {
             return Ok(Verdict::code(verdict::of_signal(signal)));
         }

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use provium_base::outcome::TestResult;
+use provium_base::outcome::{Rounds, TestResult};
 
 /// A function that resets the file's VMs to what they were when its own code had run; the error says why it
 /// cannot.
@@ -75,11 +75,18 @@ impl Tallies {
         self.0.get(test).is_some_and(|tally| tally.failures > 0)
     }
 
-    /// Puts before the message of a failure how often it came.
+    /// Puts into the result how often the test ran and failed, and before the message of a failure.
     pub(super) fn say_in(&self, result: &mut TestResult) {
-        let Some(tally) = self.0.get(&result.name).filter(|tally| tally.failures > 0) else {
+        let Some(tally) = self.0.get(&result.name) else {
             return;
         };
+        result.rounds = Some(Rounds {
+            run: tally.rounds,
+            failed: tally.failures,
+        });
+        if tally.failures == 0 {
+            return;
+        }
         let said = format!(
             "failed in {} of {} rounds, first in round {}: ",
             tally.failures, tally.rounds, tally.first
