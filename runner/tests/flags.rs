@@ -137,6 +137,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("bisect --good", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
     ("bisect --bad", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
     ("bisect --fresh", BISECT, "a_bisect_finds_the_commit_in_a_worktree_of_its_own"),
+    ("bisect --images", BISECT_GUESTS, "ready kernels are bisected in the order of their names"),
     ("bisect --tree", BISECT, "the_sources_can_be_those_of_another_repository"),
     ("bisect --first-parent", BISECT, "a_merge_is_searched_on_both_sides_or_on_the_first_alone"),
     ("bisect --repeat", BISECT, "a_test_that_fails_at_times_is_repeated_as_often_as_it_takes"),

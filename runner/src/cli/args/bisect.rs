@@ -14,6 +14,7 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 Examples:
   provium bisect --good v6.11 --bad v6.12 -- tests/net.test.lua
   provium bisect --tree ~/linux --good v6.11 --bad HEAD --confidence 0.99 -- tests/race.test.lua
+  provium bisect --images ~/kernels -- tests/net.test.lua
   git bisect run provium bisect step -- tests/net.test.lua
 
 Exit codes: 0 the commit was found, 1 it could not be told, 2 the bisect could not be carried out, 130 interrupted.")]
@@ -51,11 +52,15 @@ pub struct StepArgs {
 #[derive(Debug, Args)]
 pub struct DriverArgs {
     /// A commit that is known to be good; more can be given
-    #[arg(long, value_name = "REV", required = true)]
+    #[arg(long, value_name = "REV", required_unless_present = "images")]
     pub good: Vec<String>,
     /// A commit that is known to be bad
-    #[arg(long, value_name = "REV", required = true)]
+    #[arg(long, value_name = "REV", required_unless_present = "images")]
     pub bad: Option<String>,
+    /// Bisect the kernels of a folder, in the order of their names, in place of commits; --good and --bad
+    /// are names there [default: the first and the last]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["tree", "first_parent", "confidence"])]
+    pub images: Option<PathBuf>,
     /// The repository with the sources [default: that of the profile's `tree`]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub tree: Option<PathBuf>,

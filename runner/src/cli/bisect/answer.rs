@@ -61,10 +61,7 @@ fn found(driver: &mut Driver<'_>, commit: &str) -> Result<Answer, Halt> {
             driver.git.title(&of)?,
             known.judged.why
         );
-        let report = std::fs::read_to_string(driver.log(&known.commit, "report")).unwrap_or_default();
-        for line in report.trim_end().lines() {
-            let _ = writeln!(text, "  {line}");
-        }
+        text += &driver.records.report(&known.commit);
         // A parent that could not be told was skipped, and Git knows better.
         if known.judged.verdict != wanted && known.judged.verdict != Verdict::Skip {
             holds = false;

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //! driver   a whole bisect, in a worktree of its own
+//! images   the same over ready kernels, without Git
 //! answer   what it comes to, with the reports that show it
 //! trial    one commit, built and tested
 //! verdict  what that says
-//! known    what is known by now, and kept
+//! records  what is kept on the disk meanwhile
+//! known    verdicts among that
 //! rate     how often a test that fails at times has to pass
 //! git      Git
 //! ```
@@ -17,8 +19,10 @@
 mod answer;
 mod driver;
 mod git;
+mod images;
 mod known;
 mod rate;
+mod records;
 mod trial;
 mod verdict;
 
@@ -27,7 +31,7 @@ use std::sync::Arc;
 use provium_base::cancel::Cancel;
 use provium_base::{cause, exit};
 
-use super::args::{BisectArgs, BisectCommand, StepArgs};
+use super::args::{BisectArgs, BisectCommand, DriverArgs, StepArgs};
 use super::host;
 use super::interrupt::SignalWatch;
 use super::print::complain;
@@ -50,7 +54,7 @@ pub(super) fn bisect(args: BisectArgs) -> u8 {
             }),
             BROKEN,
         ),
-        None => ended(driver::drive(&args.driver), exit::HARNESS),
+        None => ended(drive(&args.driver), exit::HARNESS),
     }
 }
 
@@ -66,6 +70,21 @@ fn ended(ended: Result<u8, Halt>, broken: u8) -> u8 {
     }
 }
 
+/// Finds the first commit, or the first image, that is bad.
+fn drive(args: &DriverArgs) -> Result<u8, Halt> {
+    let cancel = Cancel::new();
+    let _watch = SignalWatch::new(&cancel)?;
+    match &args.images {
+        Some(folder) => images::drive(args, folder, &cancel),
+        None => driver::drive(args, &cancel),
+    }
+}
+
+/// Says how it goes.
+fn say(line: &str) {
+    complain(&format!("provium bisect: {line}"));
+}
+
 /// Judges what is checked out.
 fn step(args: &StepArgs) -> Result<Judged, Halt> {
     let cancel = Cancel::new();
@@ -73,6 +92,7 @@ fn step(args: &StepArgs) -> Result<Judged, Halt> {
     let trial = Trial {
         step: args,
         sources: None,
+        further: Vec::new(),
         cancel: &cancel,
     };
     let (run, project) = trial.project()?;

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ pub(super) struct Trial<'a> {
     pub(super) step: &'a StepArgs,
     /// The folders of the sources, if they are not those of the configuration.
     pub(super) sources: Option<Sources>,
+    /// Flags of `provium` beside the user's.
+    pub(super) further: Vec<OsString>,
     /// Ends it.
     pub(super) cancel: &'a Arc<Cancel>,
 }
@@ -102,7 +104,8 @@ impl Trial<'_> {
         let flag = |name: &str, folder: &Path| [OsStr::new(name), folder.as_os_str()].map(OsStr::to_owned);
         let sources = self.sources.iter();
         let sources = sources.flat_map(move |of| [flag("--tree", &of.tree), flag("--out", &of.out)]);
-        sources.flatten().chain(self.step.tests.iter().cloned())
+        let beside = sources.flatten().chain(self.further.iter().cloned());
+        beside.chain(self.step.tests.iter().cloned())
     }
 
     /// Runs profiles' builds; the verdict of a commit that does not build.
@@ -181,13 +184,11 @@ impl Trial<'_> {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn image(&self, project: &Project) -> anyhow::Result<Option<Digest>> {
-        let Some(sources) = &self.sources else {
-            return Ok(None);
+    pub(super) fn image(&self, project: &Project) -> anyhow::Result<Digest> {
+        let made = |path: &&PathBuf| {
+            let sources = self.sources.as_ref();
+            sources.is_some_and(|of| path.starts_with(&of.out) || path.starts_with(&of.tree))
         };
-        let store = Store::look(&project.config.cache_dir, project.config.cache_max_size);
-        let nobody: Arc<dyn Sink> = Arc::new(Discard);
-        let reading = Reading::new(self.cancel, &nobody);
         let mut parts: Vec<Vec<u8>> = Vec::new();
         for profile in project.config.profiles.values() {
             let guest = &profile.guest;
@@ -198,18 +199,23 @@ impl Trial<'_> {
                 guest.rootfs.as_ref(),
                 guest.modules.as_ref(),
             ];
-            let made = |path: &&std::path::PathBuf| {
-                path.starts_with(&sources.out) || path.starts_with(&sources.tree)
-            };
             for path in files.into_iter().flatten().chain(disks).filter(made) {
-                let digest = store.digests().digest(path, &reading);
-                let digest =
-                    digest.map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
                 parts.push(path.as_os_str().as_encoded_bytes().to_vec());
-                parts.push(digest.as_bytes().to_vec());
+                parts.push(self.digest(project, path)?.as_bytes().to_vec());
             }
         }
-        Ok(Some(Digest::of_parts(parts.iter().map(Vec::as_slice))))
+        Ok(Digest::of_parts(parts.iter().map(Vec::as_slice)))
+    }
+
+    /// Digest of a file or folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn digest(&self, project: &Project, path: &Path) -> anyhow::Result<Digest> {
+        let store = Store::look(&project.config.cache_dir, project.config.cache_max_size);
+        let nobody: Arc<dyn Sink> = Arc::new(Discard);
+        let digest = store.digests().digest(path, &Reading::new(self.cancel, &nobody));
+        digest.map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))
     }
 
     /// Digest of all that a verdict depends on beside the sources: the tests and everything written in Lua
