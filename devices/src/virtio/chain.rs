@@ -52,3 +52,6 @@ impl Batch {
         self.left == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,10 @@ impl Extend<u64> for BlockSet {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -78,5 +82,28 @@ mod tests {
         assert_eq!(set.iter().count(), 5);
         set.clear();
         assert_eq!(set, BlockSet::default());
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(steps in prop::collection::vec((any::<bool>(), 0..3u64, 0..200u64), 0..200)) {
+            let (mut set, mut model) = (BlockSet::default(), BTreeSet::new());
+            for (adds, far, near) in steps {
+                // Around the ends of words and groups.
+                let block = far * GROUP + near;
+                match adds {
+                    true => {
+                        set.insert(block);
+                        model.insert(block);
+                    }
+                    false => {
+                        set.remove(block);
+                        model.remove(&block);
+                    }
+                }
+                prop_assert_eq!(set.contains(block), adds);
+            }
+            prop_assert!(set.iter().eq(model));
+        }
     }
 }

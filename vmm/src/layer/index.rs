@@ -51,6 +51,8 @@ impl PageIndex {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -75,6 +77,17 @@ mod tests {
         ] {
             let index = PageIndex { runs, checksum: 0 };
             assert!(index.check(100).is_err(), "{index:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_become_runs_and_runs_the_same_pages(pages in prop::collection::btree_set(0..300u64, 0..100)) {
+            let mut index = PageIndex::default();
+            pages.iter().for_each(|page| index.push(*page));
+            prop_assert!(index.check(300).is_ok());
+            prop_assert_eq!(index.pages(), pages.len() as u64);
+            prop_assert!(index.numbers().eq(pages));
         }
     }
 }

@@ -158,6 +158,7 @@ fn ones(index: usize, word: u64) -> impl Iterator<Item = u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use vm_memory::{Bytes, GuestAddress};
 
     use super::super::pages::locate;
@@ -265,5 +266,29 @@ mod tests {
         assert_eq!(dirty.iter(&ram).collect::<Vec<_>>(), [5, 7, 8, 199]);
         let again = ram.iter().flat_map(|region| (**region).bitmap().get_and_reset());
         assert!(again.into_iter().all(|word| word == 0), "each is told once");
+    }
+
+    proptest! {
+        #[test]
+        fn any_pages_put_in_come_out_and_each_is_put_back_once(
+            pages in prop::collection::btree_set(0..200u64, 0..200),
+            changed in prop::collection::btree_set(0..200u64, 0..200),
+        ) {
+            let ram = ram();
+            let mut dirty = DirtyPages {
+                regions: vec![vec![0; 2], vec![0; 3]],
+                idle: Vec::new(),
+            };
+            dirty.insert(&ram, &pages);
+            prop_assert_eq!(dirty.count(), pages.len() as u64);
+            prop_assert!(dirty.iter(&ram).eq(pages.iter().copied()));
+            let mut seen = Vec::new();
+            let copied = dirty.sift(&ram, |page| {
+                seen.push(page);
+                changed.contains(&page)
+            });
+            prop_assert!(seen.iter().eq(&pages));
+            prop_assert_eq!(copied, pages.intersection(&changed).count() as u64);
+        }
     }
 }

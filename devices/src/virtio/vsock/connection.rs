@@ -199,4 +199,54 @@ mod tests {
         assert!(!c.owes_credit_update());
         assert!(c.has_room(1));
     }
+
+    /// What both sides know, in numbers that do not wrap.
+    #[derive(Clone, Copy)]
+    struct Truth {
+        buffer: u64,
+        sent: u64,
+        taken: u64,
+    }
+
+    /// Tries every sequence of steps: bytes sent as far as there is credit, bytes taken, buffers of every size.
+    fn try_all(connection: &mut Connection, first: u64, truth: Truth, depth: u32) {
+        let room = truth.buffer.saturating_sub(truth.sent - truth.taken);
+        assert_eq!(u64::from(connection.credit()), room);
+        if depth == 0 {
+            return;
+        }
+        let sizes = (1..=room.min(3)).map(|more| Truth {
+            sent: truth.sent + more,
+            ..truth
+        });
+        let taken = (1..=(truth.sent - truth.taken).min(3)).map(|more| Truth {
+            taken: truth.taken + more,
+            ..truth
+        });
+        let buffers = [0, 1, 3].map(|buffer| Truth { buffer, ..truth });
+        for next in sizes.chain(taken).chain(buffers) {
+            let before = (connection.sent, connection.guest_buffer, connection.guest_taken);
+            match next.sent > truth.sent {
+                true => connection.count_sent((next.sent - truth.sent) as u32),
+                false => tell(connection, next.buffer as u32, (first + next.taken) as u32),
+            }
+            try_all(connection, first, next, depth - 1);
+            (connection.sent, connection.guest_buffer, connection.guest_taken) = before;
+        }
+    }
+
+    #[test]
+    fn the_credit_is_what_it_would_be_if_counters_had_no_end() {
+        for first in [0, u64::from(u32::MAX) - 2, u64::from(u32::MAX)] {
+            let mut connection = open();
+            connection.sent = first as u32;
+            connection.guest_taken = first as u32;
+            let truth = Truth {
+                buffer: 0,
+                sent: 0,
+                taken: 0,
+            };
+            try_all(&mut connection, first, truth, 6);
+        }
+    }
 }
