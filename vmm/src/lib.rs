@@ -41,6 +41,8 @@ pub mod share;
 mod slots;
 pub mod snapshot;
 pub mod soundness;
+#[doc(hidden)]
+pub mod untrusted;
 
 pub use boot::acpi::AcpiError;
 pub use boot::kernel::LoadError;

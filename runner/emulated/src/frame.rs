@@ -128,6 +128,27 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
+/// Number of messages from inside that `bytes` begin with, of which the first `piece` come before the rest.
+/// For who tries the decoder with bytes that no emulated host sends.
+///
+/// # Errors
+/// What is wrong with the bytes behind those.
+pub fn count_messages(bytes: &[u8], piece: usize) -> Result<usize, String> {
+    let (first, second) = bytes.split_at(piece.min(bytes.len()));
+    let (mut decoder, mut count) = (Decoder::default(), 0);
+    for bytes in [first, second] {
+        decoder.push(bytes);
+        while let Some(message) = decoder.next::<FromInside>().map_err(|error| error.to_string())? {
+            let again = encode(&message).map_err(|error| error.to_string())?;
+            let mut back = Decoder::default();
+            back.push(&again);
+            assert_eq!(back.next().map_err(|error| error.to_string())?, Some(message));
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Decodes messages from bytes that come in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {

@@ -52,6 +52,8 @@ pub use availability::{
 pub use environment::{ATTEMPT, INSIDE, is_inside};
 pub use error::EmulatedError;
 pub use fetch::FetchError;
+#[doc(hidden)]
+pub use frame::count_messages;
 pub use inside::main as init;
 pub use kernel::{KERNEL_ROOT, Kernel};
 pub use outside::{Signals, Stdin, Streams};

@@ -48,12 +48,20 @@ pub(super) fn read(folder: &Path) -> Result<MachineState, SnapshotError> {
 }
 
 fn encode(state: &MachineState) -> Vec<u8> {
-    let payload = rmp_serde::to_vec_named(state).expect("plain data is written to memory");
+    frame(&rmp_serde::to_vec_named(state).expect("plain data is written to memory"))
+}
+
+/// The state in a file whose frame is right, around this payload.
+pub(crate) fn read_payload(folder: &Path, payload: &[u8]) -> Result<MachineState, SnapshotError> {
+    decode(folder, &frame(payload))
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + payload.len() + CHECKSUM);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&payload);
+    bytes.extend_from_slice(payload);
     bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
     bytes
 }
@@ -120,6 +128,22 @@ mod tests {
             Some((FORMAT_VERSION, fingerprint)),
             "the format has changed: raise FORMAT_VERSION and add {fingerprint:#x} to FINGERPRINTS"
         );
+    }
+
+    /// Where the fuzzer begins: the sample, but for most of its vCPUs, whose bytes say nothing to a reader.
+    #[test]
+    fn the_fuzzers_first_state_is_one_of_this_version() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/state/sample");
+        let mut state = sample();
+        state.shape.cpus = 1;
+        state.vcpus.truncate(1);
+        state.vcpus[0].xsave.truncate(64);
+        let payload = rmp_serde::to_vec_named(&state).unwrap();
+        if std::env::var_os("PROVIUM_WRITE_SAMPLE").is_some() {
+            std::fs::write(&path, &payload).unwrap();
+        }
+        let kept = std::fs::read(&path).unwrap_or_default();
+        assert!(kept == payload, "run this test once with PROVIUM_WRITE_SAMPLE=1");
     }
 
     #[test]

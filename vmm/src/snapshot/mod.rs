@@ -53,4 +53,4 @@ pub use open::Snapshot;
 
 pub(crate) use image::MemoryImage;
 
-pub(crate) use format::write as write_state;
+pub(crate) use format::{read_payload as read_state, write as write_state};

@@ -148,17 +148,27 @@ impl BlockHandle {
         self.0.changed.notify_all();
     }
 
+    /// Does the next request or the next piece of it, without waiting; whether there was one to be done. For
+    /// who drives the device without a thread.
+    pub fn serve_next(&self) -> bool {
+        self.step() == ServeStep::Served
+    }
+
+    fn step(&self) -> ServeStep {
+        let mut serving = self.0.serving.lock();
+        let step = serving.step();
+        // Whoever waits, to pause it for one, comes before the next piece.
+        MutexGuard::unlock_fair(serving);
+        step
+    }
+
     /// Serves requests until [`end`](Self::end).
     pub fn serve(&self) {
         loop {
             if self.0.signal.lock().ended {
                 return;
             }
-            let mut serving = self.0.serving.lock();
-            let step = serving.step();
-            // Whoever waits, to pause it for one, comes before the next piece.
-            MutexGuard::unlock_fair(serving);
-            let limit = match step {
+            let limit = match self.step() {
                 ServeStep::Served => continue,
                 ServeStep::Idle => None,
                 ServeStep::Later(limit) => Some(limit),

@@ -208,7 +208,7 @@ mod tests {
         taken: u64,
     }
 
-    /// Tries every sequence of steps: bytes sent as far as there is credit, bytes taken, buffers of every size.
+    /// Tries every sequence of steps: bytes sent as far as there is credit, bytes taken, other buffers.
     fn try_all(connection: &mut Connection, first: u64, truth: Truth, depth: u32) {
         let room = truth.buffer.saturating_sub(truth.sent - truth.taken);
         assert_eq!(u64::from(connection.credit()), room);
