@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod dist;
 mod docs_examples;
+mod fuzz;
 mod guest;
 mod host_tests;
 mod kvm;
@@ -82,6 +83,8 @@ enum Command {
     /// Kill and stop runs, let their disks and memory run out, put guests back ten thousand times: nothing
     /// may be lost, hang or be left behind (needs root; hours)
     Torture(torture::TortureArguments),
+    /// Feed what reads bytes of guests, agents, files and emulated hosts with anything at all (fuzz/)
+    Fuzz(fuzz::FuzzArguments),
     /// Measure Provium beside the least any monitor has to do; print a table, write target/bench.json
     Bench(bench::BenchArguments),
     /// Run KVM tests as one of several workers (started by `test` and `soak`)
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
             resumes,
         } => soak(boots, resets, resumes),
         Command::Torture(arguments) => torture::torture(&arguments),
+        Command::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::RunTests(arguments) => kvm::worker::work(&arguments),
     };

@@ -10,7 +10,7 @@ use crate::command::run;
 use crate::host_tests::{self, Count};
 use crate::kvm::{self, Selection};
 use crate::phases::Phases;
-use crate::{demo, guest, lua_tests, packages, tidy, workspace};
+use crate::{demo, fuzz, guest, lua_tests, packages, tidy, workspace};
 
 /// A part of the suite, to be run alone while working on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,6 +19,8 @@ pub(crate) enum Part {
     Lint,
     /// Unit tests and doctests, which need no guest
     Host,
+    /// A few seconds of each fuzz target
+    Fuzz,
     /// Whole-program tests, which need a KVM
     Kvm,
     /// The Lua tests of examples/ and tests/lua/
@@ -46,6 +48,9 @@ pub(crate) fn test(parts: &[Part], filter: &str) -> Result<()> {
     }
     if wanted(Part::Host) {
         host = phases.run("host tests", host_tests::run);
+    }
+    if wanted(Part::Fuzz) {
+        phases.run("fuzz targets", fuzz::short_pass);
     }
     if wanted(Part::Kvm) || wanted(Part::Lua) || wanted(Part::Docs) {
         let guest = phases.run("guest kernel and initrd", || guest::build(&[]));

@@ -15,7 +15,7 @@ pub(crate) const PACKAGE_ARROWS: Rule = Rule {
 };
 
 /// Each package of ours, and those of ours that it may use.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     (
         "provium",
         &[
@@ -68,6 +68,18 @@ const ARROWS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("provium-bench-results", &[]),
+    // Whatever reads bytes of somebody who is not trusted.
+    (
+        "provium-fuzz",
+        &[
+            "provium",
+            "provium-base",
+            "provium-devices",
+            "provium-emulated",
+            "provium-protocol",
+            "provium-vmm",
+        ],
+    ),
     ("xtask", &["provium-bench-results", "provium-debian"]),
 ];
 
