@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod mutated;
+
 struct Project(TempDir);
 
 impl Project {

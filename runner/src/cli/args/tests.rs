@@ -1,6 +1,7 @@
 //! What clap makes of command lines.
 
 use clap::CommandFactory;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -83,5 +84,48 @@ fn bad_values_are_quoted_with_what_is_wrong() {
     for (args, expected) in cases {
         let (code, text) = message(args);
         assert!(code == 2 && text.contains(expected), "{args:?}: {code} {text}");
+    }
+}
+
+/// Words of command lines, whole and in part, and any text.
+fn word() -> impl Strategy<Value = String> {
+    const KNOWN: &[&str] = &[
+        "run",
+        "list",
+        "fixture",
+        "build",
+        "host",
+        "init",
+        "coverage",
+        "--",
+        "-k",
+        "-j",
+        "--json",
+        "--timeout",
+        "--share",
+        "--rootfs",
+        "--tag-meta",
+        "--mem",
+        "--since",
+        "a and",
+        "1s",
+        "-",
+        "=",
+        "1G",
+    ];
+    prop_oneof![
+        prop::sample::select(KNOWN).prop_map(str::to_owned),
+        prop::sample::select(KNOWN).prop_map(|word| word[..word.len() / 2].to_owned()),
+        any::<String>(),
+    ]
+}
+
+proptest! {
+    /// What the fuzz target `command` tries by the million.
+    #[test]
+    fn any_words_are_arguments_or_an_error_in_words(words in prop::collection::vec(word(), 0..8)) {
+        if let Err(error) = Cli::try_parse_from(std::iter::once("provium".to_owned()).chain(words)) {
+            prop_assert!(!helpful(error).to_string().is_empty());
+        }
     }
 }
