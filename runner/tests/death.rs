@@ -127,3 +127,13 @@ fn nothing_outlives_the_process_that_the_user_sees() {
         }
     }
 }
+
+#[test]
+fn when_memory_runs_out_what_runs_files_goes_first() {
+    let reads = "test('reads', function(t)\n\
+                   local pipe = io.popen('cat /proc/$PPID/oom_score_adj')\n\
+                   t:log('score ' .. pipe:read('l'))\nend)\n";
+    let dir = project(&[("a.test.lua", reads)]);
+    let ran = run(&dir, &["--json"]);
+    assert!(ran.stdout.contains("score 300"), "{ran:?}");
+}

@@ -188,3 +188,20 @@ test("several vCPUs end together, whoever of them powers off", function(t)
     t:assert_eq(vm:state(), "shutdown")
   end
 end)
+
+test("each thread that a guest reaches is confined while tests run", function(t)
+  local vm = provium:vm("v", "small", {cpus = 2, disks = {{id = "data", scratch = "1M"}}}):boot()
+  vm:run("true"):assert_ok()
+  local seen = {}
+  for folder in io.popen("ls -d /proc/$PPID/task/*"):lines() do
+    local status = io.open(folder .. "/status")
+    local text = status and status:read("a") or ""
+    local kind = text:match("^Name:%s+provium%-(%l+)")
+    if kind == "vcpu" or kind == "disk" or kind == "machine" then
+      t:assert_contains(text, "\nSeccomp:\t2\n")
+      t:assert_contains(text, "\nNoNewPrivs:\t1\n")
+      seen[kind] = (seen[kind] or 0) + 1
+    end
+  end
+  t:assert(seen.vcpu and seen.vcpu >= 2 and seen.disk and seen.machine, json.encode(seen))
+end)

@@ -41,7 +41,7 @@ pub(super) fn little_memory(field: &Field, tally: &mut Tally) -> Result<()> {
     fs::create_dir_all(GROUP)?;
     field.whole_run(tally, "the start, which builds the fixture")?;
     while tally.next()?.is_some() {
-        let limit = fastrand::u64(8..128);
+        let limit = fastrand::u64(10..40);
         fs::write(format!("{GROUP}/memory.max"), format!("{limit}M"))?;
         let ended = field.start(&["sh", "-c", ENTER, "sh"])?.end()?;
         let what = format!("the run with {limit} MiB of memory");
