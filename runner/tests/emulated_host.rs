@@ -26,6 +26,11 @@ fn host(arguments: &[&str]) -> Command {
     command
 }
 
+fn cache_home() -> std::path::PathBuf {
+    let home = || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, Into::into)
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -91,7 +96,13 @@ fn a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes() {
     let shared = folder.path().join("a, b");
     fs::create_dir(&shared).unwrap();
     fs::write(folder.path().join("before"), "from outside").unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join(".ssh")).unwrap();
+    fs::write(home.join(".ssh/key"), "secret").unwrap();
+    fs::write(home.join(".profile"), "no secret").unwrap();
     let script = r#"
+        cat ~/.profile; echo; cat ~/.ssh/key 2>/dev/null || echo "hides keys"
+        unshare -m sh -c 'umount -l /proc; cat /proc/version' 2>/dev/null || echo "hides the kernel's files"
         echo "to stdout: $(cat)"; echo "to stderr: $WORD" >&2
         echo "$PROVIUM_EMULATED_HOST $PROVIUM_HOST_ATTEMPT $(id -u) $(umask)"
         pwd; cat before; echo
@@ -111,6 +122,9 @@ fn a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes() {
     ])
     .current_dir(folder.path())
     .env("WORD", "ärger")
+    .env("HOME", &home)
+    // Where what the emulated host starts from is kept, whatever the home is.
+    .env("XDG_CACHE_HOME", cache_home())
     .stdin(Stdio::piped())
     .spawn()
     .unwrap();
@@ -120,7 +134,7 @@ fn a_command_runs_as_if_it_ran_here_but_for_kvm_and_what_it_writes() {
     let uid = rustix::process::geteuid().as_raw();
     let umask = Command::new("sh").args(["-c", "umask"]).output().unwrap();
     let expected = format!(
-        "to stdout: typed\n1 1 {uid} {}{}\nfrom outside\nlost\nhas kvm\n",
+        "no secret\nhides keys\nhides the kernel's files\nto stdout: typed\n1 1 {uid} {}{}\nfrom outside\nlost\nhas kvm\n",
         text(&umask.stdout),
         fs::canonicalize(folder.path()).unwrap().display(),
     );

@@ -22,6 +22,7 @@
 //! ```
 
 mod availability;
+mod confine;
 mod elf;
 mod environment;
 mod error;
@@ -49,6 +50,7 @@ pub use availability::{
     Availability, KernelSource, Missing, available, cache_folder, kernel_package, qemu_version,
     static_busybox,
 };
+pub use confine::can_confine;
 pub use environment::{ATTEMPT, INSIDE, is_inside};
 pub use error::EmulatedError;
 pub use fetch::FetchError;

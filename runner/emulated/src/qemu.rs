@@ -15,9 +15,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
+use landlock::RulesetCreated;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
+use crate::confine;
 use crate::environment::EXE;
 use crate::prepare::Prepared;
 
@@ -75,6 +77,8 @@ impl Qemu {
             .stderr(Stdio::piped());
         // Not in the terminal's foreground group: Ctrl-C is for Provium to deal with.
         command.process_group(0);
+        // Where the kernel has none, QEMU may open what the user may.
+        let mut ruleset = confine::ruleset(&shape.writable).ok();
         // SAFETY: between fork and exec only system calls are made: no allocation, no lock. `theirs` is open
         // in the child, since it is dropped only after the spawn.
         unsafe {
@@ -84,7 +88,11 @@ impl Qemu {
                     return Err(io::Error::other("Provium has ended")); // before the line above took effect
                 }
                 fcntl_setfd(std::os::fd::BorrowedFd::borrow_raw(fd), FdFlags::empty())?;
-                Ok(())
+                match ruleset.take().map(RulesetCreated::restrict_self) {
+                    // An error of the crate's would have to be rendered, which takes memory.
+                    Some(Err(_)) => Err(io::ErrorKind::PermissionDenied.into()),
+                    _ => Ok(()),
+                }
             });
         }
         let mut child = command.spawn()?;

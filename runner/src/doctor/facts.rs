@@ -74,6 +74,8 @@ pub struct EmulatedFacts {
     pub problems: Vec<String>,
     /// Memory it would take, in MiB.
     pub memory_mib: u64,
+    /// Whether QEMU would be kept from the kernel's own files, and from keys and tokens of the user's.
+    pub confined: bool,
 }
 
 /// The emulated host's kernel.
@@ -131,6 +133,7 @@ pub fn facts() -> Facts {
             missing_packages: Vec::new(),
             problems: Vec::new(),
             memory_mib: emulated::default_memory_mib(),
+            confined: emulated::can_confine(),
         },
         Err(missing) => EmulatedFacts {
             available: false,
@@ -139,6 +142,7 @@ pub fn facts() -> Facts {
             missing_packages: missing.packages.clone(),
             problems: missing.problems.clone(),
             memory_mib: emulated::default_memory_mib(),
+            confined: emulated::can_confine(),
         },
     });
     Facts {

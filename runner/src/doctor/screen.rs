@@ -180,6 +180,11 @@ fn emulated(emulated: &EmulatedFacts) -> Row {
             }
             None => {}
         }
+        if !emulated.confined {
+            lines.push(
+                "QEMU may open all that you may: this kernel has no Landlock (5.19 and later)".to_owned(),
+            );
+        }
     } else {
         lines.push("not available".to_owned());
         lines.extend(emulated.problems.iter().map(|problem| format!("- {problem}")));
@@ -260,6 +265,7 @@ mod tests {
                 missing_packages: vec![],
                 problems: vec![],
                 memory_mib: 6144,
+                confined: true,
             }),
             cannot: None,
             accel_auto,
@@ -299,7 +305,16 @@ tests          ok  run in the emulated host, which is slower (--accel auto)
 machine            2 cores, 23.5 GiB of memory, 20.0 GiB available
 cache              /home/me/.cache/provium (10.0 GiB free)
 ";
-        assert_eq!(plain(&facts(Verdict::Unsound { findings }, Some(way))), expected);
+        let mut facts = facts(Verdict::Unsound { findings }, Some(way));
+        assert_eq!(plain(&facts), expected);
+        if let Some(emulated) = &mut facts.emulated_host {
+            emulated.confined = false;
+        }
+        let text = plain(&facts);
+        assert!(
+            text.contains("                   QEMU may open all that you may"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -345,6 +360,7 @@ cache              /home/me/.cache/provium (10.0 GiB free)
             missing_packages: vec!["qemu-system-x86", "busybox-static"],
             problems: vec!["no cache".into()],
             memory_mib: 100,
+            confined: true,
         });
         let text = plain(&facts);
         assert!(text.contains("/dev/kvm       no  absent"), "{text}");
