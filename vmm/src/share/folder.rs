@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use serde_bytes::ByteBuf;
 
 use super::stat::Stat;
+use super::wire::Valid;
 
 /// A folder of the host that guests see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,9 @@ const KERNELS_OWN: [u32; 20] = [
 const TRIES: u32 = 16;
 /// Seconds for which a guest need not ask again about a host's root, which changes seldom.
 const PUBLIC_VALID: u64 = 10;
+/// Nanoseconds for which a guest that has opened a file need not ask again how long it is: enough to read a
+/// small one.
+const FILE_VALID_NANOS: u32 = 50_000_000;
 
 /// What a share makes of a name in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,10 +194,21 @@ impl Folder {
         }
     }
 
-    /// Seconds for which a guest need not ask again. None for folders that a test may write to: the guest
-    /// sees what the host has written as soon as it looks.
-    pub(super) fn valid(&self) -> u64 {
-        if self.spec.public { PUBLIC_VALID } else { 0 }
+    /// For how long a guest need not ask again. Not at all, in folders that a test may write to, whether a
+    /// name is there, which is asked at each open, and what is said of a folder, since a list of names is
+    /// believed as long as that. So the guest sees what the host has written as soon as it looks.
+    pub(super) fn valid(&self, stat: &Stat) -> Valid {
+        match self.spec.public {
+            true => Valid {
+                name: PUBLIC_VALID,
+                attributes: (PUBLIC_VALID, 0),
+            },
+            false if stat.is_folder() => Valid::default(),
+            false => Valid {
+                name: 0,
+                attributes: (0, FILE_VALID_NANOS),
+            },
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::folder::{Folder, SharedFolder, Shown, is_kernels_own};
 use super::nodes::{Kind, Nodes};
 use super::stat::Stat;
-use super::wire::{Args, Attr, Header, INIT_FLAGS, MAJOR, MAX_DATA, MINOR, OUT_HEADER, Put, ROOT, op};
+use super::wire::{Args, Attr, Header, INIT_FLAGS, MAJOR, MAX_DATA, MINOR, OUT_HEADER, Put, ROOT, Valid, op};
 
 /// What came of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -223,9 +223,9 @@ impl ShareServer {
         let place = self.place(parent)?;
         match self.child(&place, name) {
             Ok(found) => self.told(parent, name, place.folder, found, out),
-            Err(Errno::NOENT) if self.folders[place.folder].valid() > 0 => {
+            Err(Errno::NOENT) if self.folders[place.folder].spec.public => {
                 // So long, too, nobody need ask for what is not there.
-                let valid = self.folders[place.folder].valid();
+                let valid = self.folders[place.folder].valid(&place.stat);
                 let nothing = Attr {
                     ino: 0,
                     stat: place.stat,
@@ -262,7 +262,7 @@ impl ShareServer {
         let folder = &self.folders[folder];
         Attr {
             ino: folder.ino(&stat),
-            valid: folder.valid(),
+            valid: folder.valid(&stat),
             stat,
         }
     }
@@ -275,7 +275,7 @@ impl ShareServer {
             return Ok(Attr {
                 ino: ROOT,
                 stat,
-                valid: 0,
+                valid: Valid::default(),
             });
         }
         let folder = self.nodes.get(id)?.folder;

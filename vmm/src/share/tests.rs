@@ -520,3 +520,26 @@ proptest! {
         client.server.answer(&request[..(room % 60).min(request.len())], 4096, &mut reply);
     }
 }
+
+#[test]
+fn what_is_said_of_a_file_is_believed_while_it_is_read_and_names_are_not() {
+    let world = World::new();
+    let valid = |public: bool, name: &str| {
+        let mut client = world.client(false, public);
+        let top = client.top();
+        let entry = client.ask(op::LOOKUP, top, &text(&[name])).unwrap();
+        let nanos = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap());
+        (number(&entry, 16), number(&entry, 24), nanos(32), nanos(36))
+    };
+    assert_eq!(valid(false, "file"), (0, 0, 0, 50_000_000));
+    assert_eq!(
+        valid(false, "sub"),
+        (0, 0, 0, 0),
+        "a list of names is believed as long as that"
+    );
+    assert_eq!(valid(true, "file"), (10, 10, 0, 0));
+    let mut client = world.client(false, false);
+    let file = client.walk("file").unwrap();
+    let attributes = client.ask(op::GETATTR, file, &words(&[0, 0])).unwrap();
+    assert_eq!((number(&attributes, 0), number(&attributes, 8)), (0, 50_000_000));
+}

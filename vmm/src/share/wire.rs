@@ -152,8 +152,17 @@ pub(super) struct Attr {
     /// The number that programs see.
     pub(super) ino: u64,
     pub(super) stat: Stat,
-    /// Seconds for which it, and that it has its name, need not be asked again.
-    pub(super) valid: u64,
+    /// For how long it, and that it has its name, need not be asked again.
+    pub(super) valid: Valid,
+}
+
+/// For how long a guest need not ask again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Valid {
+    /// Whether a name is there, and what it names: seconds.
+    pub(super) name: u64,
+    /// What is said of a file: seconds and nanoseconds.
+    pub(super) attributes: (u64, u32),
 }
 
 impl Attr {
@@ -186,18 +195,22 @@ impl Attr {
 
     /// `struct fuse_attr_out`.
     pub(super) fn put_attr_out(&self, out: &mut Vec<u8>) {
-        out.put64(self.valid);
-        out.put64(0);
+        let (seconds, nanos) = self.valid.attributes;
+        out.put64(seconds);
+        out.put32(nanos);
+        out.put32(0);
         self.put(out);
     }
 
     /// `struct fuse_entry_out` of node `id`, 128 bytes.
     pub(super) fn put_entry_out(&self, id: u64, out: &mut Vec<u8>) {
+        let (seconds, nanos) = self.valid.attributes;
         out.put64(id);
         out.put64(0);
-        out.put64(self.valid);
-        out.put64(self.valid);
-        out.put64(0);
+        out.put64(self.valid.name);
+        out.put64(seconds);
+        out.put32(0);
+        out.put32(nanos);
         self.put(out);
     }
 }
