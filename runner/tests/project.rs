@@ -148,18 +148,9 @@ fn apt(dir: &TempDir) -> String {
     );
     about("linux-image-9.1-cloud-amd64", "9.1-1", "kmod");
     about("busybox-static", "1", "");
-    for name in [
-        "curl",
-        "e2fsprogs",
-        "iproute2",
-        "libpython3-stdlib",
-        "nginx-light",
-        "procps",
-    ] {
+    for name in provium_debian::userland::PACKAGES {
         about(name, "1", "");
     }
-    about("python3-minimal", "1", "");
-    about("systemd-sysv", "1", "");
     let tree = "packages/linux-image-9.1-cloud-amd64/tree";
     write(dir, &format!("{tree}/boot/vmlinuz-9.1-cloud-amd64"), "the kernel");
     write(

@@ -15,8 +15,8 @@ use crate::package::Package;
 /// Part of the cache key: raised when the steps below leave something else.
 const RECIPE: u32 = 2;
 const SUITE: &str = "bookworm";
-/// On top of what Debian calls minbase.
-const PACKAGES: [&str; 8] = [
+/// What is in it, on top of what Debian calls minbase.
+pub const PACKAGES: [&str; 8] = [
     "curl",
     "e2fsprogs",
     "iproute2",

@@ -153,7 +153,7 @@ pub fn qemu_version(availability: &Availability) -> Option<String> {
 
 /// Name of the package that would be downloaded for its kernel; `None` when the package lists do not know it.
 pub fn kernel_package() -> Option<String> {
-    fetch::listed().ok().flatten()
+    fetch::listed().ok().map(|package| package.name)
 }
 
 /// The folder `provium/emulated-host` in the user's cache folder; `None` when neither HOME nor XDG_CACHE_HOME

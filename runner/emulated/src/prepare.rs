@@ -93,10 +93,11 @@ pub(crate) fn prepare(say: &mut dyn FnMut(&str)) -> Result<Prepared, PrepareErro
             say("looking for Debian's kernel package");
             let package = fetch::package()?;
             say(&format!(
-                "downloading {package}, once; it is unpacked in {}, not installed",
+                "downloading {}, once; it is unpacked in {}, not installed",
+                package.name,
                 cache.display()
             ));
-            fetch::fetch(&package, &cache.join("kernels").join(&package))?
+            fetch::fetch(&package, &cache.join("kernels").join(&package.name))?
         }
     };
     let prepared = at(cache, &available, &kernel).map_err(io)?;

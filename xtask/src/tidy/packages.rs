@@ -36,7 +36,10 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("provium-cache", &["provium-base"]),
     ("provium-debian", &["provium-base"]),
     // The monitor measures the counter's frequency, which QEMU is told.
-    ("provium-emulated", &["provium-base", "provium-vmm"]),
+    (
+        "provium-emulated",
+        &["provium-base", "provium-debian", "provium-vmm"],
+    ),
     ("provium-base", &[]),
     ("provium-symbols", &[]),
     ("provium-vmm", &["provium-devices"]),
