@@ -99,6 +99,10 @@ test("what cannot be shared is refused before the boot", function(t)
   t:assert_contains(message{host = folder .. "/file", guest = "/mnt"}, "is not a folder")
   t:assert_contains(message{host = folder, guest = "/proc"}, "the guest has its own there")
   t:assert_contains(message{host = folder, guest = "/mnt", mode = "rx"}, "`rx` is none of")
+  -- A folder of the machine outside that an emulated host was not given to write to.
+  if os.getenv("PROVIUM_EMULATED_HOST") then
+    t:assert_contains(message{host = "/var/lib", guest = "/mnt", mode = "rw"}, "would be lost")
+  end
 end)
 
 test("a folder is copied in and out", function(t)

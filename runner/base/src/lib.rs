@@ -9,6 +9,7 @@
 //! cancel              telling a run to stop
 //! group               commands of the host, which end with it
 //! exit, units         exit codes; sizes and durations as people write and read them
+//! outer               what an emulated host shows of the machine outside, and does not write there
 //! nearest, walk       "did you mean"; which folders a search goes into
 //! cause               what the system said, once and without its number
 //! terminal            the user's, while a command elsewhere has it
@@ -28,6 +29,7 @@ pub mod meta;
 pub mod modules;
 pub mod nearest;
 pub mod outcome;
+pub mod outer;
 pub mod subtest;
 pub mod terminal;
 pub mod trace;

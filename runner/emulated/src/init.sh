@@ -21,6 +21,9 @@ $b mount -t tmpfs -o "mode=0755,size=80%" upper /upper || fail "cannot mount a f
 $b mkdir /upper/data /upper/work
 $b mount -t overlay -o "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work" root /root ||
 	fail "cannot lay a writable layer over the outer machine's file system"
+# Those files as they are outside: by them it is told what of a folder would be lost with this machine.
+$b mkdir /dev/provium-outer
+$b mount --bind /lower /dev/provium-outer || fail "cannot show the outer machine's file system"
 for folder in proc sys dev; do
 	$b mount --move /$folder /root/$folder || fail "cannot move /$folder"
 done

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use provium_base::initramfs::{self, InitramfsFile};
+use provium_base::outer;
 use provium_vmm::share::SharedFolder;
 use serde::{Deserialize, Serialize};
 
@@ -71,10 +72,21 @@ impl ShareOption {
     pub fn check(&self) -> Result<(), String> {
         check_place(&self.guest)?;
         match std::fs::metadata(&self.host) {
-            Ok(found) if found.is_dir() => Ok(()),
+            Ok(found) if found.is_dir() => self.check_kept(),
             Ok(_) => Err(format!("{} is not a folder", self.host.display())),
             Err(error) => Err(format!("{}: {error}", self.host.display())),
         }
+    }
+    /// Refuses a folder whose changes would be lost with an emulated host.
+    fn check_kept(&self) -> Result<(), String> {
+        if self.mode != ShareMode::Rw || !outer::loses_what_is_written_to(&self.host) {
+            return Ok(());
+        }
+        Err(format!(
+            "{}: what a guest writes there would be lost, since the emulated host keeps it in its memory; \
+             `shares` of a profile in provium.toml, `provium run --share` and folders of the project are written outside",
+            self.host.display()
+        ))
     }
 }
 

@@ -52,6 +52,20 @@ fn a_vm_that_is_not_booted_has_its_disks_already() {
 }
 
 #[test]
+fn a_pipe_in_place_of_an_image_is_refused_at_once() {
+    passes(
+        r"
+        local folder = io.popen('mktemp -d'):read('l')
+        t:defer(function() os.execute('rm -r ' .. folder) end)
+        assert(os.execute('mkfifo ' .. folder .. '/pipe.img'))
+        local disks = {{path = folder .. '/pipe.img'}}
+        t:assert_contains(t:assert_raises(function() provium:vm('a', 'p', {disks = disks}):disk('disk0') end), 'not a regular file')
+        local vm = provium:vm('b', 'p')
+        t:assert_contains(t:assert_raises(function() vm:boot({disks = disks}) end), 'not a regular file')",
+    );
+}
+
+#[test]
 fn a_profile_has_disks_whose_place_a_vms_own_take() {
     passes(
         r"
