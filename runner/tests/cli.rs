@@ -11,7 +11,7 @@ use provium::doctor::{self, Accel};
 use provium_base::events::Event;
 use provium_base::outcome::{FileResult, TestStatus, Timeliness};
 
-use support::{Ran, finished, project, provium, run};
+use support::{Ran, finished, project, provium, run, write};
 
 const PASSES: &str = "test('adds up', function(t) t:assert_eq(1 + 1, 2) end)\n\
                       test('later', function(t) t:skip('not now') end)\n";
@@ -514,6 +514,53 @@ fn colours_are_for_terminals_unless_the_flag_says_otherwise() {
         (&["--color", "never"], false),
     ] {
         assert_eq!(run(&dir, args).stdout.contains('\u{1b}'), coloured, "{args:?}");
+    }
+}
+
+#[test]
+fn doctor_says_what_a_kernel_lacks_and_prints_it_as_a_fragment() {
+    let dir = project(&[(".config", "CONFIG_NR_CPUS=4\n"), ("odd", "odd")]);
+    let nothing = run(&dir, &["doctor", "--kernel", "."]);
+    assert_eq!(nothing.code, Some(1), "{nothing:?}");
+    assert!(
+        nothing.stdout.contains("do not run on this kernel"),
+        "{}",
+        nothing.stdout
+    );
+    let fragment = run(&dir, &["doctor", "--kernel", ".config", "--merge"]);
+    assert_eq!(fragment.code, Some(0), "{fragment:?}");
+    write(&dir, ".config", &fragment.stdout);
+    let whole = run(&dir, &["doctor", "--kernel", ".", "--json"]);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let facts: serde_json::Value = serde_json::from_str(&whole.stdout).expect("one object");
+    assert_eq!(facts["usable"], true);
+    assert_eq!(facts["configuration"], "./.config");
+    // A module of which there is no file, and then one.
+    write(
+        &dir,
+        ".config",
+        &fragment.stdout.replace("VIRTIO_MMIO=y", "VIRTIO_MMIO=m"),
+    );
+    let module = run(&dir, &["doctor", "--kernel", ".config"]);
+    assert_eq!(module.code, Some(1), "{module:?}");
+    assert!(
+        module
+            .stdout
+            .contains("CONFIG_VIRTIO_MMIO (a module, and there is no file of it)")
+    );
+    write(&dir, "modules/6.1/kernel/drivers/virtio/virtio_mmio.ko.xz", "");
+    let found = run(
+        &dir,
+        &["doctor", "--kernel", ".config", "--modules", "modules/6.1"],
+    );
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert!(
+        found.stdout.contains("channel        ok  as modules"),
+        "{}",
+        found.stdout
+    );
+    for wrong in [&["doctor", "--kernel", "odd"][..], &["doctor", "--merge"]] {
+        assert_eq!(run(&dir, wrong).code, Some(2), "{wrong:?}");
     }
 }
 

@@ -14,6 +14,7 @@
 //! cause               what the system said, once and without its number
 //! terminal            the user's, while a command elsewhere has it
 //! initramfs, initrd   archives for a guest, made and looked at
+//! kernel              a kernel's configuration, and what is lacking in it
 //! modules             modules of a kernel, in the order to load them
 //! ```
 
@@ -25,6 +26,7 @@ pub mod failure;
 pub mod group;
 pub mod initramfs;
 pub mod initrd;
+pub mod kernel;
 pub mod meta;
 pub mod modules;
 pub mod nearest;

@@ -1,12 +1,14 @@
 //! Kernel modules that a machine needs to start, and the order to load them in.
 //!
-//! Input: a folder `lib/modules/VERSION` as a package has it: without the lists that `depmod` makes; names.
-//! Output: unpacked modules, each after those it depends on. Not here: loading them, and which ones.
+//! Input: a folder `lib/modules/VERSION` as a package has it, without the lists that `depmod` makes, or a
+//! build tree whose modules are where `make` left them; names.
+//! Output: unpacked modules, each after those it depends on; those lists. Not here: loading them, and which
+//! ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use object::LittleEndian;
 use object::elf::FileHeader64;
@@ -121,20 +123,65 @@ fn ordered<E>(
     Ok(order)
 }
 
+/// What a build tree has its version in, as `uname -r` prints it.
+const RELEASE: &str = "include/config/kernel.release";
+
+/// The version of a build tree; none where the folder is no build tree, or nothing was built in it.
+pub fn version_of_tree(folder: &Path) -> Option<String> {
+    let release = fs::read_to_string(folder.join(RELEASE)).ok()?;
+    Some(release.trim().to_owned()).filter(|release| !release.is_empty())
+}
+
 /// Files of all modules, by name.
 fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    if version_of_tree(folder).is_some() {
+        return files_of_tree(folder);
+    }
     let files = WalkDir::new(folder.join("kernel")).into_iter().flatten();
     files
         .filter_map(|file| Some((name_of(file.file_name().to_str()?)?, file.into_path())))
         .collect()
 }
 
+/// Files of the modules of a build tree that were built: its list names them as objects, or, that of an older
+/// kernel, as they are installed.
+fn files_of_tree(root: &Path) -> BTreeMap<String, PathBuf> {
+    let list = fs::read_to_string(root.join("modules.order")).unwrap_or_default();
+    let named = list.lines().filter_map(|line| {
+        let line = line.strip_prefix("kernel/").unwrap_or(line);
+        let path = root.join(line).with_extension("ko");
+        Some((name_of(path.file_name()?.to_str()?)?, path))
+    });
+    named.filter(|(_, path)| path.is_file()).collect()
+}
+
+/// Names of all modules that there are files of.
+pub fn names(folder: &Path) -> BTreeSet<String> {
+    files(folder).into_keys().collect()
+}
+
 /// Names of the modules that are built into the kernel.
-fn built_in(folder: &Path) -> BTreeSet<String> {
+pub fn built_in(folder: &Path) -> BTreeSet<String> {
     let list = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
     list.lines()
         .filter_map(|line| name_of(line.rsplit('/').next()?))
         .collect()
+}
+
+/// Programs that are `depmod`, and what they are told first.
+const DEPMOD: [(&str, &[&str]); 3] = [("depmod", &[]), ("/sbin/depmod", &[]), ("busybox", &["depmod"])];
+
+/// Makes the lists that `modprobe` reads in `root/lib/modules/VERSION`; whether there is a program that does.
+pub fn make_lists(root: &Path, version: &Path) -> bool {
+    DEPMOD.iter().any(|(program, first)| {
+        let mut depmod = Command::new(program);
+        depmod.args(*first).arg("-b").arg(root).arg(version);
+        let quiet = depmod
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// Name of the module in a file; `-` and `_` are the same in names, and become `_`.
@@ -278,6 +325,37 @@ mod tests {
         assert_eq!(name_of("kvm-amd.ko.xz").as_deref(), Some("kvm_amd"));
         assert_eq!(name_of("kvm-amd.ko.orig"), None);
         assert_eq!(name_of("modules.order"), None);
+    }
+
+    #[test]
+    fn modules_of_a_build_tree_are_where_they_were_built() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, content: &[u8]| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        // The kernel's own sources have a folder of that name.
+        write("kernel/fork.ko", b"");
+        assert_eq!(version_of_tree(root.path()), None);
+        write(RELEASE, b"6.12.0-mine+\n");
+        assert_eq!(version_of_tree(root.path()).as_deref(), Some("6.12.0-mine+"));
+        write(
+            "modules.order",
+            b"fs/fuse/fuse.o\nfs/fuse/virtiofs.o\nkernel/net/old.ko\nnot/built.o\n",
+        );
+        write("fs/fuse/fuse.ko", &module(b"depends=\0"));
+        write("fs/fuse/virtiofs.ko", &module(b"depends=fuse\0"));
+        write("net/old.ko", &module(b"depends=\0"));
+        assert_eq!(
+            names(root.path()).into_iter().collect::<Vec<_>>(),
+            ["fuse", "old", "virtiofs"]
+        );
+        let loaded = load(root.path(), &["virtiofs"], &[]).unwrap();
+        assert_eq!(
+            loaded.iter().map(|module| &*module.name).collect::<Vec<_>>(),
+            ["fuse", "virtiofs"]
+        );
     }
 
     const NEEDED: [&str; 3] = ["virtio_pci", "9p", "kvm_amd"];

@@ -10,6 +10,7 @@ mod chosen;
 mod completions;
 mod coverage;
 mod defaults;
+mod doctor;
 mod fixture;
 mod guest;
 mod guest_run;
@@ -39,7 +40,6 @@ use clap::Parser;
 use provium_base::{cause, exit};
 use tracing_subscriber::EnvFilter;
 
-use crate::doctor;
 use args::{Cli, Command};
 
 /// Runs the command of this process's arguments.
@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
         Some(Command::Fixture(args)) => fixture::fixture(&args),
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::Guest(args)) => guest::guest(&args),
-        Some(Command::Doctor(args)) => doctor(args.json),
+        Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Host(args)) => host::host(args),
         Some(Command::EmulatedHostInit(_)) => Ok(provium_emulated::init()),
         Some(Command::Coverage(args)) => coverage::coverage(&args),
@@ -73,20 +73,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit::HARNESS)
         }
     }
-}
-
-/// `provium doctor`, as one JSON object or as text; [`exit::SUCCESS`] when tests can run here in some way,
-/// else [`exit::HARNESS`].
-fn doctor(json: bool) -> anyhow::Result<u8> {
-    let facts = doctor::facts();
-    match json {
-        true => print::print(&format!("{}\n", serde_json::to_string_pretty(&facts)?))?,
-        false => print::print_coloured(&doctor::screen(&facts))?,
-    }
-    Ok(match facts.accel_auto {
-        Some(_) => exit::SUCCESS,
-        None => exit::HARNESS,
-    })
 }
 
 /// `PROVIUM_LOG=debug`, or `PROVIUM_LOG=provium_vmm=trace`, shows what happens inside.

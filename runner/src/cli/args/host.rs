@@ -6,18 +6,30 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::doctor::Accel;
 
 /// Says what this host can do: KVM, and if that is not sound why not, the emulated host, cores, memory.
 ///
 /// Exit code 0 when tests can run here in some way, 2 otherwise.
+///
+/// With --kernel, says what a kernel has of what guests need, feature by feature, by the configuration in it
+/// or beside it. Exit code 0 when guests run on it, 1 when they do not, 2 when there is no telling.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Look at this kernel in place of this host: a bzImage, a vmlinux, a build tree or a .config
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub kernel: Option<PathBuf>,
+    /// Its modules, a folder lib/modules/VERSION [default: those that lie beside it]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "kernel")]
+    pub modules: Option<PathBuf>,
+    /// Print what is lacking as a fragment for the kernel's scripts/kconfig/merge_config.sh; exit code 0
+    #[arg(long, requires = "kernel", conflicts_with = "json")]
+    pub merge: bool,
 }
 
 /// Runs a command on an emulated host that has a sound KVM.

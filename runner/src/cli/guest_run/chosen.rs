@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use provium_base::initrd;
+use provium_base::kernel::{IN_TREE, image_in};
 use provium_debian::guest::{self, DebianGuest};
 use provium_guest::GuestSpec;
 
@@ -18,8 +19,6 @@ use crate::config::{Config, HOST_ROOT, Profile};
 
 /// The profile of a guest that no profile describes.
 const NAME: &str = "run";
-/// Where a build tree has its kernel, the best first.
-const IN_TREE: [&str; 3] = ["arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage", "vmlinux"];
 
 /// What is booted.
 pub(super) struct Chosen {
@@ -177,11 +176,7 @@ fn kernel(given: &Path, cwd: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path);
     }
-    let found = IN_TREE
-        .map(|name| path.join(name))
-        .into_iter()
-        .find(|path| path.is_file());
-    found.ok_or_else(|| {
+    image_in(&path).ok_or_else(|| {
         anyhow!(
             "--kernel: {} is a folder without {}; build the kernel first (make bzImage)",
             given.display(),
