@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use provium_protocol::{AGENT_PORT, HOST_PORT};
+use provium_protocol::{AGENT_PORT, HOST_PORT, NO_WAY};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -32,12 +32,16 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Number of pauses between two attempts while the kernel has no vsock and shows no sign of having learnt it:
 /// every socket asked for may make it run `modprobe`.
 const PAUSES_BETWEEN_ATTEMPTS: u32 = 50;
-/// How long a kernel may take to load what the way to the host needs before that is said to be missing.
+/// How long a guest's own init may take to load what the way to the host needs before that is said to be
+/// missing.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same where all modules that are there were loaded before.
+const PATIENCE_ALONE: Duration = Duration::from_secs(2);
 
 /// Serves the host until the process ends. `init_root` follows a PID 1 that is not ours; `proc` is a proc
-/// file system; until `ready` is at its end, requests have to wait.
-pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<OwnedFd>) -> ! {
+/// file system; until `ready` is at its end, requests have to wait; `alone` says that nobody else is there to
+/// load modules.
+pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<OwnedFd>, alone: bool) -> ! {
     sys::ignore_sigpipe();
     // Fails where it leads a session already, which is as good; the name is for people only.
     let _ = rustix::process::setsid();
@@ -54,6 +58,7 @@ pub fn run(init_root: Option<InitRoot>, proc: Option<OwnedFd>, ready: Option<Own
         proc: proc.map(|proc| Arc::new(fds::moved(proc))),
         socket: ListeningSocket::None,
         ready,
+        alone,
     }
     .serve()
 }
@@ -63,6 +68,8 @@ struct Daemon {
     proc: Option<Arc<OwnedFd>>,
     socket: ListeningSocket,
     ready: Option<OwnedFd>,
+    /// Whether nobody else loads modules.
+    alone: bool,
 }
 
 /// The socket for further sessions.
@@ -108,16 +115,20 @@ impl Daemon {
     /// connect.
     fn reach_host(&mut self) -> OwnedFd {
         let (mut pause, begun, mut said) = (PAUSE, Instant::now(), false);
+        let patience = if self.alone { PATIENCE_ALONE } else { PATIENCE };
         loop {
             let error = match self.listen().and_then(|()| vsock::connect(HOST_PORT)) {
                 Ok(stream) => return stream,
                 Err(error) => error,
             };
             if let Some(missing) = missing(error)
-                && begun.elapsed() >= PATIENCE
+                && begun.elapsed() >= patience
                 && !std::mem::replace(&mut said, true)
             {
-                say!("the way to the host is missing: {missing}, built in or loaded as modules");
+                match self.alone {
+                    true => say!("{NO_WAY}{missing}, built in or as modules that the host has given"),
+                    false => say!("the way to the host is missing: {missing}, built in or loaded as modules"),
+                }
             }
             if error == Errno::AFNOSUPPORT {
                 self.wait_for_vsock();

@@ -22,7 +22,7 @@ extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
         .collect::<Vec<&OsStr>>()
         .as_slice()
     {
-        [] => provium_agent::daemon::run(None, open_proc(), None),
+        [] => provium_agent::daemon::run(None, open_proc(), None, false),
         [flag] if *flag == "--version" => {
             println!(
                 "provium-agent {}, protocol {}",

@@ -80,6 +80,7 @@ fn a_panic_at_boot_ends_the_boot_with_its_reason_and_the_console() {
     let BootError::Ended {
         reason: EndReason::Panic(message),
         console,
+        ..
     } = &error
     else {
         panic!("{error}")

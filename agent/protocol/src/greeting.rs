@@ -26,6 +26,9 @@ pub const FINGERPRINTS: &[(u32, u64)] = &[
 pub const HOST_PORT: u32 = 5252;
 /// The guest's vsock port on which the agent accepts further sessions from the host.
 pub const AGENT_PORT: u32 = 5252;
+/// What an agent says on the console, behind its name, when it will never reach the host: nobody in the guest
+/// loads what is missing.
+pub const NO_WAY: &str = "there is no way to the host: ";
 /// First field of every [`Hello`], by which a stranger on the port is told apart from an old agent.
 pub const MAGIC: &str = "provium-agent";
 

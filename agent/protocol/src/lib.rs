@@ -48,7 +48,7 @@ pub use ended::{EndedThread, ThreadEnd};
 pub use file::{DirEntry, EntryType, OpenFile, Stat, Whence};
 pub use follow::{Follow, FollowStart};
 pub use frame::{BODY, Frame, FrameError, STDERR, STDOUT, read_frame, write_data, write_frame};
-pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, Refused, VERSION, Welcome};
+pub use greeting::{AGENT_PORT, FINGERPRINTS, HOST_PORT, Hello, MAGIC, NO_WAY, Refused, VERSION, Welcome};
 pub use limits::{DATA_CHUNK, MAX_FRAME, MAX_LISTING};
 pub use listing::{decode_listing, encode_listing};
 pub use program::{Attach, Exec, ExitStatus, Exited, Joined, Process, Terminal, TerminalSize, WaitProcess};

@@ -65,7 +65,7 @@ pub fn run() -> ! {
         Ok(Some(agent)) => agent,
         Ok(None) => {
             drop(done);
-            daemon::run(followed, proc, wait)
+            daemon::run(followed, proc, wait, init.is_none())
         }
         Err(error) => panic_kernel("the agent".as_ref(), &errno_text(error)),
     };

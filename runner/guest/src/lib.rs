@@ -63,6 +63,7 @@ pub use provium_protocol::{
 pub use start::agent_archive::{AGENT_PATH, agent_archive};
 pub use start::boot::{BootError, Guest, boot, boot_watched};
 pub use start::cmdline::with_agent;
+pub use start::kernel_check::KernelCheck;
 pub use start::resume::{
     NOTE_VERSION, ResumeError, ResumeOptions, note_touched, reset, resume, resume_in, resume_options_of, save,
 };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use provium_base::cause::Cause;
 use provium_base::initrd;
+use provium_base::modules;
 use provium_base::nearest::nearest;
 use provium_debian::guest;
 use provium_guest::{DiskOption, GuestSpec, WallClock};
@@ -101,9 +102,11 @@ impl Profile {
                 }
                 Ok(metadata) if metadata.is_file() => continue,
                 Ok(metadata) if key == "rootfs" && metadata.is_dir() => continue,
-                Ok(metadata) if key == "modules" => match metadata.is_dir() && path.join("kernel").is_dir() {
+                Ok(metadata) if key == "modules" => match metadata.is_dir() && path.join("kernel").is_dir()
+                    || modules::version_of_tree(path).is_some()
+                {
                     true => continue,
-                    false => "is no folder of modules, which has the kernel's version as its name and `kernel` in it"
+                    false => "is neither a folder of modules, which has the kernel's version as its name and `kernel` in it, nor a build tree"
                         .to_owned(),
                 },
                 Ok(_) if key == "rootfs" => "is neither a disk image nor a folder".to_owned(),

@@ -73,6 +73,7 @@ fn profile_inputs(profile: &Profile) -> ProfileInputs {
             // A boot says so.
             Err(error) => error.to_string().into_bytes(),
         });
+        settings.push(b"all of them at /lib/modules".to_vec());
     }
     if profile.guest.host_root {
         settings.push(host_root_state());

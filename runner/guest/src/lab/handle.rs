@@ -69,6 +69,7 @@ impl VmHandle {
         let name = name.into();
         let mut vm = Vm::new(name.clone(), options.machine(&spec)?, options.time_limit());
         vm.set_initial_time(options.initial_time);
+        vm.set_kernel_check(options.kernel_check(&spec));
         Ok(VmHandle(Arc::new(SharedVm {
             name,
             spec,
@@ -155,6 +156,7 @@ impl VmHandle {
         let mut vm = self.lock();
         vm.set_config(options.machine(&self.0.spec)?, options.time_limit());
         vm.set_initial_time(options.initial_time);
+        vm.set_kernel_check(options.kernel_check(&self.0.spec));
         vm.boot(cancel)?;
         *self.0.options.lock() = options;
         Ok(())

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use provium_vmm::cmdline::CommandLine;
 use provium_vmm::disk::DiskSpec;
 use provium_vmm::{Discovery, MachineConfig};
 use serde::{Deserialize, Serialize, Serializer};
@@ -15,11 +16,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::disk::{DiskOption, check_raw};
 use super::error::OptionsError;
 use super::files::{self, InjectedFile};
+use super::module_tree;
 use super::modules::modules_archive;
 use super::share::{self, ShareOption};
 use super::spec::{GuestSpec, WallClock};
 use crate::start::agent_archive::agent_archive;
 use crate::start::cmdline::with_agent;
+use crate::start::kernel_check::KernelCheck;
 use crate::start::resume::ResumeOptions;
 use crate::vm::disks::ROOTFS_DISK;
 
@@ -100,8 +103,13 @@ impl BootOptions {
     pub fn machine(&self, spec: &GuestSpec) -> Result<MachineConfig, OptionsError> {
         let rootfs = spec.rootfs.is_some() && spec.inject_agent;
         let host_root = spec.host_root && spec.inject_agent;
-        let files = files::archives(self.files.as_deref().unwrap_or_default(), spec.inject_agent)?;
-        let shares = self.shares.as_deref().unwrap_or(&spec.shares);
+        let mut files = self.files.clone().unwrap_or_default();
+        let mut shares = self.shares.clone().unwrap_or_else(|| spec.shares.clone());
+        if let Some(tree) = module_tree::of(spec, &shares) {
+            files.extend_from_slice(&tree.lists);
+            shares.push(tree.share.clone());
+        }
+        let files = files::archives(&files, spec.inject_agent)?;
         let base = self.cmdline.as_ref().unwrap_or(&spec.cmdline);
         // For the agent, which makes the disk of that name its root.
         let root = rootfs.then_some("provium.rootfs");
@@ -115,6 +123,9 @@ impl BootOptions {
         if spec.inject_agent && cmdline.matches('"').count() % 2 == 1 {
             return Err(OptionsError::OpenQuote(cmdline));
         }
+        if let Some(error) = impossible(&cmdline) {
+            return Err(error);
+        }
         let (cmdline, mut extra_initrds) = match spec.inject_agent {
             true => (with_agent(&cmdline), vec![Arc::clone(agent_archive())]),
             false => (cmdline, Vec::new()),
@@ -125,9 +136,9 @@ impl BootOptions {
         if !files.late.is_empty() {
             extra_initrds.push(files.late.into());
         }
-        let served = share::served(host_root, shares);
+        let served = share::served(host_root, &shares);
         if spec.inject_agent && !served.is_empty() {
-            extra_initrds.push(share::list(host_root, shares)?.into());
+            extra_initrds.push(share::list(host_root, &shares)?.into());
         }
         Ok(MachineConfig {
             kernel: spec.kernel.clone(),
@@ -141,6 +152,29 @@ impl BootOptions {
             discovery: Discovery::default(),
             shares: served,
             disks: Vec::new(),
+        })
+    }
+
+    /// What is known of the kernel, for a boot that fails; nothing where the agent is not Provium's to start.
+    pub fn kernel_check(&self, spec: &GuestSpec) -> Option<KernelCheck> {
+        let disks = spec.rootfs.is_some() || self.disks.as_ref().is_some_and(|disks| !disks.is_empty());
+        let shares = spec.host_root || !self.shares.as_ref().unwrap_or(&spec.shares).is_empty();
+        let features = [("disks", disks), ("shares", shares)];
+        let words = [
+            self.cmdline.as_ref().or(Some(&spec.cmdline)),
+            self.cmdline_append.as_ref(),
+        ];
+        let mut lines = words.into_iter().flatten().map(|words| CommandLine::parse(words));
+        spec.inject_agent.then(|| KernelCheck {
+            kernel: spec.kernel.clone(),
+            modules: spec.modules(),
+            has_initrd: spec.initrd.is_some(),
+            features: features
+                .into_iter()
+                .filter(|(_, asked)| *asked)
+                .map(|(name, _)| name)
+                .collect(),
+            acpi_off: lines.any(|line| line.has("acpi", "off")),
         })
     }
 
@@ -177,6 +211,23 @@ impl BootOptions {
         }
         Ok(specs)
     }
+}
+
+/// What is wrong with a command line with which no kernel comes up here: one that switches off its only
+/// clock, or the interrupt controllers without which devices that ACPI describes have no interrupts. With
+/// `acpi=off` there are others.
+fn impossible(cmdline: &str) -> Option<OptionsError> {
+    const FLAGS: [&str; 4] = ["noapic", "nolapic", "disableapic", "nosmp"];
+    let line = CommandLine::parse(cmdline);
+    let acpi_off = line.has("acpi", "off");
+    line.kernel.iter().find_map(|word| match word.name_and_value() {
+        ("no-kvmclock", None) => Some(OptionsError::NoClock),
+        (flag, None) if FLAGS.contains(&flag) && !acpi_off => {
+            Some(OptionsError::NoInterrupts(flag.to_owned()))
+        }
+        ("maxcpus", Some("0")) if !acpi_off => Some(OptionsError::NoInterrupts("maxcpus=0".to_owned())),
+        _ => None,
+    })
 }
 
 /// A duration with its parts in the order of their names.
@@ -318,6 +369,34 @@ mod tests {
                 .extra_initrds
                 .iter()
                 .all(|archive| !has(archive, ".provium"))
+        );
+    }
+
+    #[test]
+    fn a_kernel_is_left_neither_without_interrupts_nor_without_a_clock() {
+        for (cmdline, word) in [
+            ("quiet noapic", Some("noapic")),
+            ("nosmp quiet", Some("nosmp")),
+            ("maxcpus=0", Some("maxcpus=0")),
+            ("nolapic acpi=off", None),
+            ("maxcpus=1 x=noapic -- noapic", None),
+            ("acpi=off no-kvmclock", Some("no-kvmclock")),
+        ] {
+            let error = impossible(cmdline).map(|error| error.to_string());
+            let named = error.as_deref().and_then(|error| error.split('`').nth(1));
+            assert_eq!(named, word, "{cmdline}");
+        }
+        let options = BootOptions {
+            cmdline_append: Some("nolapic".to_owned()),
+            ..BootOptions::default()
+        };
+        let error = options
+            .machine(&GuestSpec::new("/kernel"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`nolapic`") && error.contains("`acpi=off`"),
+            "{error}"
         );
     }
 

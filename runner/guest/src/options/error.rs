@@ -40,6 +40,19 @@ pub enum OptionsError {
         "the kernel command line has a quote that is not closed, which makes one word of all that follows it: {0}"
     )]
     OpenQuote(String),
+    /// A word of the command line takes away the interrupts of all devices.
+    #[error(
+        "`{0}` on the kernel command line switches off the interrupt controllers that a guest with ACPI has, and there \
+         is no other; put `acpi=off` beside it (the kernel needs CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES), or for one \
+         processor `maxcpus=1` in its place"
+    )]
+    NoInterrupts(String),
+    /// A word of the command line takes away the clock.
+    #[error(
+        "`no-kvmclock` on the kernel command line switches off the only clock whose frequency a kernel learns here: \
+         a guest has no PIT, HPET or PM timer to measure others by; for the TSC as clock write `clocksource=tsc` in its place"
+    )]
+    NoClock,
     /// A disk's image is of a format that the monitor does not read.
     #[error(
         "disk `{id}`: {} is in the format {}, and only raw images are supported; convert it: {}{}",

@@ -5,6 +5,7 @@
 //! boot   changes to that, of a declaration or of one boot
 //! disk   disks among them
 //! files  files among them, as archives for the kernel to unpack
+//! module_tree, modules  the kernel's modules: all of them, and those that are loaded
 //! share  folders of the host among them
 //! error  why no machine can be made of it
 //! ```
@@ -17,6 +18,7 @@ pub(crate) mod boot;
 pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod files;
+pub(crate) mod module_tree;
 pub(crate) mod modules;
 pub(crate) mod share;
 pub(crate) mod spec;

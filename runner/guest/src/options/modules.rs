@@ -1,8 +1,8 @@
 //! The modules of a kernel that has drivers as such: an archive of those that a guest needs.
 //!
-//! Input: a kernel, a folder `lib/modules/VERSION`. Output: an archive that the agent loads from before
-//! anything else, the same for all machines of this process. Not here: loading them; the other modules, which
-//! the guest finds where its root has them.
+//! Input: a kernel, a folder `lib/modules/VERSION` or a build tree. Output: an archive that the agent loads
+//! from before anything else, the same for all machines of this process. Not here: loading them; the other
+//! modules (`module_tree`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,17 @@ struct Made {
     archive: Arc<[u8]>,
 }
 
-/// The folder of the modules of a kernel that lies as distributions have it: `lib/modules/VERSION` beside
-/// `boot/vmlinuz-VERSION`.
+/// The modules of a kernel that lies as distributions have it, `lib/modules/VERSION` beside
+/// `boot/vmlinuz-VERSION`, or in the build tree that has some.
 pub fn modules_of(kernel: &Path) -> Option<PathBuf> {
+    let root = match kernel.parent()? {
+        folder if folder.ends_with("boot") => folder.ancestors().nth(3),
+        folder => Some(folder),
+    };
+    let tree = root.filter(|root| modules::version_of_tree(root).is_some());
+    if let Some(tree) = tree {
+        return Some(tree.to_owned()).filter(|tree| !modules::names(tree).is_empty());
+    }
     let version = kernel.file_name()?.to_str()?.strip_prefix(IMAGE)?;
     let root = kernel.parent()?.parent()?;
     let folders = ["lib/modules", "usr/lib/modules"].map(|folder| root.join(folder).join(version));
@@ -59,9 +67,14 @@ pub fn modules_archive(folder: &Path) -> Result<Arc<[u8]>, OptionsError> {
     Ok(archive)
 }
 
+/// The kernel's version: what a build tree says, or else the folder's name.
+pub(super) fn version(folder: &Path) -> Option<String> {
+    let named = || Some(folder.file_name()?.to_str()?.to_owned());
+    modules::version_of_tree(folder).or_else(named)
+}
+
 fn make(folder: &Path) -> Result<Arc<[u8]>, OptionsError> {
-    let version = folder.file_name().and_then(|name| name.to_str());
-    let version = version.ok_or_else(|| OptionsError::NoFile(folder.to_owned()))?;
+    let version = version(folder).ok_or_else(|| OptionsError::NoFile(folder.to_owned()))?;
     // What a kernel has neither as a module nor built in, its guest does without, or says so.
     let wanted = [&modules::GUEST_NEEDS[..], &modules::GUEST_WANTS].concat();
     let found = modules::load(folder, &[], &wanted).map_err(OptionsError::Modules)?;
@@ -94,6 +107,31 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(modules_of(&kernel), Some(folder));
         assert_eq!(modules_of(&root.path().join("boot/vmlinuz")), None);
+    }
+
+    #[test]
+    fn a_build_tree_has_its_modules_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        for (file, content) in [
+            ("include/config/kernel.release", "6.12-mine\n"),
+            ("modules.order", "drivers/virtio/virtio_mmio.o\n"),
+            ("arch/x86/boot/bzImage", ""),
+            ("vmlinux", ""),
+        ] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let kernel = root.path().join("arch/x86/boot/bzImage");
+        assert_eq!(modules_of(&kernel), None);
+        std::fs::create_dir_all(root.path().join("drivers/virtio")).unwrap();
+        std::fs::write(root.path().join("drivers/virtio/virtio_mmio.ko"), "x").unwrap();
+        for kernel in [kernel, root.path().join("vmlinux")] {
+            assert_eq!(modules_of(&kernel).as_deref(), Some(root.path()));
+        }
+        let archive = modules_archive(root.path()).unwrap();
+        let name = b".provium/modules/6.12-mine/000-virtio_mmio.ko";
+        assert!(archive.windows(name.len()).any(|part| part == name));
     }
 
     #[test]

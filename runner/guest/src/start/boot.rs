@@ -12,14 +12,18 @@ use std::time::{Duration, Instant};
 use provium_base::cancel::{Cancel, CancelGuard, CancelReason};
 use provium_base::trace;
 use provium_base::units::{DisplayLimit, LONGEST};
-use provium_protocol::HOST_PORT;
+use provium_protocol::{HOST_PORT, NO_WAY};
 use provium_vmm::{EndReason, Machine, MachineConfig, MachineError, VcpuPlace, VsockStream};
 
 use crate::client::session::GuestClient;
 use crate::error::{GuestError, beginning};
+use crate::start::kernel_check::KernelCheck;
 
 /// Time for which the vCPUs of a guest that hangs are looked for, before it is ended.
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// How long the agent is waited for before it is looked whether it can come at all; then how often.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long after a broken connection the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);
 
@@ -43,27 +47,39 @@ pub enum BootError {
     Listen(#[source] std::io::Error),
     /// The guest ended first.
     #[error(
-        "the guest ended before its agent answered: {}{reason}{}",
-        said(.console, "", "; then "), console_block(.console)
+        "the guest ended before its agent answered: {}{reason}{}{}",
+        said(.console, "", "; then "), lacks(.kernel), console_block(.console)
     )]
     Ended {
         /// How it ended.
         reason: EndReason,
+        /// What its kernel lacks, if anything.
+        kernel: Option<String>,
         /// All that its console has printed.
         console: String,
     },
     /// The time is over and the guest still runs.
     #[error(
-        "the guest's agent did not answer within {} (boot_timeout); the guest still ran{}{}",
-        DisplayLimit(*limit), said(.console, "; the console says: ", ""), console_block(.console)
+        "the guest's agent did not answer within {} (boot_timeout); the guest still ran{}{}{}",
+        DisplayLimit(*limit), said(.console, "; the console says: ", ""), lacks(.kernel), console_block(.console)
     )]
     TimedOut {
         /// The time it had.
         limit: Duration,
+        /// What its kernel lacks, if anything.
+        kernel: Option<String>,
         /// All that its console has printed.
         console: String,
         /// Where its vCPUs stood.
         places: Vec<VcpuPlace>,
+    },
+    /// The kernel cannot be a guest's: its agent or its configuration says so.
+    #[error("the guest's agent cannot reach the host: {why}{}", console_block(.console))]
+    Unfit {
+        /// What is missing.
+        why: String,
+        /// All that its console has printed.
+        console: String,
     },
     /// What answered cannot be worked with.
     #[error("{error}{}", console_block(.console))]
@@ -94,6 +110,7 @@ impl BootError {
         match self {
             BootError::Ended { console, .. }
             | BootError::TimedOut { console, .. }
+            | BootError::Unfit { console, .. }
             | BootError::Agent { console, .. } => console,
             BootError::Machine(_) | BootError::Listen(_) | BootError::Cancelled { .. } => "",
         }
@@ -116,6 +133,14 @@ fn said(console: &str, before: &str, behind: &str) -> String {
     }
 }
 
+/// What the kernel lacks, behind another reason.
+fn lacks(kernel: &Option<String>) -> String {
+    kernel
+        .as_ref()
+        .map(|lacks| format!("; {lacks}"))
+        .unwrap_or_default()
+}
+
 /// The console's last lines as they stand under a message, without what only a debugger reads; the whole
 /// text is in [`BootError::console`].
 fn console_block(console: &str) -> String {
@@ -133,10 +158,12 @@ fn console_block(console: &str) -> String {
 ///
 /// On an error the machine is gone when this returns.
 pub fn boot(config: MachineConfig, limit: Duration, cancel: &Arc<Cancel>) -> Result<Guest, BootError> {
-    boot_watched(config, limit, cancel, |_| ())
+    boot_watched(config, limit, cancel, None, |_| ())
 }
 
-/// The same; `made` gets the machine before its kernel's first line, to listen to it.
+/// The same; `made` gets the machine before its kernel's first line, to listen to it. With `check`, a boot
+/// that takes long is given up where it cannot succeed, and one that fails is explained by what its kernel
+/// lacks.
 ///
 /// # Errors
 /// Those of [`boot`].
@@ -144,11 +171,12 @@ pub fn boot_watched(
     config: MachineConfig,
     limit: Duration,
     cancel: &Arc<Cancel>,
+    check: Option<&KernelCheck>,
     made: impl FnOnce(&Arc<Machine>),
 ) -> Result<Guest, BootError> {
     let machine = Arc::new(Machine::create(config)?);
     made(&machine);
-    let result = first_session(&machine, limit, cancel);
+    let result = first_session(&machine, limit, cancel, check);
     if result.is_err() {
         machine.kill();
     }
@@ -159,18 +187,27 @@ fn first_session(
     machine: &Arc<Machine>,
     limit: Duration,
     cancel: &Arc<Cancel>,
+    check: Option<&KernelCheck>,
 ) -> Result<GuestClient, BootError> {
     let deadline = Instant::now() + limit.min(LONGEST);
     let _end_on_cancel = kill_on_cancel(machine, cancel);
     let listener = machine.listen(HOST_PORT).map_err(BootError::Listen)?;
     machine.start()?;
-    let accepted: Result<VsockStream, GuestError> = listener.accept(Some(limit)).map_err(|error| {
-        if error.kind() == ErrorKind::TimedOut {
-            GuestError::Silent(limit)
-        } else {
-            GuestError::Lost(error)
+    let mut look = Look::new(machine, check);
+    let accepted: Result<VsockStream, GuestError> = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match listener.accept(Some(left.min(look.pause()))) {
+            Ok(stream) => break Ok(stream),
+            Err(error) if error.kind() != ErrorKind::TimedOut => break Err(GuestError::Lost(error)),
+            Err(_) if left.is_zero() => break Err(GuestError::Silent(limit)),
+            Err(_) => {
+                if let Some(why) = look.hopeless() {
+                    let console = console_of(machine);
+                    return Err(BootError::Unfit { why, console });
+                }
+            }
         }
-    });
+    };
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_secs(1));
@@ -190,17 +227,63 @@ fn first_session(
                 END_GRACE
             };
             let ended = machine.wait_end(Some(grace));
-            let console = String::from_utf8_lossy(&machine.console_log()).replace('\r', "");
+            let console = console_of(machine);
+            let kernel = check.and_then(KernelCheck::explains);
             match (ended, error) {
-                (Some(reason), _) => BootError::Ended { reason, console },
+                (Some(reason), _) => BootError::Ended {
+                    reason,
+                    kernel,
+                    console,
+                },
                 (None, GuestError::Silent(_)) => BootError::TimedOut {
                     limit,
+                    kernel,
                     console,
                     places: machine.vcpu_places(LOOK_LIMIT),
                 },
                 (None, error) => BootError::Agent { error, console },
             }
         })
+}
+
+/// All that the console has printed.
+fn console_of(machine: &Machine) -> String {
+    String::from_utf8_lossy(&machine.console_log()).replace('\r', "")
+}
+
+/// Looks now and then whether an agent can come at all.
+struct Look<'a> {
+    machine: &'a Machine,
+    check: Option<&'a KernelCheck>,
+    begun: bool,
+}
+
+impl<'a> Look<'a> {
+    fn new(machine: &'a Machine, check: Option<&'a KernelCheck>) -> Look<'a> {
+        Look {
+            machine,
+            check,
+            begun: false,
+        }
+    }
+
+    /// The time until the next look.
+    fn pause(&self) -> Duration {
+        if self.begun { LOOK_EVERY } else { LOOK_AFTER }
+    }
+
+    /// Why none will come.
+    fn hopeless(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(why) = self.check.and_then(KernelCheck::refuses)
+        {
+            return Some(why);
+        }
+        let console = console_of(self.machine);
+        let said = trace::boot_failure(&console)?.split_once(NO_WAY)?.1;
+        let known = lacks(&self.check.and_then(KernelCheck::explains));
+        Some(format!("{}{known}", beginning(said, 200)))
+    }
 }
 
 /// Kills the machine when `cancel` fires, for as long as the guard lives. Where a limit of time is the
@@ -228,8 +311,13 @@ mod tests {
     fn a_failed_boot_says_what_the_console_knows_of_it() {
         let said = |console: &str| {
             let reason = EndReason::Panic("Attempted to kill init!".into());
-            let console = console.to_owned();
-            BootError::Ended { reason, console }.headline()
+            let (console, kernel) = (console.to_owned(), None);
+            BootError::Ended {
+                reason,
+                kernel,
+                console,
+            }
+            .headline()
         };
         assert_eq!(
             said("[    0.3] Initramfs unpacking failed: invalid magic\n[    0.5] Kernel panic\n"),
@@ -242,13 +330,14 @@ mod tests {
         );
         let silent = BootError::TimedOut {
             limit: Duration::from_millis(50),
+            kernel: Some("the kernel x lacks channel: CONFIG_NET".to_owned()),
             console: "provium-agent: there is no vsock\n".into(),
             places: Vec::new(),
         };
         assert_eq!(
             silent.headline(),
             "the guest's agent did not answer within 50 ms (boot_timeout); the guest still ran; the console \
-             says: provium-agent: there is no vsock"
+             says: provium-agent: there is no vsock; the kernel x lacks channel: CONFIG_NET"
         );
     }
 }

@@ -28,6 +28,7 @@ use super::splats::SplatWatch;
 use super::timeline::Timeline;
 use super::watch::LifeWatch;
 use crate::start::boot::{Guest, LOOK_LIMIT};
+use crate::start::kernel_check::KernelCheck;
 use crate::start::resume::ResumeError;
 
 /// A VM.
@@ -36,6 +37,8 @@ pub struct Vm {
     pub(super) name: String,
     pub(super) config: MachineConfig,
     pub(super) boot_timeout: Duration,
+    /// What is known of its kernel, for a boot that fails.
+    pub(super) check: Option<KernelCheck>,
     pub(super) life: Life,
     /// What it boots with, or runs with.
     pub(super) disks: Vec<Arc<Disk>>,
@@ -111,6 +114,7 @@ impl Vm {
             name,
             config,
             boot_timeout,
+            check: None,
             initial_time: None,
             life: Life::Created,
             disks: Vec::new(),
@@ -157,6 +161,11 @@ impl Vm {
     pub fn set_config(&mut self, config: MachineConfig, boot_timeout: Duration) {
         self.config = config;
         self.boot_timeout = boot_timeout;
+    }
+
+    /// Says by what a boot that fails is explained.
+    pub fn set_kernel_check(&mut self, check: Option<KernelCheck>) {
+        self.check = check;
     }
 
     /// Says what its clock is set to, in nanoseconds since 1970, before a boot returns.

@@ -122,7 +122,7 @@ impl Vm {
                 watch.starts(machine);
             }
         };
-        match boot_watched(config, self.boot_timeout, cancel, made) {
+        match boot_watched(config, self.boot_timeout, cancel, self.check.as_ref(), made) {
             Ok(guest) => {
                 self.note_boot();
                 self.life = Life::Running { guest, paused: false };

@@ -108,6 +108,7 @@ pub(super) fn of_boot(error: &BootError, shown: bool) -> Verdict {
         BootError::TimedOut { .. } => HUNG,
         BootError::Machine(_)
         | BootError::Listen(_)
+        | BootError::Unfit { .. }
         | BootError::Agent { .. }
         | BootError::Cancelled { .. } => NOT_RUN,
     };
