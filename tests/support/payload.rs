@@ -5,11 +5,13 @@
 //! Not here: the code; each test, and the benchmark, has its own.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use object::elf;
 use object::endian::{LittleEndian as LE, U16, U32, U64};
 use object::pod::bytes_of;
+use provium_vmm::disk::Disk;
 use provium_vmm::{Discovery, Machine, MachineConfig};
 
 /// Guest address at which a payload is loaded and entered.
@@ -65,6 +67,14 @@ pub fn image(code: &[u8]) -> Vec<u8> {
 /// # Errors
 /// When the machine cannot be made or started.
 pub fn start(code: &[u8], memory: u64) -> Result<Machine> {
+    start_with(code, memory, 1, Vec::new())
+}
+
+/// The same with as many vCPUs, of which the code starts all but the first, and with disks.
+///
+/// # Errors
+/// When the machine cannot be made or started.
+pub fn start_with(code: &[u8], memory: u64, cpus: u8, disks: Vec<Arc<Disk>>) -> Result<Machine> {
     let mut file = tempfile::NamedTempFile::new().context("a file for the payload")?;
     file.write_all(&image(code)).context("write the payload")?;
     let machine = Machine::create(MachineConfig {
@@ -74,11 +84,11 @@ pub fn start(code: &[u8], memory: u64) -> Result<Machine> {
         extra_initrds: Vec::new(),
         cmdline: String::new(),
         memory,
-        cpus: 1,
+        cpus,
         rng_seed: None,
         discovery: Discovery::Acpi,
         shares: Vec::new(),
-        disks: Vec::new(),
+        disks,
     })?;
     machine.start()?;
     Ok(machine)
