@@ -92,6 +92,10 @@ fn carry_out(args: &GuestRunArgs) -> Result<Verdict> {
         if chosen.needs_the_cache() {
             fixtures.read_outside(&cancel);
         }
+        // What ended the reading would be lost on the run inside.
+        if let Some(signal) = signals.signals.ended_by() {
+            return Ok(Verdict::code(verdict::of_signal(signal)));
+        }
         return elsewhere(&chosen, signals);
     }
     if let Some(limit) = args.timeout {
