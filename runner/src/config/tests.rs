@@ -690,7 +690,7 @@ fn modules_are_a_folder_as_kernels_install_them() {
     );
     fs::create_dir_all(project.path("lib/6.1-x")).expect("a folder");
     let error = check(&project).expect_err("no modules").to_string();
-    assert!(error.contains("is no folder of modules"), "{error}");
+    assert!(error.contains("is neither a folder of modules"), "{error}");
     fs::create_dir(project.path("lib/6.1-x/kernel")).expect("a folder");
     check(&project).expect("nothing to say");
 }
