@@ -159,7 +159,7 @@ test("a kernel without a way to the host is told by what it lacks", function(t)
   for missing, initcall in pairs({CONFIG_VSOCKETS = "vsock_init", CONFIG_VIRTIO_MMIO = "virtio_mmio_init"}) do
     local options = {boot_timeout = 8, kernel_cmdline_append = "initcall_blacklist=" .. initcall}
     local err = t:assert_raises(function() provium:vm(initcall, "small", options):boot() end)
-    t:assert_contains(err, "the console says: provium-agent: the way to the host is missing: this kernel")
+    t:assert_contains(err, "the guest's agent cannot reach the host: this kernel has no vsock")
     t:assert_contains(err, missing)
   end
 end)

@@ -3,12 +3,12 @@
 //! Input: the arguments. Output: reports and the exit code. The order is one of growing cost: arguments,
 //! configuration, files to run, builds, where to run, tests. Not here: each of these steps.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use provium_base::cancel::Cancel;
 use provium_base::events::{Event, HostEvent};
-use provium_base::exit;
+use provium_base::{exit, outer};
 use provium_guest::WarmPool;
 use provium_vmm::disk::{keep_overlays_in, limit_overlays, tell_of_failures};
 
@@ -243,12 +243,6 @@ fn known_failures(args: &RunArgs, project: &Project) -> anyhow::Result<Option<Kn
     Ok(Some(KnownFailures::read(path, &shown, &project.config.project)?))
 }
 
-/// Whether a folder is one that an emulated host shares with this machine; so is one that is not there yet.
-fn is_on_9p(folder: &Path) -> bool {
-    const V9FS_MAGIC: i64 = 0x0102_1997;
-    rustix::fs::statfs(folder).map_or(true, |system| system.f_type == V9FS_MAGIC)
-}
-
 /// The project's fixtures, for which `ready` machines are made ahead.
 fn fixtures(
     project: &Project,
@@ -259,7 +253,7 @@ fn fixtures(
 ) -> Arc<Fixtures> {
     let build = lua::builder(pool);
     let (config, sink) = (project.config.clone(), screen.sink.clone());
-    let is_shared = provium_emulated::is_inside() && is_on_9p(&config.cache_dir);
+    let is_shared = provium_emulated::is_inside() && !outer::is_with_the_root(&config.cache_dir);
     limit_overlays(config.disk_max);
     let fixtures = Fixtures::swept(sweep, config, WarmPool::new(ready), sink, build);
     if is_shared {
