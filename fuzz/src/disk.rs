@@ -109,12 +109,7 @@ impl Slot {
     fn request(&self, driver: &mut Driver, input: &mut Input<'_>) {
         let mut request = Vec::from(u32::from(input.u8() & 15).to_le_bytes());
         request.extend([0; 4]);
-        let sector = if input.u8() & 7 == 0 {
-            input.u64()
-        } else {
-            u64::from(input.u8())
-        };
-        request.extend(sector.to_le_bytes());
+        request.extend(input.small_or_any().to_le_bytes());
         request.extend(vec![7; usize::from(input.u8() & 3) * SECTOR as usize]);
         let room = u32::from(input.u8() & 3) * SECTOR as u32 + 1;
         driver.send(0, &request, room);

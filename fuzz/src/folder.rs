@@ -152,12 +152,7 @@ pub fn request(input: &mut Input<'_>) -> Vec<u8> {
         }
         16 => {
             body.extend([0; 8]);
-            let offset = if input.u8() & 7 == 0 {
-                input.u64()
-            } else {
-                u64::from(input.u8())
-            };
-            body.extend(offset.to_le_bytes());
+            body.extend(input.small_or_any().to_le_bytes());
             let data = input.bytes();
             body.extend((data.len() as u32).to_le_bytes());
             body.extend([0; 20]);

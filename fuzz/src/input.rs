@@ -47,6 +47,14 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(self.take())
     }
 
+    /// A small number, or one time in eight any.
+    pub fn small_or_any(&mut self) -> u64 {
+        match self.u8() & 7 {
+            0 => self.u64(),
+            _ => u64::from(self.u8()),
+        }
+    }
+
     /// A number below `end`, which is 256 at most.
     pub fn below(&mut self, end: usize) -> usize {
         usize::from(self.u8()) % end.max(1)
