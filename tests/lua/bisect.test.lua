@@ -51,33 +51,24 @@ local function history()
   return table.concat(commits)
 end
 
--- Where the guest's files are, and this very program.
-local function places()
-  local lines <close> = io.popen("cd ../../target/guest && pwd && readlink /proc/$PPID/exe")
-  return lines:read("l", "l")
-end
-
--- A function that runs commands in a folder, and gives what they say and the exit code of the last.
-local function shell(folder)
-  return function(command)
-    local run <close> = io.popen(("cd %s && { %s; } 2>&1; echo \"exit $?\""):format(folder, command))
-    local text = run:read("a")
-    return text, tonumber(text:match("exit (%d+)\n$"))
-  end
+-- Runs a shell line in a folder; all that it says, and its exit code.
+local function shell(folder, line)
+  local code, text = inner.shell(folder, "{ " .. line .. "; } 2>&1")
+  return text, code
 end
 
 test("a module that breaks is found, by the driver and by git", function(t)
-  local guest, program = places()
+  local guest = inner.guest()
   local folder = inner.project(t, {["toy.test.lua"] = TEST, history = history()})
   local toml <close> = assert(io.open(folder .. "/provium.toml", "w"))
   toml:write(PROFILE:format(guest, guest, guest, guest))
   toml:close()
-  local sh = shell(folder)
+  local function sh(line) return shell(folder, line) end
   local text, code = sh("git init -q -b main src && git -C src fast-import --quiet < history && git -C src checkout -q c64")
   t:assert_eq(code, 0, text)
 
   local tests = " -- toy.test.lua --accel kvm"
-  text, code = sh(program .. " bisect --good c1 --bad c64 --boot-failure skip" .. tests)
+  text, code = sh("$provium bisect --good c1 --bad c64 --boot-failure skip" .. tests)
   t:assert_eq(code, 0, text)
   t:assert_contains(text, "skip: the module does no harm: vm:boot: VM `toy` did not boot: ")
   t:assert(text:match("the first bad commit is %x+ change 41\n"), text)
@@ -85,29 +76,29 @@ test("a module that breaks is found, by the driver and by git", function(t)
 
   -- Git takes a guest that does not boot for a bad commit, unless told otherwise.
   sh("git -C src bisect start c64 c1")
-  text = sh(("git -C src bisect run sh -c 'cd .. && %s bisect step%s'"):format(program, tests))
+  text = sh('git -C src bisect run sh -c "cd .. && $provium bisect step' .. tests .. '"')
   t:assert(text:gsub("'", ""):match("%x+ is the first bad commit\ncommit %x+\n.-\n    change 30\n"), text)
   sh("git -C src checkout -qf c31")
   for failure, expected in pairs{bad = 1, skip = 125} do
-    text, code = sh(("%s bisect step --boot-failure %s%s"):format(program, failure, tests))
+    text, code = sh(("$provium bisect step --boot-failure %s%s"):format(failure, tests))
     t:assert_eq(code, expected, text)
   end
 end)
 
 test("ready kernels are bisected in the order of their names", function(t)
-  local guest, program = places()
+  local guest = inner.guest()
   local folder = inner.project(t, {["boots.test.lua"] = 'test("boots", function() provium:vm("a", "small"):boot() end)\n'})
-  local sh = shell(folder)
+  local function sh(line) return shell(folder, line) end
   local text, code = sh(("mkdir k && for v in 8 9 10 11; do ln -s %s/vmlinux k/v6.$v; done && cp --remove-destination %s/vmlinux k/v6.11 && "
     .. "dd if=/dev/zero of=k/v6.11 bs=1M seek=1 count=8 conv=notrunc status=none"):format(guest, guest))
   t:assert_eq(code, 0, text)
-  text, code = sh(program .. " bisect --images k -- boots.test.lua --accel kvm")
+  text, code = sh("$provium bisect --images k -- boots.test.lua --accel kvm")
   t:assert_eq(code, 0, text)
   t:assert(text:match("the first bad image is %S+/k/v6.11\n"), text)
   t:assert_contains(text, "good on v6.10: 1 passed")
-  text, code = sh(program .. " bisect --images k --good v6.9 --bad v6.10 -- boots.test.lua --accel kvm")
+  text, code = sh("$provium bisect --images k --good v6.9 --bad v6.10 -- boots.test.lua --accel kvm")
   t:assert_eq(code, 1, "what is given as bad is not: " .. text)
-  text, code = sh(program .. " bisect --images k --good v6.10 --bad v6.9 -- boots.test.lua --accel kvm")
+  text, code = sh("$provium bisect --images k --good v6.10 --bad v6.9 -- boots.test.lua --accel kvm")
   t:assert_eq(code, 2, text)
   t:assert_contains(text, "v6.10 does not come before v6.9")
 end)

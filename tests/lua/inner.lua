@@ -8,11 +8,23 @@ local function line(command)
   return run:read("l")
 end
 
+-- The folder with the files that `cargo xtask guest` makes, absolute.
+function M.guest() return line("cd ../../target/guest && pwd") end
+
+-- Runs a shell line in a folder, in which `$provium` is this command; its exit code, and what it says on stdout and stderr.
+function M.shell(folder, command)
+  local run = io.popen(("cd %s && provium=/proc/$PPID/exe; { %s; } 2>stderr"):format(folder, command))
+  local stdout = run:read("a")
+  local _, _, code = run:close()
+  local stderr <close> = io.open(folder .. "/stderr")
+  return code, stdout, stderr:read("a")
+end
+
 -- A project in a folder of its own, which goes with the test: a cache, the profile `small`, and files, name → content. The folder.
 function M.project(t, files)
   local folder = line("mktemp -d")
   t:defer(function() os.execute("rm -rf " .. folder) end)
-  local guest = line("cd ../../target/guest && pwd")
+  local guest = M.guest()
   files["provium.toml"] = ([[
     [provium]
     cache_dir = "cache"

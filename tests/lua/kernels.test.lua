@@ -5,23 +5,12 @@ provium.timeout = "180s"
 
 local inner = require("inner")
 
-local guest
-do
-  local pwd <close> = io.popen("cd ../../target/guest && pwd")
-  guest = pwd:read("l")
-end
+local guest = inner.guest()
 local folder
 
 provium.before_each(function(t) folder = inner.project(t, {}) end)
 
--- Runs a shell line in a project; its exit code, and what it says on stdout and stderr.
-local function shell(line)
-  local run = io.popen(("cd %s && provium=/proc/$PPID/exe; { %s; } 2>stderr"):format(folder, line))
-  local stdout = run:read("a")
-  local _, _, code = run:close()
-  local stderr <close> = io.open(folder .. "/stderr")
-  return code, stdout, stderr:read("a")
-end
+local function shell(line) return inner.shell(folder, line) end
 
 test("a kernel that lacks the channel says so long before the boot's limit", function(t)
   -- Its modules are not where they are looked for, and the initrd has none.

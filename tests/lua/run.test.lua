@@ -10,22 +10,14 @@ local fixture = [[
   vm:write_file("/run/saved", "from the fixture")
   return vm:snapshot()
 ]]
-local folder, guest
+local guest = inner.guest()
+local folder
 
 provium.before_each(function(t)
-  local pwd <close> = io.popen("cd ../../target/guest && pwd")
-  guest = pwd:read("l")
   folder = inner.project(t, {["base.fixture.lua"] = fixture:format(guest)})
 end)
 
--- Runs a shell line in that project, in which `provium` is this command; its exit code and what it says on stdout and stderr.
-local function shell(line)
-  local run = io.popen(("cd %s && provium=/proc/$PPID/exe; { %s; } 2>stderr"):format(folder, line))
-  local stdout = run:read("a")
-  local _, _, code = run:close()
-  local stderr <close> = io.open(folder .. "/stderr")
-  return code, stdout, stderr:read("a")
-end
+local function shell(line) return inner.shell(folder, line) end
 
 local function last_line(text) return text:match("([^\n]*)\n*$") end
 
