@@ -184,11 +184,7 @@ fn feature(text: &mut String, state: &FeatureState) {
         true => (BAD, "no"),
         false => (MIDDLING, "!"),
     };
-    let lacking = state.to_string();
-    let lacking = lacking
-        .split_once(": ")
-        .map_or(lacking.as_str(), |(_, lacking)| lacking);
-    line(text, name, style, mark, lacking);
+    line(text, name, style, mark, &state.lacking_options());
     line(
         text,
         "",

@@ -22,8 +22,10 @@ const GZIP: &[u8] = b"\x1f\x8b";
 /// What stands before and behind the packed configuration.
 const MARK: &[u8] = b"IKCFG_ST";
 const END: &[u8] = b"IKCFG_ED";
-/// Most bytes of a configuration.
+/// Most bytes of a configuration, and of an unpacked kernel: of what a few bytes can be packed from, more is
+/// none.
 const LONGEST: u64 = 16 << 20;
+const LARGEST: u64 = 1 << 30;
 /// Magic of the boot protocol, and places of its fields in a bzImage.
 const HEADER: (usize, &[u8]) = (0x202, b"HdrS");
 const SETUP_SECTORS: usize = 0x1f1;
@@ -83,12 +85,8 @@ fn unpacked(image: &[u8]) -> Result<Cow<'_, [u8]>, ImageError> {
         return Ok(payload.into());
     }
     if payload.starts_with(GZIP) {
-        let mut kernel = Vec::new();
-        let read = GzDecoder::new(payload).read_to_end(&mut kernel);
-        return match read {
-            Ok(_) => Ok(kernel.into()),
-            Err(error) => Err(ImageError::Packed(error.to_string())),
-        };
+        let kernel = all_of(GzDecoder::new(payload), LARGEST);
+        return kernel.map(Cow::from).map_err(ImageError::Packed);
     }
     let packer = PACKERS.iter().find(|(begins, ..)| payload.starts_with(begins));
     let (_, program, arguments) =
@@ -112,6 +110,16 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(begin..begin.checked_add(u32_at(PAYLOAD_LENGTH)?)?)
 }
 
+/// All that is read, if it is not more than so many bytes; else why not.
+fn all_of(reader: impl Read, most: u64) -> Result<Vec<u8>, String> {
+    let mut all = Vec::new();
+    let read = reader.take(most + 1).read_to_end(&mut all);
+    match read.map_err(|error| error.to_string())? as u64 <= most {
+        true => Ok(all),
+        false => Err(format!("more than {} MiB", most >> 20)),
+    }
+}
+
 /// What a program makes of these bytes.
 fn filtered(program: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, ImageError> {
     let failed = |what: String| ImageError::Packed(format!("`{program}` {what}"));
@@ -122,15 +130,18 @@ fn filtered(program: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, 
         .stderr(Stdio::piped())
         .spawn();
     let mut child = child.map_err(|error| failed(format!("does not start: {}", Cause(&error))))?;
-    let stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let (unpacked, output) = std::thread::scope(|scope| {
         // A program that reads no more has said why.
         scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
-        child.wait_with_output()
+        // Dropped with the call, which ends a program that has more to say.
+        let unpacked = stdout.map_or(Ok(Vec::new()), |stdout| all_of(stdout, LARGEST));
+        (unpacked, child.wait_with_output())
     });
+    let unpacked = unpacked.map_err(|what| failed(format!("makes {what} of it")))?;
     let output = output.map_err(|error| failed(error.to_string()))?;
     match output.status.success() {
-        true => Ok(output.stdout),
+        true => Ok(unpacked),
         false => Err(failed(format!(
             "says {}",
             String::from_utf8_lossy(&output.stderr).trim()
@@ -192,6 +203,13 @@ mod tests {
         let packed = filtered("xz", &["--check=crc32", "-c"], &kernel(config)).unwrap();
         let packed = [&packed[..], &[0, 1, 2, 3]].concat();
         assert_eq!(read(&bzimage(&packed)), Ok(Some(config.to_owned())));
+    }
+
+    #[test]
+    fn what_is_packed_from_more_than_a_kernel_can_be_is_refused() {
+        let of = |len| all_of(std::io::repeat(0).take(len), 1 << 20).map(|all| all.len());
+        assert_eq!(of(1 << 20), Ok(1 << 20));
+        assert_eq!(of(u64::MAX), Err("more than 1 MiB".to_owned()));
     }
 
     #[test]

@@ -49,6 +49,14 @@ impl FeatureState {
     pub fn lacking(&self) -> impl Iterator<Item = &(&'static Need, NeedState)> {
         self.needs.iter().filter(|(_, state)| state.lacks())
     }
+
+    /// The options that it lacks, in words.
+    pub fn lacking_options(&self) -> String {
+        let shown = self
+            .lacking()
+            .map(|(need, state)| Shown(need, *state).to_string());
+        shown.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What a kernel has of all features.
@@ -125,14 +133,7 @@ impl Judgement {
 /// What a feature lacks, in words: `channel: CONFIG_NET, CONFIG_VSOCKETS (a module, without its file)`.
 impl fmt::Display for FeatureState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.feature.name)?;
-        for (index, (need, state)) in self.lacking().enumerate() {
-            if index > 0 {
-                f.write_str(", ")?;
-            }
-            write!(f, "{}", Shown(need, *state))?;
-        }
-        Ok(())
+        write!(f, "{}: {}", self.feature.name, self.lacking_options())
     }
 }
 
