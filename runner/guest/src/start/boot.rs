@@ -21,8 +21,9 @@ use crate::start::kernel_check::KernelCheck;
 
 /// Time for which the vCPUs of a guest that hangs are looked for, before it is ended.
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(1);
-/// How long the agent is waited for before it is looked whether it can come at all; then how often.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// How long the agent is waited for before it is looked whether it can come at all, which may mean that the
+/// kernel is unpacked: longer than boots take that go well, in an emulated host too. Then how often.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long after a broken connection the machine's own reason is waited for.
 const END_GRACE: Duration = Duration::from_secs(2);

@@ -151,3 +151,23 @@ fn wrong_state(name: &str, state: VmState, why: Option<&str>, needs: &str) -> St
         (state, None) => format!("VM `{name}` is {state}, this needs it {needs}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_that_did_not_boot_is_known_by_its_message_wherever_that_stands() {
+        let error = BootError::Unfit {
+            why: "no vsock".to_owned(),
+            console: String::new(),
+        };
+        let name = "web".to_owned();
+        let error = Box::new(error);
+        let message = VmError::Boot { name, error }.to_string();
+        assert!(says_no_boot(&message), "{message}");
+        assert!(says_no_boot(&format!("failed\n  vm:boot: {message}")));
+        assert!(!says_no_boot("the program `x` did not boot: no VM"));
+        assert!(!says_no_boot("values differ\n  left: 1"));
+    }
+}
