@@ -61,7 +61,7 @@ fn found(driver: &mut Driver<'_>, commit: &str) -> Result<Answer, Halt> {
             driver.git.title(&of)?,
             known.judged.why
         );
-        text += &driver.records.report(&known.commit);
+        text += &driver.records.report(&known.name);
         // A parent that could not be told was skipped, and Git knows better.
         if known.judged.verdict != wanted && known.judged.verdict != Verdict::Skip {
             holds = false;

@@ -46,13 +46,7 @@ pub(super) struct Driver<'a> {
 
 /// Bisects and shows what that comes to.
 pub(super) fn drive(args: &DriverArgs, cancel: &Arc<Cancel>) -> Result<u8, Halt> {
-    let mut driver = Driver::prepare(args, cancel)?;
-    let bad = driver.git.commit(args.bad.as_deref().unwrap_or_default())?;
-    let good = args
-        .good
-        .iter()
-        .map(|good| driver.git.commit(good))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let (mut driver, bad, good) = Driver::prepare(args, cancel)?;
     driver.set_rounds(&bad, &good)?;
     let mut progress = driver.git.begin(&bad, &good, args.first_parent)?;
     let mut steps = 0;
@@ -86,8 +80,11 @@ pub(super) fn drive(args: &DriverArgs, cancel: &Arc<Cancel>) -> Result<u8, Halt>
 }
 
 impl<'a> Driver<'a> {
-    /// Has a worktree for the bisect.
-    fn prepare(args: &'a DriverArgs, cancel: &'a Arc<Cancel>) -> Result<Driver<'a>, Halt> {
+    /// Has a worktree for the bisect; gives as well the bad commit and those that are good.
+    fn prepare(
+        args: &'a DriverArgs,
+        cancel: &'a Arc<Cancel>,
+    ) -> Result<(Driver<'a>, String, Vec<String>), Halt> {
         let mut trial = Trial {
             step: &args.step,
             sources: None,
@@ -98,9 +95,8 @@ impl<'a> Driver<'a> {
         let tree = sources_of(args, &own)?;
         let (repository, below) = Git::at(&tree)?;
         let bad = repository.commit(args.bad.as_deref().unwrap_or_default())?;
-        for good in &args.good {
-            repository.commit(good)?;
-        }
+        let good = args.good.iter().map(|good| repository.commit(good));
+        let good = good.collect::<anyhow::Result<Vec<_>>>()?;
         let records = Records::open(&own, &tree, args.fresh)?;
         let worktree = records.folder().join("tree");
         say(&format!("in {}", worktree.display()));
@@ -123,7 +119,7 @@ impl<'a> Driver<'a> {
             return Err(why.into());
         }
         let repeat = args.repeat.map_or(Repeat::AsGiven, Repeat::UntilFail);
-        Ok(Driver {
+        let driver = Driver {
             args,
             trial,
             project,
@@ -131,7 +127,8 @@ impl<'a> Driver<'a> {
             records,
             git,
             repeat,
-        })
+        };
+        Ok((driver, bad, good))
     }
 
     /// Finds out in how many rounds tests have to pass, if that is asked for.
@@ -174,12 +171,7 @@ impl<'a> Driver<'a> {
         let around = self.trial.circumstances(&self.run, &self.project, self.repeat)?;
         let tree = self.git.words(["rev-parse", &format!("{commit}^{{tree}}")])?;
         let by_tree = key("tree", around, tree.as_bytes());
-        if let Some(known) = self.records.known(by_tree) {
-            say(&format!(
-                "  {}: {} (known)",
-                known.judged.verdict.word(),
-                known.judged.why
-            ));
+        if let Some(known) = self.records.known_before(by_tree) {
             return Ok(known);
         }
         let build_log = self.records.log(commit, "build");
@@ -198,7 +190,7 @@ impl<'a> Driver<'a> {
             say(&format!(
                 "  {}: builds the same as {}",
                 known.judged.verdict.word(),
-                self.git.title(&known.commit)?
+                self.git.title(&known.name)?
             ));
             self.records.keep_as(&[by_tree], &known)?;
             return Ok(known);

@@ -25,6 +25,8 @@ use crate::cli::project::Project;
 struct Images<'a> {
     args: &'a DriverArgs,
     cancel: &'a Arc<Cancel>,
+    /// Names of all profiles.
+    profiles: Vec<String>,
     images: Vec<PathBuf>,
     records: Records,
 }
@@ -75,6 +77,7 @@ pub(super) fn drive(args: &DriverArgs, folder: &Path, cancel: &Arc<Cancel>) -> R
     let mut bisect = Images {
         args,
         cancel,
+        profiles: project.config.profiles.keys().cloned().collect(),
         images,
         records,
     };
@@ -185,8 +188,7 @@ impl Images<'_> {
         let began = Instant::now();
         let image = &self.images[at];
         let repeat = self.args.repeat.map_or(Repeat::AsGiven, Repeat::UntilFail);
-        let (_, project) = trial(self.args, self.cancel, Vec::new()).project()?;
-        let kernels = project.config.profiles.keys().map(|profile| {
+        let kernels = self.profiles.iter().map(|profile| {
             let mut flag = OsString::from(format!("--kernel={profile}="));
             flag.push(image);
             flag
@@ -196,12 +198,7 @@ impl Images<'_> {
         let around = trial.circumstances(&run, &project, repeat)?;
         let digest = trial.digest(&project, image)?;
         let key = key("image", around, digest.as_bytes());
-        if let Some(known) = self.records.known(key) {
-            say(&format!(
-                "  {}: {} (known)",
-                known.judged.verdict.word(),
-                known.judged.why
-            ));
+        if let Some(known) = self.records.known_before(key) {
             return Ok(known);
         }
         let name = name(image);
@@ -223,7 +220,7 @@ impl Images<'_> {
                 name(&self.images[at]),
                 known.judged.why
             );
-            text += &self.records.report(&known.commit);
+            text += &self.records.report(&known.name);
             if known.judged.verdict != wanted {
                 holds = false;
                 let _ = writeln!(text, "\nThis does not fit: it was taken for {}.", wanted.word());

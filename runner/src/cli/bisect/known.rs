@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Judged;
 
-/// What is known of a commit.
+/// What is known of a commit, or of an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Known {
-    /// The commit that was built and tested.
-    pub(super) commit: String,
+    /// What was tested, which its logs are called by: a commit's number, an image's name.
+    pub(super) name: String,
     /// What it is.
     pub(super) judged: Judged,
     /// How often its worst test failed, where it ran in rounds.
@@ -80,7 +80,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("verdicts");
         let known = Known {
-            commit: "c".to_owned(),
+            name: "c".to_owned(),
             judged: Judged::skip("no"),
             rounds: Some(Rounds { run: 3, failed: 1 }),
         };

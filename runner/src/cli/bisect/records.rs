@@ -74,6 +74,14 @@ impl Records {
         self.verdicts.get(key).cloned()
     }
 
+    /// The same, which is said.
+    pub(super) fn known_before(&self, key: Digest) -> Option<Known> {
+        let known = self.known(key)?;
+        let Judged { verdict, why } = &known.judged;
+        say(&format!("  {}: {why} (known)", verdict.word()));
+        Some(known)
+    }
+
     /// Keeps under further keys what is known.
     ///
     /// # Errors
@@ -118,7 +126,7 @@ impl Records {
         let took = DisplayDuration(began.elapsed());
         say(&format!("  {}: {} ({took})", judged.verdict.word(), judged.why));
         let known = Known {
-            commit: name.to_owned(),
+            name: name.to_owned(),
             judged,
             rounds,
         };
